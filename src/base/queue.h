@@ -1,0 +1,33 @@
+#pragma once
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/*
+ * Queue
+ *
+ * A bounded queue of pointers between threads, any number on either side. The queue never owns
+ * what it carries. Waiting is by condition variable with a monotonic limit.
+ */
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/cleanup.h"
+
+typedef struct Queue Queue;
+
+int queue_new(Queue **queuep, size_t capacity);
+Queue *queue_free(Queue *queue);
+
+/* false: full (or, for the waiting form, still full after timeout_ms), or closed */
+bool queue_push(Queue *queue, void *item);
+bool queue_push_wait(Queue *queue, void *item, unsigned timeout_ms);
+
+/* NULL: nothing came within timeout_ms, or closed and empty */
+void *queue_pop(Queue *queue, unsigned timeout_ms);
+
+/** queue_close() - wakes every waiter; what is inside can still be popped */
+void queue_close(Queue *queue);
+bool queue_closed(Queue *queue);
+size_t queue_length(Queue *queue);
+
+DEFINE_CLEANUP(Queue *, queue_free)

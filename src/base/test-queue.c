@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <pthread.h>
+
+#include "base/queue.h"
+
+enum { ITEMS = 20000 };
+
+static void *produce(void *arg) {
+    Queue *queue = arg;
+    for (uintptr_t i = 1; i <= ITEMS; i++)
+        while (!queue_push_wait(queue, (void *)i, 1000))
+            ;
+    queue_close(queue);
+    return NULL;
+}
+
+static void test_everything_arrives_in_order(void **state) {
+    (void)state;
+    cleanup(queue_freep) Queue *queue = NULL;
+    assert_int_equal(queue_new(&queue, 7), 0);
+    pthread_t thread;
+    assert_int_equal(pthread_create(&thread, NULL, produce, queue), 0);
+    uintptr_t expected = 1;
+    for (void *item = queue_pop(queue, 1000); item; item = queue_pop(queue, 1000))
+        assert_int_equal((uintptr_t)item, expected++);
+    assert_int_equal(expected, ITEMS + 1);
+    assert_int_equal(pthread_join(thread, NULL), 0);
+}
+
+static void test_full_empty_closed(void **state) {
+    (void)state;
+    cleanup(queue_freep) Queue *queue = NULL;
+    int item;
+    assert_int_equal(queue_new(&queue, 1), 0);
+    assert_null(queue_pop(queue, 0));
+    assert_null(queue_pop(queue, 5));
+    assert_true(queue_push(queue, &item));
+    assert_false(queue_push(queue, &item));
+    assert_false(queue_push_wait(queue, &item, 5));
+    assert_int_equal(queue_length(queue), 1);
+    queue_close(queue);
+    assert_false(queue_push(queue, &item));
+    assert_ptr_equal(queue_pop(queue, 100), &item);
+    assert_null(queue_pop(queue, 100));
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_everything_arrives_in_order),
+        cmocka_unit_test(test_full_empty_closed),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
