@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+#include "net/address.h"
+
+#include <arpa/inet.h>
+#include <string.h>
+
+NetAddress net_address_v4(const uint8_t bytes[4]) {
+    NetAddress address = {.family = 4};
+    memcpy(address.bytes, bytes, 4);
+    return address;
+}
+
+NetAddress net_address_v6(const uint8_t bytes[16]) {
+    NetAddress address = {.family = 6};
+    memcpy(address.bytes, bytes, 16);
+    return address;
+}
+
+bool net_address_equal(const NetAddress *a, const NetAddress *b) {
+    return memcmp(a, b, sizeof(*a)) == 0;
+}
+
+const char *net_address_format(const NetAddress *address, char *text) {
+    text[0] = 0;
+    if (address->family)
+        (void)inet_ntop(address->family == 4 ? AF_INET : AF_INET6, address->bytes, text,
+                        NET_ADDRESS_TEXT_MAX);
+    return text;
+}
+
+bool net_address_parse(NetAddress *address, const char *text) {
+    NetAddress parsed = {0};
+    if (inet_pton(AF_INET, text, parsed.bytes) == 1)
+        parsed.family = 4;
+    else if (inet_pton(AF_INET6, text, parsed.bytes) == 1)
+        parsed.family = 6;
+    else
+        return false;
+    *address = parsed;
+    return true;
+}
