@@ -14,7 +14,6 @@
 #include "flow/record.h"
 
 typedef struct Json Json;
-typedef struct Buffer Buffer;
 
 enum {
     FLOW_PEN_IANA = 0,
@@ -59,8 +58,17 @@ static inline const void *flow_field_at(const FlowRecord *record, const FlowFiel
     return (const unsigned char *)record + field->offset;
 }
 
-/** flow_field_u64() - any numeric field as an unsigned integer */
+/** flow_field_u64() - a number, a time or a MAC as an unsigned integer; 0 of other kinds */
 uint64_t flow_field_u64(const FlowRecord *record, const FlowField *field);
+
+/** flow_field_is_set() - not zero, not empty; type and code of an ICMP flow always are */
+bool flow_field_is_set(const FlowRecord *record, const FlowField *field);
+
+/** flow_field_write_json() - one member: numbers as such, addresses, MACs and texts as text */
+void flow_field_write_json(const FlowRecord *record, const FlowField *field, Json *json);
 
 /** flow_record_write_json() - one object with the fields that are set or always written */
 void flow_record_write_json(const FlowRecord *record, Json *json);
+
+/** flow_fields_write_json() - the rows themselves, an array of one object a field */
+void flow_fields_write_json(Json *json);

@@ -11,6 +11,7 @@
  * FlowBatch owns records and the arena of their texts. One owner, no sharing between threads.
  */
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -76,6 +77,10 @@ enum {
     FLOW_DIRECTION_INITIATOR = 1,
     FLOW_DIRECTION_REVERSE = 2,
 };
+
+static inline bool flow_record_is_icmp(const FlowRecord *record) {
+    return record->protocol == 1 || record->protocol == 58;
+}
 
 typedef struct FlowBatch {
     FlowRecord *records;

@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <string.h>
+
+#include "base/arena.h"
+#include "base/buffer.h"
+#include "base/json.h"
+#include "flow/field.h"
+
+static void test_rows_are_whole(void **state) {
+    (void)state;
+    for (size_t i = 0; i < _FLOW_FIELD_N; i++) {
+        const FlowField *field = &flow_fields[i];
+        assert_int_equal(field->id, i);
+        assert_true(field->offset + field->size <= sizeof(FlowRecord));
+        assert_true(strlen(field->description) > 10);
+        for (size_t k = 0; k < i; k++) {
+            assert_string_not_equal(field->name, flow_fields[k].name);
+            if (field->nprobe_name[0])
+                assert_string_not_equal(field->nprobe_name, flow_fields[k].nprobe_name);
+            if (field->element)
+                assert_false(field->element == flow_fields[k].element &&
+                             field->pen == flow_fields[k].pen);
+        }
+    }
+}
+
+static void test_find(void **state) {
+    (void)state;
+    assert_ptr_equal(flow_field_find("rev_octets"), &flow_fields[FLOW_REV_OCTETS]);
+    assert_ptr_equal(flow_field_find("%IN_BYTES"), &flow_fields[FLOW_OCTETS]);
+    assert_ptr_equal(flow_field_find("in_bytes"), &flow_fields[FLOW_OCTETS]);
+    assert_null(flow_field_find("nothing"));
+    assert_null(flow_field_find(""));
+    assert_null(flow_field_find("%"));
+}
+
+static void test_names(void **state) {
+    (void)state;
+    assert_string_equal(flow_protocol_name(6), "TCP");
+    assert_string_equal(flow_protocol_name(17), "UDP");
+    assert_string_equal(flow_protocol_name(58), "IPv6-ICMP");
+    assert_string_equal(flow_protocol_name(132), "SCTP");
+    assert_null(flow_protocol_name(61));
+    assert_null(flow_protocol_name(255));
+    assert_string_equal(flow_end_reason_name(FLOW_END_IDLE), "idle timeout");
+    assert_null(flow_end_reason_name(0));
+    assert_null(flow_end_reason_name(200));
+}
+
+static void test_batch_grows_and_clears(void **state) {
+    (void)state;
+    cleanup(flow_batch_freep) FlowBatch *batch = NULL;
+    assert_int_equal(flow_batch_new(&batch, 2), 0);
+    for (unsigned i = 0; i < 1000; i++) {
+        FlowRecord *record = flow_batch_add(batch);
+        assert_non_null(record);
+        assert_int_equal(record->octets, 0);
+        record->octets = i;
+        record->app_name.text = arena_strndup(batch->texts, "TLS", 3);
+    }
+    for (unsigned i = 0; i < 1000; i++)
+        assert_int_equal(batch->records[i].octets, i);
+    flow_batch_clear(batch);
+    assert_int_equal(batch->n, 0);
+    assert_int_equal(flow_batch_add(batch)->octets, 0);
+}
+
+static const char *json_of(const FlowRecord *record, Buffer *to) {
+    buffer_clear(to);
+    Json json = json_make(to);
+    flow_record_write_json(record, &json);
+    return buffer_text(to);
+}
+
+static void test_json_of_a_lean_record(void **state) {
+    (void)state;
+    Buffer to = {0};
+    FlowRecord record = {.first_ms = 1700000000123,
+                         .last_ms = 1700000000124,
+                         .protocol = 17,
+                         .src_ip = net_address_v4((uint8_t[4]){10, 0, 0, 1}),
+                         .dst_ip = net_address_v4((uint8_t[4]){10, 0, 0, 2}),
+                         .src_port = 53,
+                         .dst_port = 40000,
+                         .octets = 100,
+                         .packets = 1};
+    assert_string_equal(json_of(&record, &to),
+                        "{\"first_ms\":1700000000123,\"last_ms\":1700000000124,"
+                        "\"src_ip\":\"10.0.0.1\",\"dst_ip\":\"10.0.0.2\",\"src_port\":53,"
+                        "\"dst_port\":40000,\"protocol\":17,\"octets\":100,\"packets\":1,"
+                        "\"rev_octets\":0,\"rev_packets\":0,\"end_reason\":0}");
+    buffer_deinit(&to);
+}
+
+static void test_json_of_texts_and_macs(void **state) {
+    (void)state;
+    Buffer to = {0};
+    uint8_t address[16] = {0x20, 1, 0xd, 0xb8};
+    FlowRecord record = {.src_ip = net_address_v6(address),
+                         .vlan = 7,
+                         .src_mac = {{0, 0xaa, 0xbb, 1, 2, 0xff}},
+                         .app_name = {"a\"\xff", 3}};
+    const char *text = json_of(&record, &to);
+    assert_non_null(strstr(text, "\"src_ip\":\"2001:db8::\",\"dst_ip\":\"\""));
+    assert_non_null(strstr(text, "\"vlan\":7"));
+    assert_non_null(strstr(text, "\"src_mac\":\"00:aa:bb:01:02:ff\""));
+    assert_null(strstr(text, "dst_mac"));
+    assert_non_null(strstr(text, "\"app_name\":\"a\\\"\xef\xbf\xbd\""));
+    assert_null(strstr(text, "icmp_type"));
+    buffer_deinit(&to);
+}
+
+static void test_icmp_type_0_is_a_value(void **state) {
+    (void)state;
+    Buffer to = {0};
+    FlowRecord record = {.protocol = 1};
+    assert_non_null(strstr(json_of(&record, &to), "\"icmp_type\":0,\"icmp_code\":0"));
+    record.protocol = 58;
+    assert_non_null(strstr(json_of(&record, &to), "\"icmp_type\":0"));
+    record.protocol = 6;
+    assert_null(strstr(json_of(&record, &to), "icmp"));
+    buffer_deinit(&to);
+}
+
+static void test_fields_describe_themselves(void **state) {
+    (void)state;
+    Buffer to = {0};
+    Json json = json_make(&to);
+    flow_fields_write_json(&json);
+    const char *text = buffer_text(&to);
+    assert_non_null(strstr(text, "{\"name\":\"vlan\",\"kind\":\"u16\",\"unit\":\"\","
+                                 "\"direction\":\"both\",\"always\":false,"
+                                 "\"nprobe_name\":\"SRC_VLAN\",\"pen\":0,\"element\":58,"));
+    buffer_deinit(&to);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_rows_are_whole),
+        cmocka_unit_test(test_find),
+        cmocka_unit_test(test_names),
+        cmocka_unit_test(test_batch_grows_and_clears),
+        cmocka_unit_test(test_json_of_a_lean_record),
+        cmocka_unit_test(test_json_of_texts_and_macs),
+        cmocka_unit_test(test_icmp_type_0_is_a_value),
+        cmocka_unit_test(test_fields_describe_themselves),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

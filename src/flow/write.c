@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+#include <stdio.h>
+
+#include "base/json.h"
+#include "flow/field.h"
+
+static void write_mac(Json *json, const char *name, const FlowMac *mac) {
+    const uint8_t *b = mac->bytes;
+    char text[18];
+    (void)snprintf(text, sizeof(text), "%02x:%02x:%02x:%02x:%02x:%02x", b[0], b[1], b[2], b[3],
+                   b[4], b[5]);
+    json_text(json, name, text);
+}
+
+void flow_field_write_json(const FlowRecord *record, const FlowField *field, Json *json) {
+    const void *at = flow_field_at(record, field);
+    switch (field->kind) {
+    case FLOW_KIND_ADDRESS: {
+        char text[NET_ADDRESS_TEXT_MAX];
+        json_text(json, field->name, net_address_format(at, text));
+        break;
+    }
+    case FLOW_KIND_MAC:
+        write_mac(json, field->name, at);
+        break;
+    case FLOW_KIND_TEXT: {
+        const FlowText *text = at;
+        json_textn(json, field->name, text->text, text->size);
+        break;
+    }
+    default:
+        json_u64(json, field->name, flow_field_u64(record, field));
+    }
+}
+
+void flow_record_write_json(const FlowRecord *record, Json *json) {
+    json_object(json, NULL);
+    for (size_t i = 0; i < _FLOW_FIELD_N; i++) {
+        const FlowField *field = &flow_fields[i];
+        if (field->always || flow_field_is_set(record, field))
+            flow_field_write_json(record, field, json);
+    }
+    json_object_end(json);
+}
+
+static const char *kind_name(FlowKind kind) {
+    static const char *const names[] = {
+        [FLOW_KIND_U8] = "u8",   [FLOW_KIND_U16] = "u16",         [FLOW_KIND_U32] = "u32",
+        [FLOW_KIND_U64] = "u64", [FLOW_KIND_TIME_MS] = "time_ms", [FLOW_KIND_ADDRESS] = "address",
+        [FLOW_KIND_MAC] = "mac", [FLOW_KIND_TEXT] = "text",
+    };
+    return names[kind];
+}
+
+static const char *direction_name(FlowDirection direction) {
+    static const char *const names[] = {
+        [FLOW_BOTH] = "both", [FLOW_FORWARD] = "forward", [FLOW_REVERSE] = "reverse"};
+    return names[direction];
+}
+
+void flow_fields_write_json(Json *json) {
+    json_array(json, NULL);
+    for (size_t i = 0; i < _FLOW_FIELD_N; i++) {
+        const FlowField *field = &flow_fields[i];
+        json_object(json, NULL);
+        json_text(json, "name", field->name);
+        json_text(json, "kind", kind_name(field->kind));
+        json_text(json, "unit", field->unit);
+        json_text(json, "direction", direction_name(field->direction));
+        json_bool(json, "always", field->always);
+        json_text(json, "nprobe_name", field->nprobe_name);
+        json_u64(json, "pen", field->pen);
+        json_u64(json, "element", field->element);
+        json_u64(json, "element_v6", field->element_v6);
+        json_text(json, "description", field->description);
+        json_object_end(json);
+    }
+    json_array_end(json);
+}
