@@ -10,7 +10,10 @@
  * reference are made), range errors and the sample configuration.
  *
  * Order of strength: command line, then config file, then environment, then the row's default.
+ * A stronger place replaces a list, within one place it grows; of anything else the last one wins.
  * Text values point into memory owned by the OptionSet, which the config must not outlive.
+ *
+ * Every program has --help (-h unless a row takes the letter), --version and --describe as well.
  */
 
 #include <stdbool.h>
@@ -22,12 +25,12 @@
 #include "base/reason.h"
 
 typedef enum OptionType {
-    OPTION_FLAG,  /* bool */
-    OPTION_TEXT,  /* const char *, NULL when not given and no default */
-    OPTION_LIST,  /* OptionList: repeatable, commas separate */
-    OPTION_U32,   /* uint32_t */
-    OPTION_U64,   /* uint64_t; K, M, G suffixes are powers of 1024 */
-    OPTION_WORD,  /* int: index into .words */
+    OPTION_FLAG, /* bool */
+    OPTION_TEXT, /* const char *, NULL when not given and no default */
+    OPTION_LIST, /* OptionList: repeatable, commas separate */
+    OPTION_U32,  /* uint32_t */
+    OPTION_U64,  /* uint64_t; K, M, G suffixes are powers of 1024 */
+    OPTION_WORD, /* int: index into .words */
 } OptionType;
 
 typedef enum OptionUse {
@@ -42,21 +45,21 @@ typedef struct OptionList {
 } OptionList;
 
 typedef struct Option {
-    const char *name;    /* long name without dashes */
-    char letter;         /* 0: none */
-    const char *alias;   /* a second long name, or NULL */
+    const char *name;  /* long name without dashes */
+    char letter;       /* 0: none */
+    const char *alias; /* a second long name, or NULL */
     OptionType type;
     OptionUse use;
-    bool takes_value;    /* of an ignored option; the others follow from type */
-    size_t at;           /* offsetof in the program's config struct */
-    const char *unset;   /* default as text, or NULL */
-    uint64_t min, max;   /* of numbers, inclusive */
-    const char *unit;    /* "s", "bytes", "packets": shown in help and in range errors */
-    const char *metavar; /* "FILE", "ENDPOINT" */
+    bool takes_value;         /* of an ignored option; the others follow from type */
+    size_t at;                /* offsetof in the program's config struct */
+    const char *unset;        /* default as text, or NULL */
+    uint64_t min, max;        /* of numbers, inclusive; max 0: as much as the type holds */
+    const char *unit;         /* "s", "bytes", "packets": shown in help and in range errors */
+    const char *metavar;      /* "FILE", "ENDPOINT" */
     const char *const *words; /* of OPTION_WORD, NULL-terminated */
-    const char *group;   /* heading in help and reference */
-    const char *help;    /* one sentence, ends with a full stop */
-    const char *note;    /* of ignored or replaced options */
+    const char *group;        /* heading in help and reference */
+    const char *help;         /* one sentence, ends with a full stop */
+    const char *note; /* of ignored options the reason, of replaced ones "use --json FILE" */
 } Option;
 
 typedef struct OptionProgram {
@@ -84,10 +87,11 @@ int option_read(OptionSet **setp, const OptionProgram *program, void *config, in
                 FILE *out, Reason *reason);
 OptionSet *option_set_free(OptionSet *set);
 
-/* one line for each ignored option that was given; the daemon logs them */
+/* one line for each ignored option that was given, and for each environment variable with the
+ * program's prefix that names no option; the daemon logs them */
 size_t option_notices(const OptionSet *set, const char *const **linesp);
 
-/* was it given at all (anywhere but by default)? */
+/* was it given at all (anywhere but by default)? By its long name. */
 bool option_given(const OptionSet *set, const char *name);
 
 void option_print_help(const OptionProgram *program, FILE *out);
