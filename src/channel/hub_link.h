@@ -1,0 +1,159 @@
+#pragma once
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/*
+ * Hub Link
+ *
+ * The hub's end of the channel: one data socket an interface, one events socket for all, one
+ * thread that is always in receive, one for ZAP, one for the monitors. What arrives is handed over
+ * in callbacks from the receive thread, which must only queue it: the callback takes ownership.
+ * What is not taken (queue full, budget exceeded) is safe in the probe's spool and asked for again.
+ *
+ * The hub's part of the bargain: store each HubBatch and its cursor in one transaction, then call
+ * hub_link_stored(); when a transaction fails, hub_link_discard() and forget every batch whose
+ * generation is older than the one it returns.
+ */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/batch_counts.h"
+#include "base/cleanup.h"
+#include "base/reason.h"
+#include "channel/identity.h"
+#include "channel/keys.h"
+
+typedef struct HubLink HubLink;
+
+/** HubBatch - one batch, or a gap: sequences first..last that will never come */
+typedef struct HubBatch {
+    PeerKey key;
+    EpochId epoch;
+    uint64_t first;
+    uint64_t last;      /* the cursor once stored */
+    bool gap;           /* no payload; counts is what is missing */
+    bool corrupt;       /* a gap for a batch whose checksum was wrong */
+    unsigned interface; /* index into HubLinkConfig.interfaces */
+    BatchCounts counts;
+    BatchCounts totals;   /* of the epoch up to last: part of the cursor, store it too */
+    uint64_t received_ms; /* wall clock */
+    uint64_t generation;
+    const void *payload;
+    size_t size;
+    void *owner; /* the link's business */
+} HubBatch;
+
+HubBatch *hub_batch_free(HubBatch *batch);
+
+/** HubCursor - what the store keeps of (key, epoch), in the same transaction as the flows */
+typedef struct HubCursor {
+    PeerKey key;
+    EpochId epoch;
+    uint64_t sequence;
+    BatchCounts totals;
+} HubCursor;
+
+typedef enum HubEventKind {
+    HUB_EVENT_SESSION_BEGIN, /* json: the probe's hello */
+    HUB_EVENT_SESSION_END,   /* disconnected, or silent */
+    HUB_EVENT_WRONG_KEY,     /* a peer at address used another server key */
+    HUB_EVENT_PLAIN_PEER,    /* a peer at address does not encrypt */
+    HUB_EVENT_NOT_SPOKEN,    /* a peer at address connected and did not finish the handshake */
+} HubEventKind;
+
+/** HubEvent - lives as long as the callback. Peer problems come once a minute and address */
+typedef struct HubEvent {
+    HubEventKind kind;
+    unsigned interface;
+    PeerKey key;      /* "" when the peer has none */
+    char address[64]; /* without port */
+    const char *json;
+} HubEvent;
+
+typedef struct HubInterfaceConfig {
+    const char
+        *endpoint;      /* tcp://A:5556c binds; without c the hub connects to a probe that binds */
+    const char *events; /* NULL: the next of config.events, else same host, port + 1 */
+} HubInterfaceConfig;
+
+typedef struct HubLinkConfig {
+    const HubInterfaceConfig *interfaces;
+    size_t n_interfaces;
+    const char *const *events; /* --zmq-publish-events: always bound by the hub; serves all */
+    size_t n_events;
+    KeyPair keys;
+    uint64_t budget_bytes; /* received and not yet stored; 0: 256 MiB */
+
+    /* true: taken over, hub_batch_free() it later. false: no room now, the link keeps it */
+    bool (*on_batch)(void *userdata, HubBatch *batch);
+    void (*on_pulse)(void *userdata, const PeerKey *key, unsigned interface, const char *json,
+                     size_t size);
+    void (*on_event)(void *userdata, const HubEvent *event);
+    void *userdata;
+} HubLinkConfig;
+
+enum {
+    _HUB_LINK_E_SUCCESS,
+    HUB_LINK_E_REFUSED, /* bad endpoint, address not ours, port in use: the reason says which */
+};
+
+typedef struct HubInterfaceStatus {
+    char endpoint[280]; /* as bound: a port `*` is resolved */
+    char events[280];   /* "" when config.events serves it */
+    bool bound;         /* else connects */
+    uint64_t probes;    /* sessions now */
+    uint64_t batches;
+    uint64_t bytes;
+    BatchCounts flows;
+    uint64_t pulses;
+    uint64_t malformed;   /* frames that could not be read */
+    uint64_t foreign;     /* messages of topics nobody here understands */
+    uint64_t n_wrong_key; /* handshakes */
+    uint64_t n_plain_peer;
+} HubInterfaceStatus;
+
+typedef struct HubProbeStatus {
+    PeerKey key;
+    unsigned interface;
+    bool session;
+    char address[64];
+    uint64_t session_ms; /* wall clock of its start */
+    uint64_t heard_ms;   /* wall clock */
+    uint64_t batches;
+    uint64_t bytes;
+    uint64_t held_bytes;
+    uint64_t backlog_bytes;
+    uint32_t credit_bytes;
+    uint64_t n_duplicate;
+    uint64_t n_out_of_order;
+    uint64_t n_over_budget;
+    uint64_t n_malformed;
+    BatchCounts received;
+    BatchCounts gaps;
+} HubProbeStatus;
+
+int hub_link_new(HubLink **linkp, const HubLinkConfig *config, Reason *reason);
+
+/** hub_link_load_cursor() - after new and before start, for every cursor the store holds */
+int hub_link_load_cursor(HubLink *link, const HubCursor *cursor);
+
+/** hub_link_start() - from here on probes connect */
+int hub_link_start(HubLink *link, Reason *reason);
+HubLink *hub_link_free(HubLink *link);
+
+/** hub_link_stored() - committed: everything of (key, epoch) up to sequence. Any thread */
+void hub_link_stored(HubLink *link, const PeerKey *key, const EpochId *epoch, uint64_t sequence);
+
+/**
+ * hub_link_discard() - the open transaction is lost. Probes resend what was not stored. Returns
+ * the new generation; batches of older ones must not be stored any more. Any thread.
+ */
+uint64_t hub_link_discard(HubLink *link);
+
+/* snapshots; any thread. *statusesp is the caller's to free() */
+bool hub_link_interface(HubLink *link, unsigned interface, HubInterfaceStatus *status);
+int hub_link_probes(HubLink *link, HubProbeStatus **statusesp, size_t *np);
+
+DEFINE_CLEANUP(HubLink *, hub_link_free)
+DEFINE_CLEANUP(HubBatch *, hub_batch_free)

@@ -1,0 +1,119 @@
+#pragma once
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/*
+ * Probe Link
+ *
+ * A probe's connection to one hub: two sockets, one thread that owns them, one for their monitors.
+ * Batches stay with their owner, the spool; the link keeps what it must know of each and asks for
+ * the bytes when they are to be sent. With several hubs, one spool serves several links.
+ *
+ *     spool_append(spool, bytes, size, counts, &id)    first in the spool,
+ *     probe_link_submit(link, id, size, counts)        then, for every hub, here
+ *
+ * All functions may be called from any thread; none waits for the network but probe_link_drain().
+ * Callbacks come from the link's thread; they must be quick and must not call the link.
+ */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/batch_counts.h"
+#include "base/cleanup.h"
+#include "base/reason.h"
+#include "channel/identity.h"
+#include "channel/keys.h"
+
+typedef struct ProbeLink ProbeLink;
+
+/** ProbeLinkSpool - what the link asks of the spool, from the link's thread or a caller's */
+typedef struct ProbeLinkSpool {
+    void *spool;
+    /* copy the `size` bytes of the batch; false: no longer there (dropped for the limit) */
+    bool (*fetch)(void *spool, uint64_t id, void *to, size_t size);
+    /* this link will not ask for it again */
+    void (*release)(void *spool, uint64_t id);
+} ProbeLinkSpool;
+
+/** ProbeLinkWord - where the link stands; probe_link_word() gives the text form */
+typedef enum ProbeLinkWord {
+    PROBE_LINK_CONNECTING,
+    PROBE_LINK_NAME_UNKNOWN, /* the host name does not resolve */
+    PROBE_LINK_REFUSED,      /* TCP connection refused: nothing listens there */
+    PROBE_LINK_NO_ROUTE,
+    PROBE_LINK_NO_ANSWER,     /* filtered, or the host is down */
+    PROBE_LINK_WRONG_KEY,     /* the hub closed the handshake */
+    PROBE_LINK_PLAIN_PEER,    /* the peer does not encrypt */
+    PROBE_LINK_NO_HANDSHAKE,  /* connected, but no ZeroMQ peer speaks there */
+    PROBE_LINK_KEY_REVOKED,   /* this probe's key was refused at the handshake */
+    PROBE_LINK_EVENTS_CLOSED, /* data port reached, events port not */
+    PROBE_LINK_NO_STATE,      /* both reached, and the hub says nothing */
+    PROBE_LINK_WAITING,       /* connected; the hub has not admitted this probe: see the reason */
+    PROBE_LINK_UP,
+    PROBE_LINK_N_WORDS,
+} ProbeLinkWord;
+
+typedef struct ProbeLinkStatus {
+    ProbeLinkWord word;
+    char reason[256]; /* one line for a person: what, where, what to do */
+    char peer[280];   /* the data endpoint */
+    bool session;
+    uint64_t pending_batches;
+    uint64_t pending_bytes;
+    BatchCounts pending; /* submitted, neither stored nor dropped */
+    BatchCounts stored;
+    BatchCounts dropped; /* explicit gaps */
+    uint64_t resent_batches;
+    uint64_t sent_batches;
+    uint64_t sent_bytes;
+    uint64_t sessions;
+    uint64_t malformed_states;
+    int64_t clock_offset_ms; /* the hub's clock minus this machine's, at the last state */
+} ProbeLinkStatus;
+
+typedef struct ProbeLinkConfig {
+    const char *endpoint;        /* tcp://hub:5556 */
+    const char *events_endpoint; /* NULL: same host, port + 1, bound by whoever binds data */
+    bool bind;                   /* the probe binds data; else it connects (--zmq-probe-mode) */
+    const char *server_z85;      /* the hub's public key, 40 characters Z85 */
+    KeyPair keys;
+    const char *hello_json; /* an object: name, probe_id, version, instance, mode, interfaces */
+    ProbeLinkSpool spool;
+
+    /* word or reason changed; once a change. May be NULL */
+    void (*on_change)(void *userdata, ProbeLinkWord word, const char *reason);
+    /* the hub's state object as it came (configuration, seats, …), when it changed. May be NULL */
+    void (*on_state)(void *userdata, const char *json);
+    void *userdata;
+} ProbeLinkConfig;
+
+enum {
+    _PROBE_LINK_E_SUCCESS,
+    PROBE_LINK_E_REFUSED, /* bad endpoint or key, port in use: the reason says which */
+    PROBE_LINK_E_LEFT,    /* probe_link_drain(): not everything is stored */
+};
+
+int probe_link_new(ProbeLink **linkp, const ProbeLinkConfig *config, Reason *reason);
+
+/** probe_link_free() - closes at once; what is not stored is released to the spool unsent */
+ProbeLink *probe_link_free(ProbeLink *link);
+
+int probe_link_submit(ProbeLink *link, uint64_t id, size_t size, const BatchCounts *counts);
+
+/** probe_link_dropped() - the spool dropped this batch for its limit: it becomes an explicit gap */
+void probe_link_dropped(ProbeLink *link, uint64_t id);
+
+/** probe_link_pulse() - unsequenced, sent if a session is up, else forgotten */
+int probe_link_pulse(ProbeLink *link, const char *json);
+
+/** probe_link_hello() - replace what the hello says (an interface was added) and say it again */
+int probe_link_hello(ProbeLink *link, const char *json);
+
+void probe_link_status(ProbeLink *link, ProbeLinkStatus *status);
+const char *probe_link_word(ProbeLinkWord word);
+
+/** probe_link_drain() - wait until all is stored; PROBE_LINK_E_LEFT and *left_flowsp when not */
+int probe_link_drain(ProbeLink *link, unsigned timeout_ms, uint64_t *left_flowsp);
+
+DEFINE_CLEANUP(ProbeLink *, probe_link_free)
