@@ -27,6 +27,7 @@
 #include <stdint.h>
 
 #include "base/arena.h"
+#include "base/batch_counts.h"
 #include "base/cleanup.h"
 #include "base/reason.h"
 #include "flow/record.h"
@@ -77,9 +78,10 @@ Store *store_close(Store *store);
 typedef struct StoreCursor {
     uint8_t key[STORE_KEY_BYTES]; /* public key of the probe */
     uint8_t epoch[STORE_EPOCH_BYTES];
-    uint64_t sequence; /* the last one stored */
-    uint64_t at_ms;    /* when the hub took it */
-    bool finished;     /* the probe has closed the epoch and this was its last batch */
+    uint64_t sequence;  /* the last one stored */
+    uint64_t at_ms;     /* when the hub took it */
+    BatchCounts totals; /* of the epoch up to sequence: kept, and handed back as it came */
+    bool finished;      /* the probe has closed the epoch and this was its last batch */
 } StoreCursor;
 
 typedef struct StoreGroup {
