@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/*
+ * Input: link type (2 bytes), wire length (2), kernel tag type (2), then the frame. A frame is
+ * dissected as whole and the pointers it gives are walked, so that a sanitizer sees a bad one.
+ */
+
+#include <stdlib.h>
+
+#include "net/dissect.h"
+#include "net/fragment.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static volatile uint8_t sink;
+
+static void touch(const uint8_t *bytes, size_t n) {
+    for (size_t i = 0; bytes && i < n; i++)
+        sink ^= bytes[i];
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+    static FragmentCache *cache;
+    if (!cache && fragment_cache_new(&cache, 64, 1) < 0)
+        return 0;
+    if (size < 6)
+        return 0;
+    Frame frame = {
+        .bytes = data + 6,
+        .time_ns = 1,
+        .captured_bytes = (uint32_t)size - 6,
+        .wire_bytes = (uint32_t)(data[2] << 8 | data[3]),
+        .link_type = (uint16_t)(data[0] << 8 | data[1]),
+        .tag_type = (uint16_t)(data[4] << 8 | data[5]),
+    };
+    Packet packet;
+    if (dissect_frame(&frame, &packet) != 0)
+        return 0;
+    touch(packet.ip, packet.ip_captured_bytes);
+    touch(packet.payload, packet.payload_bytes);
+    touch(packet.macs, packet.macs ? 12 : 0);
+    if (packet.ip_captured_bytes > packet.ip_bytes)
+        abort();
+    if (packet.fragment)
+        (void)fragment_resolve(cache, &packet);
+    return 0;
+}
