@@ -30,7 +30,7 @@ static void close_with(Json *json, uint8_t bracket) {
     json->comma = true;
 }
 
-void json_object(Json *json, const char *name) {
+void json_object_begin(Json *json, const char *name) {
     open_with(json, name, '{');
 }
 
@@ -38,7 +38,7 @@ void json_object_end(Json *json) {
     close_with(json, '}');
 }
 
-void json_array(Json *json, const char *name) {
+void json_array_begin(Json *json, const char *name) {
     open_with(json, name, '[');
 }
 
@@ -105,7 +105,7 @@ void json_text(Json *json, const char *name, const char *text) {
     if (text)
         json_textn(json, name, text, strlen(text));
     else
-        json_null(json, name);
+        json_none(json, name);
 }
 
 void json_u64(Json *json, const char *name, uint64_t v) {
@@ -120,7 +120,7 @@ void json_i64(Json *json, const char *name, int64_t v) {
 
 void json_f64(Json *json, const char *name, double v) {
     if (!isfinite(v)) {
-        json_null(json, name);
+        json_none(json, name);
         return;
     }
     begin(json, name);
@@ -132,7 +132,7 @@ void json_bool(Json *json, const char *name, bool v) {
     buffer_put_text(json->to, v ? "true" : "false");
 }
 
-void json_null(Json *json, const char *name) {
+void json_none(Json *json, const char *name) {
     begin(json, name);
     buffer_put_text(json->to, "null");
 }

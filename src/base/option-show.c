@@ -150,7 +150,7 @@ void option_print_help(const OptionProgram *program, FILE *out) {
 static void describe_option(const OptionProgram *program, const Option *option, Arena *arena,
                             Json *json) {
     char letter[2] = {option->letter, '\0'};
-    json_object(json, NULL);
+    json_object_begin(json, NULL);
     json_text(json, "name", option->name);
     json_text(json, "letter", option->letter ? letter : NULL);
     json_text(json, "alias", option->alias);
@@ -165,7 +165,7 @@ static void describe_option(const OptionProgram *program, const Option *option, 
         json_u64(json, "max", option->max);
     }
     if (option->type == OPTION_WORD) {
-        json_array(json, "words");
+        json_array_begin(json, "words");
         for (size_t i = 0; option->words[i]; i++)
             json_text(json, NULL, option->words[i]);
         json_array_end(json);
@@ -182,12 +182,12 @@ void option_print_describe(const OptionProgram *program, FILE *out) {
         return;
     Buffer buffer = {0};
     Json json = json_make(&buffer);
-    json_object(&json, NULL);
+    json_object_begin(&json, NULL);
     json_text(&json, "name", program->name);
     json_text(&json, "version", WEIR_VERSION);
     json_text(&json, "summary", program->summary);
     json_text(&json, "usage", program->usage);
-    json_array(&json, "options");
+    json_array_begin(&json, "options");
     for (size_t i = 0; i < program->n_options; i++)
         describe_option(program, &program->options[i], arena, &json);
     json_array_end(&json);

@@ -14,19 +14,18 @@ static void test_shapes(void **state) {
     (void)state;
     Buffer b = {0};
     Json json = json_make(&b);
-    json_object(&json, NULL);
+    json_object_begin(&json, NULL);
     json_u64(&json, "a", 1);
-    json_array(&json, "b");
+    json_array_begin(&json, "b");
     json_i64(&json, NULL, -2);
     json_bool(&json, NULL, true);
     json_array_end(&json);
-    json_object(&json, "c");
+    json_object_begin(&json, "c");
     json_object_end(&json);
     json_text(&json, "d", NULL);
     json_f64(&json, "e", 1.5);
     json_object_end(&json);
-    assert_string_equal(buffer_text(&b),
-                        "{\"a\":1,\"b\":[-2,true],\"c\":{},\"d\":null,\"e\":1.5}");
+    assert_string_equal(buffer_text(&b), "{\"a\":1,\"b\":[-2,true],\"c\":{},\"d\":null,\"e\":1.5}");
     buffer_deinit(&b);
 }
 

@@ -35,7 +35,7 @@ void flow_field_write_json(const FlowRecord *record, const FlowField *field, Jso
 }
 
 void flow_record_write_json(const FlowRecord *record, Json *json) {
-    json_object(json, NULL);
+    json_object_begin(json, NULL);
     for (size_t i = 0; i < _FLOW_FIELD_N; i++) {
         const FlowField *field = &flow_fields[i];
         if (field->always || flow_field_is_set(record, field))
@@ -60,10 +60,10 @@ static const char *direction_name(FlowDirection direction) {
 }
 
 void flow_fields_write_json(Json *json) {
-    json_array(json, NULL);
+    json_array_begin(json, NULL);
     for (size_t i = 0; i < _FLOW_FIELD_N; i++) {
         const FlowField *field = &flow_fields[i];
-        json_object(json, NULL);
+        json_object_begin(json, NULL);
         json_text(json, "name", field->name);
         json_text(json, "kind", kind_name(field->kind));
         json_text(json, "unit", field->unit);
