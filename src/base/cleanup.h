@@ -15,11 +15,13 @@
 
 #define cleanup(fn) __attribute__((cleanup(fn)))
 
+/* NOLINTBEGIN(bugprone-macro-parentheses): a type cannot stand in them */
 #define DEFINE_CLEANUP(type, fn)                                                                   \
     static inline void fn##p(type *p) {                                                            \
         if (*p)                                                                                    \
             fn(*p);                                                                                \
     }
+/* NOLINTEND(bugprone-macro-parentheses) */
 
 static inline void freep(void *p) {
     free(*(void **)p);

@@ -10,6 +10,6 @@
 
 #include <stdint.h>
 
-uint64_t clock_wall_ms(void);       /* UTC, milliseconds since 1970; may step */
-uint64_t clock_monotonic_ms(void);  /* never steps; also counts while suspended */
+uint64_t clock_wall_ms(void);      /* UTC, milliseconds since 1970; may step */
+uint64_t clock_monotonic_ms(void); /* never steps; also counts while suspended */
 uint64_t clock_monotonic_ns(void);

@@ -24,8 +24,8 @@ typedef struct MetricRow {
     const char *name;  /* "weir_probe_packets_received"; a counter's text form adds _total */
     const char *label; /* fixed labels, e.g. "reason=\"truncated\"", or NULL */
     MetricKind kind;
-    const char *unit;  /* "packets", "bytes", "flows" */
-    const char *help;  /* one sentence */
+    const char *unit; /* "packets", "bytes", "flows" */
+    const char *help; /* one sentence */
 } MetricRow;
 
 typedef _Atomic uint64_t MetricValue;

@@ -15,8 +15,6 @@
 
 #define FILE_MAX_BYTES (1 << 20)
 
-extern char **environ;
-
 /* ------------------------------------------------------------- command line */
 
 typedef struct Given {
