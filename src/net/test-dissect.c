@@ -24,7 +24,7 @@ static Hex hex(const char *text) {
         if (*text == ' ')
             continue;
         unsigned v = (unsigned)(*text <= '9' ? *text - '0' : *text - 'a' + 10);
-        h.bytes[h.n] = (uint8_t)(h.bytes[h.n] << 4 | v);
+        h.bytes[h.n] = (uint8_t)((unsigned)h.bytes[h.n] << 4 | v);
         if (++nibbles % 2 == 0)
             h.n++;
     }
