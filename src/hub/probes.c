@@ -1,0 +1,310 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+#include "hub/probes.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <jansson.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/hash.h"
+
+enum { BUCKETS = 4096, CLOCK_WARN_MS = 30000, NO_PACKETS_MS = 60000 };
+
+typedef struct Entry {
+    Probe probe;
+    struct Entry *next; /* in its bucket */
+} Entry;
+
+struct Probes {
+    pthread_mutex_t lock;
+    Entry *buckets[BUCKETS];
+    Entry **all; /* in order of arrival */
+    size_t n;
+    size_t capacity;
+    uint64_t seed;
+    PeerProblem problems[PROBES_PROBLEMS_MAX];
+    size_t n_problems;
+    atomic_bool changed;
+};
+
+const char *const peer_problem_names[_PEER_PROBLEM_N] = {
+    [PEER_WRONG_KEY] = "wrong_key",
+    [PEER_PLAIN] = "plain",
+    [PEER_MALFORMED] = "malformed",
+};
+
+const char *peer_problem_text(PeerProblemKind kind) {
+    static const char *const texts[_PEER_PROBLEM_N] = {
+        [PEER_WRONG_KEY] = "A peer uses a wrong server key; copy this interface's public key "
+                           "to its --zmq-encryption-key.",
+        [PEER_PLAIN] = "A peer does not encrypt; give it this interface's public key with "
+                       "--zmq-encryption-key.",
+        [PEER_MALFORMED] = "A peer connects and does not finish the handshake; it may not be a "
+                           "probe, or it speaks to the wrong port.",
+    };
+    return texts[kind];
+}
+
+int probes_new(Probes **probesp) {
+    Probes *probes = calloc(1, sizeof(*probes));
+    if (!probes)
+        return error_origin(-ENOMEM);
+    (void)pthread_mutex_init(&probes->lock, NULL);
+    probes->seed = hash_u64(clock_monotonic_ns(), (uint64_t)(uintptr_t)probes);
+    *probesp = probes;
+    return 0;
+}
+
+Probes *probes_free(Probes *probes) {
+    if (!probes)
+        return NULL;
+    for (size_t i = 0; i < probes->n; i++)
+        free(probes->all[i]);
+    free(probes->all);
+    (void)pthread_mutex_destroy(&probes->lock);
+    free(probes);
+    return NULL;
+}
+
+static bool grow(Probes *probes) {
+    if (probes->n < probes->capacity)
+        return true;
+    if (probes->n >= PROBES_MAX)
+        return false;
+    const size_t capacity = probes->capacity ? probes->capacity * 2 : 64;
+    Entry **all = realloc(probes->all, capacity * sizeof(Entry *));
+    if (!all)
+        return false;
+    probes->all = all;
+    probes->capacity = capacity;
+    return true;
+}
+
+Probe *probes_lock(Probes *probes, const PeerKey *key) {
+    const size_t at = (size_t)hash_bytes(key->z85, strlen(key->z85), probes->seed) % BUCKETS;
+    (void)pthread_mutex_lock(&probes->lock);
+    for (Entry *entry = probes->buckets[at]; entry; entry = entry->next) {
+        if (strcmp(entry->probe.key.z85, key->z85) == 0)
+            return &entry->probe;
+    }
+    Entry *entry = grow(probes) ? calloc(1, sizeof(*entry)) : NULL;
+    if (!entry) {
+        (void)pthread_mutex_unlock(&probes->lock);
+        return NULL;
+    }
+    entry->probe.key = *key;
+    entry->next = probes->buckets[at];
+    probes->buckets[at] = entry;
+    probes->all[probes->n++] = entry;
+    return &entry->probe;
+}
+
+void probes_unlock(Probes *probes) {
+    (void)pthread_mutex_unlock(&probes->lock);
+}
+
+static void take_text(char *to, size_t size, const json_t *value) {
+    const char *text = json_string_value(value);
+    if (text)
+        (void)snprintf(to, size, "%s", text);
+}
+
+/* captures may be texts, or objects with a name */
+static void take_captures(Probe *probe, const json_t *list) {
+    if (!json_is_array(list))
+        return;
+    probe->n_captures = 0;
+    size_t i;
+    json_t *value;
+    json_array_foreach(list, i, value) {
+        if (probe->n_captures == PROBES_CAPTURES_MAX)
+            break;
+        const json_t *name = json_is_object(value) ? json_object_get(value, "name") : value;
+        if (json_is_string(name))
+            take_text(probe->captures[probe->n_captures++], sizeof(probe->captures[0]), name);
+    }
+}
+
+void probes_hello(Probes *probes, const PeerKey *key, unsigned interface, const char *address,
+                  const char *json, uint64_t now_ms) {
+    json_t *hello = json ? json_loads(json, 0, NULL) : NULL;
+    Probe *probe = probes_lock(probes, key);
+    if (probe) {
+        take_text(probe->name, sizeof(probe->name), json_object_get(hello, "name"));
+        take_text(probe->version, sizeof(probe->version), json_object_get(hello, "version"));
+        take_captures(probe, json_object_get(hello, "interfaces"));
+        (void)snprintf(probe->address, sizeof(probe->address), "%s", address);
+        probe->interface = interface;
+        probe->connected = true;
+        probe->session_ms = now_ms;
+        probe->last_seen_ms = now_ms;
+        probe->pulse_ms = 0;
+        probe->second_known = false;
+        if (!probe->first_seen_ms)
+            probe->first_seen_ms = now_ms;
+        probes_unlock(probes);
+    }
+    json_decref(hello);
+    atomic_store(&probes->changed, true);
+}
+
+void probes_end(Probes *probes, const PeerKey *key, uint64_t now_ms) {
+    Probe *probe = probes_lock(probes, key);
+    if (!probe)
+        return;
+    probe->connected = false;
+    probe->session_ms = now_ms;
+    probe->pulse.packets_per_s = 0;
+    probe->pulse.octets_per_s = 0;
+    probes_unlock(probes);
+    atomic_store(&probes->changed, true);
+}
+
+uint64_t probes_pulse(Probes *probes, const PeerKey *key, const ProbePulse *pulse,
+                      uint64_t now_ms) {
+    Probe *probe = probes_lock(probes, key);
+    if (!probe)
+        return 0;
+    if (!probe->pulse_ms || pulse->packets != probe->pulse.packets)
+        probe->last_packet_ms = now_ms;
+    const bool was_silent = !probe->pulse_ms;
+    probe->pulse = *pulse;
+    probe->pulse_ms = now_ms;
+    probe->last_seen_ms = now_ms;
+    probe->clock_offset_ms = (int64_t)pulse->time_ms - (int64_t)now_ms;
+
+    /* one pulse a second: keep the distance to the hub's seconds while it stays within one, so
+     * that uneven travel does not put two pulses into one second and none into the next */
+    const int64_t mine = (int64_t)(now_ms / 1000);
+    const int64_t theirs = (int64_t)(pulse->time_ms / 1000);
+    const int64_t off = theirs + probe->second_offset - mine;
+    if (!probe->second_known || off < -1 || off > 1)
+        probe->second_offset = mine - theirs;
+    probe->second_known = true;
+    const uint64_t second = (uint64_t)(theirs + probe->second_offset);
+    probes_unlock(probes);
+    if (was_silent)
+        atomic_store(&probes->changed, true);
+    return second;
+}
+
+void probes_take_status(Probes *probes, const HubProbeStatus *statuses, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        Probe *probe = probes_lock(probes, &statuses[i].key);
+        if (!probe)
+            continue;
+        probe->received = statuses[i].received;
+        probe->gaps = statuses[i].gaps;
+        if (statuses[i].heard_ms > probe->last_seen_ms)
+            probe->last_seen_ms = statuses[i].heard_ms;
+        probes_unlock(probes);
+    }
+}
+
+void probes_problem(Probes *probes, PeerProblemKind kind, unsigned interface, const char *address,
+                    uint64_t now_ms) {
+    (void)pthread_mutex_lock(&probes->lock);
+    PeerProblem *found = NULL;
+    PeerProblem *oldest = &probes->problems[0];
+    for (size_t i = 0; i < probes->n_problems && !found; i++) {
+        PeerProblem *problem = &probes->problems[i];
+        if (problem->kind == kind && problem->interface == interface &&
+            strcmp(problem->address, address) == 0)
+            found = problem;
+        if (problem->last_ms < oldest->last_ms)
+            oldest = problem;
+    }
+    if (!found) {
+        found = probes->n_problems < PROBES_PROBLEMS_MAX ? &probes->problems[probes->n_problems++]
+                                                         : oldest;
+        *found = (PeerProblem){.kind = kind, .interface = interface, .first_ms = now_ms};
+        (void)snprintf(found->address, sizeof(found->address), "%s", address);
+    }
+    found->count++;
+    found->last_ms = now_ms;
+    (void)pthread_mutex_unlock(&probes->lock);
+    atomic_store(&probes->changed, true);
+}
+
+static int by_number(const void *a, const void *b) {
+    const Probe *x = &(*(Entry *const *)a)->probe;
+    const Probe *y = &(*(Entry *const *)b)->probe;
+    if (x->number != y->number)
+        return x->number < y->number ? -1 : 1;
+    return strcmp(x->key.z85, y->key.z85);
+}
+
+void probes_each(Probes *probes, ProbesEach *each, void *context) {
+    (void)pthread_mutex_lock(&probes->lock);
+    if (probes->n)
+        qsort(probes->all, probes->n, sizeof(Entry *), by_number);
+    for (size_t i = 0; i < probes->n; i++)
+        each(context, &probes->all[i]->probe);
+    (void)pthread_mutex_unlock(&probes->lock);
+}
+
+void probes_problems_each(Probes *probes, ProbesProblemEach *each, void *context) {
+    (void)pthread_mutex_lock(&probes->lock);
+    for (size_t i = 0; i < probes->n_problems; i++)
+        each(context, &probes->problems[i]);
+    (void)pthread_mutex_unlock(&probes->lock);
+}
+
+uint64_t probes_connected(Probes *probes) {
+    uint64_t n = 0;
+    (void)pthread_mutex_lock(&probes->lock);
+    for (size_t i = 0; i < probes->n; i++)
+        n += probes->all[i]->probe.connected;
+    (void)pthread_mutex_unlock(&probes->lock);
+    return n;
+}
+
+bool probes_changed(Probes *probes) {
+    return atomic_exchange(&probes->changed, false);
+}
+
+/* "40 s", "3 min", "5 h", "2 days" */
+static void span_text(uint64_t ms, char text[32]) {
+    const uint64_t s = ms / 1000;
+    if (s < 120)
+        (void)snprintf(text, 32, "%" PRIu64 " s", s);
+    else if (s < 7200)
+        (void)snprintf(text, 32, "%" PRIu64 " min", s / 60);
+    else if (s < 172800)
+        (void)snprintf(text, 32, "%" PRIu64 " h", s / 3600);
+    else
+        (void)snprintf(text, 32, "%" PRIu64 " days", s / 86400);
+}
+
+static uint64_t since(uint64_t then_ms, uint64_t now_ms) {
+    return now_ms > then_ms ? now_ms - then_ms : 0;
+}
+
+void probe_state_text(const Probe *probe, uint64_t now_ms, char *text, size_t size) {
+    char span[32];
+    const int64_t offset = probe->clock_offset_ms;
+    if (!probe->connected) {
+        span_text(since(probe->last_seen_ms, now_ms), span);
+        (void)snprintf(text, size, "not connected, last heard %s ago", span);
+    } else if (!probe->pulse_ms) {
+        (void)snprintf(text, size, "connected, no report yet");
+    } else if (since(probe->pulse_ms, now_ms) > PROBES_SILENT_MS) {
+        span_text(since(probe->pulse_ms, now_ms), span);
+        (void)snprintf(text, size, "connected, no report for %s", span);
+    } else if (offset > CLOCK_WARN_MS || offset < -CLOCK_WARN_MS) {
+        span_text((uint64_t)(offset < 0 ? -offset : offset), span);
+        (void)snprintf(text, size, "clock %s %s", span, offset < 0 ? "behind" : "ahead");
+    } else if (since(probe->last_packet_ms, now_ms) > NO_PACKETS_MS) {
+        span_text(since(probe->last_packet_ms, now_ms), span);
+        (void)snprintf(text, size, "no packets for %s", span);
+    } else {
+        (void)snprintf(text, size, "capturing");
+    }
+}

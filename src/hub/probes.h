@@ -1,0 +1,127 @@
+#pragma once
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/*
+ * Probes
+ *
+ * What the hub knows of each probe, by its public key: number and name, session, what it last
+ * said in its hello and pulses, what was stored of it. And peers that could not become probes:
+ * where from, why, how often. Bounded; any thread may call; times are passed in.
+ */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/batch_counts.h"
+#include "base/cleanup.h"
+#include "channel/hub_link.h"
+#include "channel/identity.h"
+
+typedef struct Probes Probes;
+
+enum {
+    PROBES_MAX = 20000,
+    PROBES_PROBLEMS_MAX = 256, /* the one not seen for longest makes room */
+    PROBES_CAPTURES_MAX = 8,
+    PROBES_SILENT_MS = 5000, /* without a pulse for so long, rates are unknown: shown as 0 */
+};
+
+/* the totals of one pulse, see pulse.h */
+typedef struct ProbePulse {
+    uint64_t time_ms; /* the probe's clock */
+    uint64_t packets; /* since it started */
+    uint64_t octets;
+    uint64_t drops;
+    uint64_t flows_active;
+    uint64_t flows_waiting;
+    uint64_t packets_per_s;
+    uint64_t octets_per_s;
+} ProbePulse;
+
+typedef struct Probe {
+    PeerKey key;
+    uint32_t number; /* the store's; 0: not yet known */
+    unsigned interface;
+    bool connected;
+    char name[256];
+    char address[64];
+    char version[64];
+    char captures[PROBES_CAPTURES_MAX][128];
+    size_t n_captures;
+    uint64_t first_seen_ms;
+    uint64_t last_seen_ms;
+    uint64_t session_ms;     /* connected or gone since */
+    uint64_t pulse_ms;       /* of the last pulse; 0: none yet */
+    uint64_t last_packet_ms; /* of the last pulse that had packets in it */
+    ProbePulse pulse;
+    int64_t clock_offset_ms; /* the probe's clock minus the hub's */
+    int64_t second_offset;   /* hub's second of a pulse minus the probe's, kept while it fits */
+    bool second_known;
+    BatchCounts received;    /* since the hub started */
+    BatchCounts gaps;
+    BatchCounts undecodable; /* set aside in quarantine/ */
+    uint64_t flows_stored;
+} Probe;
+
+typedef enum PeerProblemKind {
+    PEER_WRONG_KEY,
+    PEER_PLAIN,
+    PEER_MALFORMED,
+    _PEER_PROBLEM_N,
+} PeerProblemKind;
+
+extern const char *const peer_problem_names[_PEER_PROBLEM_N]; /* "wrong_key", ... */
+
+typedef struct PeerProblem {
+    PeerProblemKind kind;
+    unsigned interface;
+    char address[64];
+    uint64_t count; /* reports; the link sends at most one a minute and address */
+    uint64_t first_ms;
+    uint64_t last_ms;
+} PeerProblem;
+
+int probes_new(Probes **probesp);
+Probes *probes_free(Probes *probes);
+
+/**
+ * probes_lock() - the probe of a key, added if need be, for the caller alone until
+ * probes_unlock(). NULL (and nothing locked): too many probes, or out of memory.
+ */
+Probe *probes_lock(Probes *probes, const PeerKey *key);
+void probes_unlock(Probes *probes);
+
+/** probes_hello() - a session began; json is what the probe says of itself */
+void probes_hello(Probes *probes, const PeerKey *key, unsigned interface, const char *address,
+                  const char *json, uint64_t now_ms);
+void probes_end(Probes *probes, const PeerKey *key, uint64_t now_ms);
+
+/** probes_pulse() - its totals; returns the hub's second that the pulse belongs to, 0: unknown */
+uint64_t probes_pulse(Probes *probes, const PeerKey *key, const ProbePulse *pulse,
+                      uint64_t now_ms);
+
+/** probes_take_status() - what the link counts */
+void probes_take_status(Probes *probes, const HubProbeStatus *statuses, size_t n);
+
+void probes_problem(Probes *probes, PeerProblemKind kind, unsigned interface, const char *address,
+                    uint64_t now_ms);
+
+/* walks; under the lock, so the callback is quick and calls nothing here. Probes by number */
+typedef void ProbesEach(void *context, const Probe *probe);
+void probes_each(Probes *probes, ProbesEach *each, void *context);
+typedef void ProbesProblemEach(void *context, const PeerProblem *problem);
+void probes_problems_each(Probes *probes, ProbesProblemEach *each, void *context);
+
+uint64_t probes_connected(Probes *probes);
+
+/** probes_changed() - did any come, go or change its state since the last call? (one caller) */
+bool probes_changed(Probes *probes);
+
+/** probe_state_text() - one line for people: "capturing", "clock 41 s ahead", "no packets for…" */
+void probe_state_text(const Probe *probe, uint64_t now_ms, char *text, size_t size);
+
+/** peer_problem_text() - what it means and what to do, without the address */
+const char *peer_problem_text(PeerProblemKind kind);
+
+DEFINE_CLEANUP(Probes *, probes_free)
