@@ -144,9 +144,9 @@ void live_add_conversation(Live *live, uint64_t at, const char *src_ip, const ch
 static void write_apps(Json *json, const Tally *apps) {
     const TallyEntry *top[LIVE_TOP];
     const size_t n = tally_top(apps, false, top, LIVE_TOP);
-    json_array(json, "apps");
+    json_array_begin(json, "apps");
     for (size_t i = 0; i < n; i++) {
-        json_object(json, NULL);
+        json_object_begin(json, NULL);
         json_textn(json, "name", (const char *)top[i]->key, top[i]->key_size);
         json_u64(json, "octets", top[i]->a);
         json_u64(json, "packets", top[i]->b);
@@ -158,9 +158,9 @@ static void write_apps(Json *json, const Tally *apps) {
 static void write_hosts(Json *json, const Tally *hosts) {
     const TallyEntry *top[LIVE_TOP];
     const size_t n = tally_top(hosts, true, top, LIVE_TOP);
-    json_array(json, "hosts");
+    json_array_begin(json, "hosts");
     for (size_t i = 0; i < n; i++) {
-        json_object(json, NULL);
+        json_object_begin(json, NULL);
         json_textn(json, "ip", (const char *)top[i]->key, top[i]->key_size);
         json_u64(json, "octets_in", top[i]->a);
         json_u64(json, "octets_out", top[i]->b);
@@ -172,11 +172,11 @@ static void write_hosts(Json *json, const Tally *hosts) {
 static void write_conversations(Json *json, const Tally *conversations) {
     const TallyEntry *top[LIVE_TOP];
     const size_t n = tally_top(conversations, true, top, LIVE_TOP);
-    json_array(json, "conversations");
+    json_array_begin(json, "conversations");
     for (size_t i = 0; i < n; i++) {
         const char *src_ip = (const char *)top[i]->key;
         const char *dst_ip = src_ip + strlen(src_ip) + 1;
-        json_object(json, NULL);
+        json_object_begin(json, NULL);
         json_text(json, "src_ip", src_ip);
         json_text(json, "dst_ip", dst_ip);
         json_text(json, "app_name", dst_ip + strlen(dst_ip) + 1);
@@ -190,7 +190,7 @@ static void write_conversations(Json *json, const Tally *conversations) {
 static void write_tick(const Second *second, uint64_t at, uint64_t flows, uint64_t probes_connected,
                        Buffer *to) {
     Json json = json_make(to);
-    json_object(&json, NULL);
+    json_object_begin(&json, NULL);
     json_u64(&json, "time_ms", at * 1000);
     json_u64(&json, "packets", second->packets);
     json_u64(&json, "octets", second->octets);
@@ -236,9 +236,8 @@ bool live_close(Live *live, uint64_t now_ms, uint64_t probes_connected, Buffer *
     tally_clear(second->apps);
     tally_clear(second->hosts);
     tally_clear(second->conversations);
-    *second = (Second){.apps = second->apps,
-                       .hosts = second->hosts,
-                       .conversations = second->conversations};
+    *second = (Second){
+        .apps = second->apps, .hosts = second->hosts, .conversations = second->conversations};
     return true;
 }
 
@@ -247,7 +246,7 @@ uint64_t live_flows_per_s(const Live *live) {
 }
 
 void live_write_ticks(Live *live, Json *json, const char *name) {
-    json_array(json, name);
+    json_array_begin(json, name);
     (void)pthread_mutex_lock(&live->ticks_lock);
     for (size_t i = 0; i < LIVE_SECONDS; i++) {
         const char *tick = live->ticks[(live->tick_next + i) % LIVE_SECONDS];
@@ -295,7 +294,7 @@ static size_t write_flows(const Live *live, uint64_t until, Json *json) {
 
 size_t live_new_flows(Live *live, Buffer *to) {
     Json json = json_make(to);
-    json_array(&json, NULL);
+    json_array_begin(&json, NULL);
     (void)pthread_mutex_lock(&live->flows_lock);
     const size_t n = write_flows(live, live->flow_told, &json);
     live->flow_told = live->flow_next;
@@ -305,7 +304,7 @@ size_t live_new_flows(Live *live, Buffer *to) {
 }
 
 void live_write_flows(Live *live, Json *json, const char *name) {
-    json_array(json, name);
+    json_array_begin(json, name);
     (void)pthread_mutex_lock(&live->flows_lock);
     (void)write_flows(live, 0, json);
     (void)pthread_mutex_unlock(&live->flows_lock);

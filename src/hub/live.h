@@ -26,7 +26,7 @@ typedef struct Json Json;
 enum {
     LIVE_SECONDS = 300,
     LIVE_FLOWS = 50,
-    LIVE_TOP = 12,      /* of each table of a tick */
+    LIVE_TOP = 12,       /* of each table of a tick */
     LIVE_GRACE_MS = 300, /* a second is closed so long after its end */
 };
 

@@ -258,7 +258,8 @@ int hub_options_listen(const HubConfig *config, HubListen *http, HubListen *http
             return r;
     }
     if (!plain.port && !tls.port)
-        return refuse(reason, "-w", config->http_port, "with no -W either nobody could reach the hub");
+        return refuse(reason, "-w", config->http_port,
+                      "with no -W either nobody could reach the hub");
     if (config->login_disabled && tls.port)
         return refuse(reason, "--disable-login", "",
                       "only with plain HTTP on loopback; leave out -W");

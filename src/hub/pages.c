@@ -179,18 +179,17 @@ void pages_probe_command(Buffer *to, const HubInterface *interface, const char *
 
 void pages_sample_config(Buffer *to, const HubInterface *interface, const char *host,
                          const char *key_string) {
-    buffer_put_text(to,
-                    "# Configuration of weir-probe for this hub.\n"
-                    "#\n"
-                    "# 1. Put the name of the network interface to watch behind -i= below;\n"
-                    "#    `ip -br link` lists what there is.\n"
-                    "# 2. Start it:  weir-probe weir-probe.conf\n"
-                    "#    or as a service: copy this file to /etc/weir/probe.conf, then\n"
-                    "#    systemctl enable --now weir-probe\n"
-                    "\n"
-                    "# The network interface whose packets are metered.\n"
-                    "-i=<interface>\n"
-                    "\n");
+    buffer_put_text(to, "# Configuration of weir-probe for this hub.\n"
+                        "#\n"
+                        "# 1. Put the name of the network interface to watch behind -i= below;\n"
+                        "#    `ip -br link` lists what there is.\n"
+                        "# 2. Start it:  weir-probe weir-probe.conf\n"
+                        "#    or as a service: copy this file to /etc/weir/probe.conf, then\n"
+                        "#    systemctl enable --now weir-probe\n"
+                        "\n"
+                        "# The network interface whose packets are metered.\n"
+                        "-i=<interface>\n"
+                        "\n");
     if (interface->data.collector)
         put_endpoints(to, interface, host,
                       "# Where flows are delivered; the probe connects to the hub.\n"
@@ -221,10 +220,9 @@ void pages_reach_text(Buffer *to, const HubInterface *interface, const char *hos
     const char *open = v6 ? "[" : "";
     const char *close = v6 ? "]" : "";
     if (interface->data.collector)
-        buffer_printf(to,
-                      "The probe needs outbound TCP to %s%s%s:%u and %s%s%s:%u, nothing inbound.",
-                      open, host, close, interface->data.port, open, host, close,
-                      interface->events.port);
+        buffer_printf(
+            to, "The probe needs outbound TCP to %s%s%s:%u and %s%s%s:%u, nothing inbound.", open,
+            host, close, interface->data.port, open, host, close, interface->events.port);
     else if (*interface->events_given)
         buffer_printf(to,
                       "The hub connects to the probe: the probe needs inbound TCP on port %u, and "

@@ -58,7 +58,7 @@ typedef struct Probe {
     int64_t clock_offset_ms; /* the probe's clock minus the hub's */
     int64_t second_offset;   /* hub's second of a pulse minus the probe's, kept while it fits */
     bool second_known;
-    BatchCounts received;    /* since the hub started */
+    BatchCounts received; /* since the hub started */
     BatchCounts gaps;
     BatchCounts undecodable; /* set aside in quarantine/ */
     uint64_t flows_stored;
@@ -98,8 +98,7 @@ void probes_hello(Probes *probes, const PeerKey *key, unsigned interface, const 
 void probes_end(Probes *probes, const PeerKey *key, uint64_t now_ms);
 
 /** probes_pulse() - its totals; returns the hub's second that the pulse belongs to, 0: unknown */
-uint64_t probes_pulse(Probes *probes, const PeerKey *key, const ProbePulse *pulse,
-                      uint64_t now_ms);
+uint64_t probes_pulse(Probes *probes, const PeerKey *key, const ProbePulse *pulse, uint64_t now_ms);
 
 /** probes_take_status() - what the link counts */
 void probes_take_status(Probes *probes, const HubProbeStatus *statuses, size_t n);

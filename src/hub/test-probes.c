@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "hub/probes.h"
+
+static const PeerKey key = {"0123456789012345678901234567890123456789"};
+
+static void state_of(Probes *probes, uint64_t now_ms, char *text, size_t size) {
+    const Probe *probe = probes_lock(probes, &key);
+    assert_non_null(probe);
+    probe_state_text(probe, now_ms, text, size);
+    probes_unlock(probes);
+}
+
+static void test_life(void **state) {
+    (void)state;
+    cleanup(probes_freep) Probes *probes = NULL;
+    assert_int_equal(probes_new(&probes), 0);
+    assert_false(probes_changed(probes));
+    uint64_t now = 1700000000500;
+    char text[128];
+    probes_hello(probes, &key, 1, "192.0.2.7",
+                 "{\"name\":\"site-a\",\"version\":\"0.1\",\"interfaces\":[\"eno1\","
+                 "{\"name\":\"eno2\"},3]}",
+                 now);
+    assert_true(probes_changed(probes));
+    assert_int_equal(probes_connected(probes), 1);
+    const Probe *probe = probes_lock(probes, &key);
+    assert_string_equal(probe->name, "site-a");
+    assert_string_equal(probe->version, "0.1");
+    assert_string_equal(probe->address, "192.0.2.7");
+    assert_int_equal(probe->n_captures, 2);
+    assert_string_equal(probe->captures[1], "eno2");
+    probes_unlock(probes);
+    state_of(probes, now, text, sizeof(text));
+    assert_string_equal(text, "connected, no report yet");
+
+    ProbePulse pulse = {.time_ms = now - 20, .packets = 5};
+    assert_int_equal(probes_pulse(probes, &key, &pulse, now), now / 1000);
+    state_of(probes, now, text, sizeof(text));
+    assert_string_equal(text, "capturing");
+    state_of(probes, now + 7000, text, sizeof(text));
+    assert_string_equal(text, "connected, no report for 7 s");
+
+    for (unsigned i = 1; i <= 180; i++) {
+        pulse.time_ms += 1000;
+        (void)probes_pulse(probes, &key, &pulse, now + i * 1000);
+    }
+    state_of(probes, now + 180000, text, sizeof(text));
+    assert_string_equal(text, "no packets for 3 min");
+
+    pulse.time_ms = now + 181000 + 41000;
+    (void)probes_pulse(probes, &key, &pulse, now + 181000);
+    state_of(probes, now + 181000, text, sizeof(text));
+    assert_string_equal(text, "clock 41 s ahead");
+
+    probes_end(probes, &key, now + 182000);
+    state_of(probes, now + 182000 + 600000, text, sizeof(text));
+    assert_string_equal(text, "not connected, last heard 10 min ago");
+    assert_int_equal(probes_connected(probes), 0);
+}
+
+/* one pulse a second, travelling up to 0.9 s: each gets a second of its own */
+static void test_seconds(void **state) {
+    (void)state;
+    cleanup(probes_freep) Probes *probes = NULL;
+    assert_int_equal(probes_new(&probes), 0);
+    static const unsigned travel_ms[] = {10, 900, 30, 600, 0, 850, 20};
+    uint64_t last = 0;
+    for (unsigned i = 0; i < sizeof(travel_ms) / sizeof(*travel_ms); i++) {
+        const uint64_t sent = 1700000000950 + i * 1000;
+        const ProbePulse pulse = {.time_ms = sent + 5000000}; /* its clock is off */
+        const uint64_t second = probes_pulse(probes, &key, &pulse, sent + travel_ms[i]);
+        if (last)
+            assert_int_equal(second, last + 1);
+        last = second;
+    }
+    /* its clock is set: the distance is taken anew */
+    const uint64_t now = 1700000010000;
+    const ProbePulse pulse = {.time_ms = now};
+    assert_int_equal(probes_pulse(probes, &key, &pulse, now), now / 1000);
+}
+
+typedef struct Seen {
+    size_t n;
+    uint64_t count;
+    uint64_t oldest_ms;
+} Seen;
+
+static void see(void *context, const PeerProblem *problem) {
+    Seen *seen = context;
+    seen->n++;
+    seen->count += problem->count;
+    if (!seen->oldest_ms || problem->last_ms < seen->oldest_ms)
+        seen->oldest_ms = problem->last_ms;
+}
+
+/* problems are counted by address and kind; a flood of addresses pushes out the oldest only */
+static void test_problems(void **state) {
+    (void)state;
+    cleanup(probes_freep) Probes *probes = NULL;
+    assert_int_equal(probes_new(&probes), 0);
+    for (unsigned i = 0; i < 3; i++)
+        probes_problem(probes, PEER_WRONG_KEY, 0, "203.0.113.7", 1000 + i);
+    probes_problem(probes, PEER_PLAIN, 0, "203.0.113.7", 2000);
+    Seen seen = {0};
+    probes_problems_each(probes, see, &seen);
+    assert_int_equal(seen.n, 2);
+    assert_int_equal(seen.count, 4);
+
+    for (unsigned i = 0; i < 1000; i++) {
+        char address[32];
+        (void)snprintf(address, sizeof(address), "198.51.100.%u", i);
+        probes_problem(probes, PEER_MALFORMED, 0, address, 3000 + i);
+    }
+    seen = (Seen){0};
+    probes_problems_each(probes, see, &seen);
+    assert_int_equal(seen.n, PROBES_PROBLEMS_MAX);
+    assert_int_equal(seen.oldest_ms, 3000 + 1000 - PROBES_PROBLEMS_MAX);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_life),
+        cmocka_unit_test(test_seconds),
+        cmocka_unit_test(test_problems),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
