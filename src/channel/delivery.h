@@ -107,11 +107,10 @@ int delivery_sender_new(DeliverySender **senderp, const EpochId *live,
 DeliverySender *delivery_sender_free(DeliverySender *sender);
 
 /**
- * delivery_sender_restore() - before the first session: a batch of a former run, in order of
- * epoch and sequence. `before` are the totals of its epoch up to it.
+ * delivery_sender_restore() - before the first session: what the spool holds of a former run, in
+ * order of epoch and sequence. What it dropped comes as gaps, so that no sequence is left out.
  */
-int delivery_sender_restore(DeliverySender *sender, const EpochId *epoch, uint64_t sequence,
-                            uint64_t id, uint32_t bytes, BatchCounts counts, BatchCounts before);
+int delivery_sender_restore(DeliverySender *sender, const DeliveryBatch *batch, uint64_t id);
 
 /** delivery_sender_append() - the next batch of the live epoch; ids must grow */
 int delivery_sender_append(DeliverySender *sender, uint64_t id, uint32_t bytes, BatchCounts counts,
@@ -184,6 +183,9 @@ int delivery_receiver_load(DeliveryReceiver *receiver, const PeerKey *key, const
 
 int delivery_receiver_hello(DeliveryReceiver *receiver, const PeerKey *key,
                             const DeliveryHello *hello, uint64_t now_ms);
+
+/** delivery_receiver_heard() - something else came from it (a pulse): it is there */
+void delivery_receiver_heard(DeliveryReceiver *receiver, const PeerKey *key, uint64_t now_ms);
 
 /**
  * delivery_receiver_take() - *verdictp says what became of it. Taken: the caller passes it on to

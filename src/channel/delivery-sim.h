@@ -1,0 +1,641 @@
+#pragma once
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/*
+ * Delivery Simulator
+ *
+ * Both machines of channel/delivery.h in a world of their own: links that keep order within a
+ * session and lose its tail, old sessions that still deliver beside new ones, control messages that
+ * are lost, doubled and late, a spool with a limit, a store whose transactions {batches, cursors}
+ * survive crashes or do not, restarts of either side, a store that goes back to a backup.
+ * Everything follows from the seed. The truth is kept apart from what the machines believe.
+ * Included by test-delivery-sim.c and, with broken machines, by test-delivery-mutants.c.
+ */
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "channel/delivery.h"
+
+enum { SIM_PROBES = 3, SIM_STEP_MS = 10, SIM_LINK = 64, SIM_CONTROLS = 64 };
+
+typedef struct SimPlan {
+    uint64_t seed;
+    uint64_t batches; /* of all probes */
+    double faults;    /* scale of every fault's probability */
+    bool limited;     /* the spool has a limit */
+    bool rollbacks;   /* the store may go back to a backup */
+    bool small_credit;
+} SimPlan;
+
+typedef enum TruthState { TRUTH_WAITS, TRUTH_STORED, TRUTH_GAP } TruthState;
+
+/** Truth - one batch as it was appended, and what became of it in the hub's store */
+typedef struct Truth {
+    BatchCounts totals; /* of the epoch, with this one */
+    uint64_t bytes_to;  /* likewise, bytes */
+    uint32_t bytes;
+    uint8_t state;
+    bool dropped;  /* by the spool's limit */
+    bool released; /* by the sender */
+    bool rolled;   /* was stored once, before the store went back */
+} Truth;
+
+typedef struct TruthEpoch {
+    EpochId id;
+    size_t start; /* index of sequence 1 */
+    uint64_t n;
+    uint64_t cursor, backup; /* of the store */
+    /* the window, counted independently of the sender */
+    uint64_t sent, received, stored;
+} TruthEpoch;
+
+typedef struct Message {
+    bool hello;
+    DeliveryHello *hello_body;
+    DeliveryBatch batch;
+    uint64_t id;
+} Message;
+
+typedef struct Link {
+    Message messages[SIM_LINK];
+    size_t head, n;
+} Link;
+
+typedef struct Control {
+    uint64_t due_ms;
+    DeliveryState state;
+} Control;
+
+typedef struct SimProbe {
+    PeerKey key;
+    DeliverySender *sender;
+    Truth *truth;
+    size_t n_truth, capacity;
+    TruthEpoch *epochs;
+    size_t n_epochs;
+    size_t oldest; /* first truth that may still be in the spool */
+    uint64_t spooled_bytes;
+    bool up; /* session */
+    uint64_t up_at_ms;
+    uint64_t hello_seen, nonce_seen;
+    uint32_t credit_seen;
+    Link link, old;
+    Control controls[SIM_CONTROLS];
+    size_t n_controls;
+} SimProbe;
+
+typedef struct Taken {
+    size_t probe;
+    DeliveryBatch batch;
+    uint64_t id;
+    BatchCounts counts;
+} Taken;
+
+typedef struct Sim {
+    SimPlan plan;
+    uint64_t random;
+    uint64_t now_ms;
+    bool quiet; /* no more faults */
+    uint64_t appended;
+    SimProbe probes[SIM_PROBES];
+    DeliveryReceiver *receiver; /* NULL while the hub is down */
+    uint64_t hub_at_ms;
+    uint64_t stall_until_ms;
+    Taken *pending; /* taken, not committed */
+    size_t n_pending, pending_capacity;
+    uint64_t n_faults, n_stored, n_gaps, n_discarded;
+    char failure[256];
+} Sim;
+
+#define SIM_FAIL(sim, ...)                                                                         \
+    do {                                                                                           \
+        if (!(sim)->failure[0])                                                                    \
+            (void)snprintf((sim)->failure, sizeof((sim)->failure), __VA_ARGS__);                   \
+    } while (0)
+
+/* ---------------------------------------------------------------------------------- chance */
+
+static uint64_t sim_random(Sim *sim) {
+    uint64_t z = (sim->random += 0x9e3779b97f4a7c15u);
+    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
+    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
+    return z ^ (z >> 31);
+}
+
+static uint64_t sim_below(Sim *sim, uint64_t n) {
+    return sim_random(sim) % n;
+}
+
+/* one in n steps, at the plan's scale; never once it is quiet */
+static bool sim_strikes(Sim *sim, double n) {
+    if (sim->quiet)
+        return false;
+    bool strikes = (double)(sim_random(sim) >> 11) * 0x1p-53 < sim->plan.faults / n;
+    sim->n_faults += strikes;
+    return strikes;
+}
+
+static EpochId sim_epoch_id(Sim *sim) {
+    EpochId id;
+    for (size_t i = 0; i < sizeof(id.bytes); i += 8) {
+        uint64_t r = sim_random(sim);
+        memcpy(&id.bytes[i], &r, 8);
+    }
+    return id;
+}
+
+static void *sim_grow(void *memory, size_t n, size_t *capacity, size_t size) {
+    if (n < *capacity)
+        return memory;
+    *capacity = *capacity ? *capacity * 2 : 1024;
+    memory = realloc(memory, *capacity * size);
+    if (!memory)
+        abort();
+    return memory;
+}
+
+/* -------------------------------------------------------------------------------- the probe */
+
+/* ids of the spool are indices of the truth + 1 */
+static void sim_release(void *userdata, uint64_t id) {
+    SimProbe *probe = userdata;
+    Truth *truth = &probe->truth[id - 1];
+    truth->released = true;
+    probe->spooled_bytes -= truth->bytes;
+}
+
+static TruthEpoch *sim_find_epoch(SimProbe *probe, const EpochId *id) {
+    for (size_t i = probe->n_epochs; i-- > 0;)
+        if (epoch_equal(&probe->epochs[i].id, id))
+            return &probe->epochs[i];
+    return NULL;
+}
+
+static void sim_open_epoch(SimProbe *probe, const EpochId *id) {
+    probe->epochs = realloc(probe->epochs, (probe->n_epochs + 1) * sizeof(*probe->epochs));
+    if (!probe->epochs)
+        abort();
+    probe->epochs[probe->n_epochs++] = (TruthEpoch){.id = *id, .start = probe->n_truth};
+}
+
+static void sim_restore_epoch(Sim *sim, SimProbe *probe, const TruthEpoch *epoch) {
+    uint64_t s = epoch->n;
+    while (s && !probe->truth[epoch->start + s - 1].released)
+        s--;
+    s++;
+    while (s <= epoch->n) {
+        Truth *truth = &probe->truth[epoch->start + s - 1];
+        DeliveryBatch batch = {.epoch = epoch->id, .first = s, .bytes = truth->bytes};
+        BatchCounts before = s > 1 ? truth[-1].totals : (BatchCounts){0};
+        while (truth->dropped && s < epoch->n && truth[1].dropped) {
+            truth++;
+            s++;
+        }
+        batch.last = s;
+        batch.totals = truth->totals;
+        batch.counts = batch_counts_subtract(truth->totals, before);
+        batch.gap = truth->dropped;
+        if (batch.gap)
+            batch.bytes = 0;
+        if (delivery_sender_restore(probe->sender, &batch, epoch->start + s))
+            SIM_FAIL(sim, "restore failed");
+        s++;
+    }
+}
+
+static void sim_start_probe(Sim *sim, SimProbe *probe) {
+    probe->sender = delivery_sender_free(probe->sender);
+    EpochId live = sim_epoch_id(sim);
+    if (delivery_sender_new(&probe->sender, &live, sim_release, probe))
+        abort();
+    for (size_t i = 0; i < probe->n_epochs; i++)
+        sim_restore_epoch(sim, probe, &probe->epochs[i]);
+    sim_open_epoch(probe, &live);
+}
+
+static void sim_append(Sim *sim, SimProbe *probe) {
+    TruthEpoch *epoch = &probe->epochs[probe->n_epochs - 1];
+    probe->truth = sim_grow(probe->truth, probe->n_truth, &probe->capacity, sizeof(Truth));
+    const Truth *before = epoch->n ? &probe->truth[probe->n_truth - 1] : &(Truth){0};
+    uint64_t r = sim_random(sim);
+    BatchCounts counts = {1 + r % 2000, 1 + (r >> 11) % 20000, 1 + (r >> 24) % 20000000};
+    uint32_t bytes = (r >> 60) == 0 ? BATCH_PAYLOAD_MAX_BYTES : 200 + (uint32_t)((r >> 48) % 4096);
+    probe->truth[probe->n_truth++] = (Truth){.totals = batch_counts_add(before->totals, counts),
+                                             .bytes_to = before->bytes_to + bytes,
+                                             .bytes = bytes};
+    epoch->n++;
+    sim->appended++;
+    probe->spooled_bytes += bytes;
+    if (delivery_sender_append(probe->sender, probe->n_truth, bytes, counts, sim->now_ms))
+        SIM_FAIL(sim, "append failed");
+    uint64_t limit = sim->plan.limited ? 4u << 20 : UINT64_MAX;
+    while (probe->spooled_bytes > limit) {
+        Truth *truth = &probe->truth[probe->oldest++];
+        if (truth->released || truth->dropped)
+            continue;
+        truth->dropped = true;
+        probe->spooled_bytes -= truth->bytes;
+        delivery_sender_drop(probe->sender, probe->oldest);
+    }
+}
+
+/* --------------------------------------------------------------------------------- the link */
+
+static void link_clear(Link *link, size_t keep) {
+    while (link->n > keep) {
+        Message *message = &link->messages[(link->head + --link->n) % SIM_LINK];
+        free(message->hello_body);
+        message->hello_body = NULL;
+    }
+}
+
+static void sim_begin(Sim *sim, SimProbe *probe) {
+    EpochId fresh = sim_epoch_id(sim);
+    bool used = false;
+    if (delivery_sender_session_begin(probe->sender, sim_random(sim) | 1, &fresh, &used,
+                                      sim->now_ms))
+        SIM_FAIL(sim, "session begin failed");
+    if (used)
+        sim_open_epoch(probe, &fresh);
+    probe->up = true;
+}
+
+/** sim_cut() - the session ends; a part of what is on the way may still arrive, late */
+static void sim_cut(Sim *sim, SimProbe *probe, uint64_t down_ms) {
+    if (!probe->up)
+        return;
+    delivery_sender_session_end(probe->sender);
+    probe->up = false;
+    probe->up_at_ms = sim->now_ms + sim_below(sim, down_ms);
+    link_clear(&probe->old, 0);
+    link_clear(&probe->link, sim_below(sim, probe->link.n + 1));
+    Link swap = probe->old;
+    probe->old = probe->link;
+    probe->link = swap;
+}
+
+static void sim_note_sent(Sim *sim, SimProbe *probe, const DeliveryItem *item) {
+    TruthEpoch *epoch = sim_find_epoch(probe, &item->batch.epoch);
+    if (!epoch || item->batch.last > epoch->n) {
+        SIM_FAIL(sim, "sent a sequence that does not exist");
+        return;
+    }
+    epoch->sent = item->batch.last;
+    if (item->kind != DELIVERY_ITEM_BATCH)
+        return;
+    const Truth *truth = &probe->truth[epoch->start + item->batch.last - 1];
+    if (epoch->start + item->batch.last != item->id || truth->dropped || truth->released)
+        SIM_FAIL(sim, "sent the wrong bytes");
+    if (sim->plan.limited || sim->plan.rollbacks)
+        return; /* gaps take no room, so the count below would be too high */
+    uint64_t in_flight = 0;
+    for (size_t i = 0; i < probe->n_epochs; i++) {
+        const TruthEpoch *e = &probe->epochs[i];
+        const Truth *base = &probe->truth[e->start] - 1;
+        uint64_t done = e->received > e->stored ? e->received : e->stored;
+        if (e->sent > done)
+            in_flight += base[e->sent].bytes_to - (done ? base[done].bytes_to : 0);
+    }
+    if (in_flight > probe->credit_seen)
+        SIM_FAIL(sim, "window %" PRIu64 " beyond the credit %" PRIu32, in_flight,
+                 probe->credit_seen);
+}
+
+static void sim_send(Sim *sim, SimProbe *probe) {
+    DeliveryItem item;
+    while (probe->link.n < SIM_LINK && delivery_sender_next(probe->sender, &item, sim->now_ms)) {
+        if (sim_random(sim) % 64 == 0)
+            return; /* would block */
+        Message message = {.batch = item.batch, .id = item.id};
+        if (item.kind == DELIVERY_ITEM_HELLO) {
+            message.hello = true;
+            message.hello_body = malloc(sizeof(DeliveryHello));
+            if (!message.hello_body)
+                abort();
+            delivery_sender_hello(probe->sender, message.hello_body);
+        } else {
+            sim_note_sent(sim, probe, &item);
+        }
+        delivery_sender_sent(probe->sender, &item, sim->now_ms);
+        probe->link.messages[(probe->link.head + probe->link.n++) % SIM_LINK] = message;
+    }
+}
+
+/* ---------------------------------------------------------------------------------- the hub */
+
+static void sim_arrive(Sim *sim, SimProbe *probe, const Message *message) {
+    if (!sim->receiver)
+        return;
+    if (message->hello) {
+        if (delivery_receiver_hello(sim->receiver, &probe->key, message->hello_body, sim->now_ms))
+            SIM_FAIL(sim, "hello failed");
+        return;
+    }
+    DeliveryVerdict verdict = DELIVERY_MALFORMED;
+    Taken taken = {
+        .probe = (size_t)(probe - sim->probes), .batch = message->batch, .id = message->id};
+    if (delivery_receiver_take(sim->receiver, &probe->key, &message->batch, sim->now_ms, &verdict,
+                               &taken.counts))
+        SIM_FAIL(sim, "take failed");
+    if (verdict == DELIVERY_MALFORMED)
+        SIM_FAIL(sim, "malformed");
+    if (verdict != DELIVERY_TAKEN) {
+        sim->n_discarded++;
+        return;
+    }
+    if (sim_strikes(sim, 2000)) { /* the queue behind is full */
+        delivery_receiver_untake(sim->receiver, &probe->key, &message->batch);
+        return;
+    }
+    sim->pending = sim_grow(sim->pending, sim->n_pending, &sim->pending_capacity, sizeof(Taken));
+    sim->pending[sim->n_pending++] = taken;
+}
+
+static void sim_deliver(Sim *sim, SimProbe *probe, Link *link, uint64_t n) {
+    for (; n && link->n; n--) {
+        Message *message = &link->messages[link->head];
+        sim_arrive(sim, probe, message);
+        free(message->hello_body);
+        message->hello_body = NULL;
+        link->head = (link->head + 1) % SIM_LINK;
+        link->n--;
+    }
+}
+
+/** sim_store() - what the store does with one row of a transaction; the heart of the test */
+static void sim_store(Sim *sim, const Taken *taken) {
+    SimProbe *probe = &sim->probes[taken->probe];
+    const DeliveryBatch *batch = &taken->batch;
+    TruthEpoch *epoch = sim_find_epoch(probe, &batch->epoch);
+    if (!epoch || batch->last > epoch->n)
+        SIM_FAIL(sim, "stored a batch nobody appended");
+    else if (batch->last <= epoch->cursor)
+        SIM_FAIL(sim, "stored twice: sequence %" PRIu64, batch->last);
+    else if (batch->first > epoch->cursor + 1)
+        SIM_FAIL(sim, "left out sequence %" PRIu64, epoch->cursor + 1);
+    if (sim->failure[0])
+        return;
+
+    Truth *last = &probe->truth[epoch->start + batch->last - 1];
+    BatchCounts before =
+        epoch->cursor ? probe->truth[epoch->start + epoch->cursor - 1].totals : (BatchCounts){0};
+    if (!batch_counts_equal(taken->counts, batch_counts_subtract(last->totals, before)) ||
+        !batch_counts_equal(batch->totals, last->totals))
+        SIM_FAIL(sim, "wrong counts of a %s", batch->gap ? "gap" : "batch");
+    if (!batch->gap && taken->id != epoch->start + batch->last)
+        SIM_FAIL(sim, "stored the bytes of another batch");
+    for (uint64_t s = epoch->cursor + 1; s <= batch->last; s++) {
+        Truth *truth = &probe->truth[epoch->start + s - 1];
+        if (truth->state != TRUTH_WAITS)
+            SIM_FAIL(sim, "stored twice");
+        if (batch->gap && !truth->dropped && !truth->rolled)
+            SIM_FAIL(sim, "a gap where nothing was lost");
+        truth->state = batch->gap ? TRUTH_GAP : TRUTH_STORED;
+        sim->n_gaps += batch->gap;
+        sim->n_stored += !batch->gap;
+    }
+    epoch->cursor = batch->last;
+}
+
+static void sim_commit(Sim *sim, size_t n, bool tell) {
+    for (size_t i = 0; i < n && !sim->failure[0]; i++)
+        sim_store(sim, &sim->pending[i]);
+    for (size_t i = 0; tell && i < n; i++) {
+        const Taken *taken = &sim->pending[i];
+        if (i + 1 < n && sim->pending[i + 1].probe == taken->probe &&
+            epoch_equal(&sim->pending[i + 1].batch.epoch, &taken->batch.epoch))
+            continue; /* cumulative */
+        delivery_receiver_stored(sim->receiver, &sim->probes[taken->probe].key, &taken->batch.epoch,
+                                 taken->batch.last);
+    }
+    sim->n_pending -= n;
+    memmove(sim->pending, sim->pending + n, sim->n_pending * sizeof(*sim->pending));
+}
+
+static void sim_start_hub(Sim *sim) {
+    DeliveryReceiverConfig config = {
+        .budget_bytes = sim->plan.small_credit ? 400000 : 8u << 20,
+        .nonce_seed = sim_random(sim),
+        .repeat_ms = 1000,
+        .quick_ms = 50,
+        .resync_ms = 500,
+        .silent_ms = 60000,
+    };
+    if (delivery_receiver_new(&sim->receiver, &config))
+        abort();
+    for (size_t p = 0; p < SIM_PROBES; p++) {
+        SimProbe *probe = &sim->probes[p];
+        for (size_t i = 0; i < probe->n_epochs; i++) {
+            const TruthEpoch *epoch = &probe->epochs[i];
+            if (epoch->cursor &&
+                delivery_receiver_load(sim->receiver, &probe->key, &epoch->id, epoch->cursor,
+                                       probe->truth[epoch->start + epoch->cursor - 1].totals))
+                abort();
+        }
+    }
+}
+
+static void sim_roll_back(SimProbe *probe) {
+    for (size_t i = 0; i < probe->n_epochs; i++) {
+        TruthEpoch *epoch = &probe->epochs[i];
+        for (uint64_t s = epoch->backup + 1; s <= epoch->cursor; s++) {
+            Truth *truth = &probe->truth[epoch->start + s - 1];
+            truth->state = TRUTH_WAITS;
+            truth->rolled = true;
+        }
+        epoch->cursor = epoch->backup;
+    }
+}
+
+static void sim_crash_hub(Sim *sim) {
+    if (sim->n_pending && sim_below(sim, 2)) /* just behind the commit, before anyone was told */
+        sim_commit(sim, sim->n_pending, false);
+    sim->n_pending = 0;
+    sim->receiver = delivery_receiver_free(sim->receiver);
+    sim->hub_at_ms = sim->now_ms + sim_below(sim, sim_below(sim, 8) ? 2000 : 20000);
+    for (size_t p = 0; p < SIM_PROBES; p++) {
+        sim_cut(sim, &sim->probes[p], 3000);
+        link_clear(&sim->probes[p].old, 0);
+        if (sim->plan.rollbacks && sim_below(sim, 4) == 0)
+            sim_roll_back(&sim->probes[p]);
+    }
+}
+
+/* ------------------------------------------------------------------------------ control state */
+
+static void sim_tell(Sim *sim) {
+    PeerKey key;
+    DeliveryState state;
+    while (delivery_receiver_next_state(sim->receiver, sim->now_ms, &key, &state)) {
+        SimProbe *probe = &sim->probes[key.z85[0] - 'A'];
+        for (size_t i = 0; i < state.n_marks; i++) {
+            const TruthEpoch *epoch = sim_find_epoch(probe, &state.marks[i].epoch);
+            if (!epoch || state.marks[i].stored > epoch->cursor ||
+                state.marks[i].received < state.marks[i].stored)
+                SIM_FAIL(sim, "the hub acknowledged what it has not stored");
+        }
+        uint64_t copies = sim->quiet ? 1 : sim_random(sim) % 16;
+        copies = copies == 0 ? 0 : copies == 1 ? 2 : 1;
+        for (; copies && probe->n_controls < SIM_CONTROLS; copies--) {
+            uint64_t late_ms = sim_below(sim, sim_below(sim, 50) || sim->quiet ? 30 : 3000);
+            Control *control = &probe->controls[probe->n_controls++];
+            control->due_ms = sim->now_ms + late_ms;
+            control->state = state;
+        }
+    }
+}
+
+static void sim_note_state(SimProbe *probe, const DeliveryState *state) {
+    for (size_t i = 0; i < state->n_marks; i++) {
+        TruthEpoch *epoch = sim_find_epoch(probe, &state->marks[i].epoch);
+        if (epoch && state->marks[i].stored > epoch->stored)
+            epoch->stored = state->marks[i].stored;
+    }
+    DeliveryHello hello;
+    delivery_sender_hello(probe->sender, &hello);
+    if (!probe->up || state->hello_id != hello.hello_id)
+        return;
+    bool back = probe->hello_seen != state->hello_id || probe->nonce_seen != state->nonce;
+    for (size_t i = 0; i < probe->n_epochs; i++) {
+        TruthEpoch *epoch = &probe->epochs[i];
+        uint64_t received = 0;
+        for (size_t k = 0; k < state->n_marks; k++)
+            if (epoch_equal(&state->marks[k].epoch, &epoch->id))
+                received = state->marks[k].received;
+        if (back || received > epoch->received)
+            epoch->received = received;
+        if (back || epoch->sent < epoch->received)
+            epoch->sent = epoch->received;
+    }
+    probe->hello_seen = state->hello_id;
+    probe->nonce_seen = state->nonce;
+    probe->credit_seen = state->credit_bytes;
+}
+
+static void sim_hear(Sim *sim, SimProbe *probe) {
+    for (size_t i = 0; i < probe->n_controls;) {
+        Control *control = &probe->controls[i];
+        if (control->due_ms > sim->now_ms) {
+            i++;
+            continue;
+        }
+        sim_note_state(probe, &control->state);
+        delivery_sender_state(probe->sender, &control->state);
+        *control = probe->controls[--probe->n_controls];
+    }
+}
+
+/* ------------------------------------------------------------------------------------ the run */
+
+static void sim_step_probe(Sim *sim, SimProbe *probe) {
+    if (sim_strikes(sim, 6000)) {
+        sim_cut(sim, probe, 3000);
+        probe->up_at_ms = sim->now_ms + sim_below(sim, 3000);
+        sim_start_probe(sim, probe);
+    }
+    if (sim_strikes(sim, 3000))
+        sim_cut(sim, probe, sim_below(sim, 8) ? 500 : 15000);
+    if (!probe->up && sim->receiver && sim->now_ms >= probe->up_at_ms)
+        sim_begin(sim, probe);
+    else if (probe->up && sim_strikes(sim, 6000))
+        sim_begin(sim, probe); /* a second subscription frame without an end before it */
+    if (sim->appended < sim->plan.batches)
+        for (uint64_t n = sim_below(sim, 24); n; n--)
+            sim_append(sim, probe);
+    sim_hear(sim, probe);
+    if (probe->up)
+        sim_send(sim, probe);
+    sim_deliver(sim, probe, &probe->link, sim_below(sim, SIM_LINK));
+    if (probe->old.n && sim_below(sim, 8) == 0)
+        sim_deliver(sim, probe, &probe->old, sim_below(sim, SIM_LINK));
+}
+
+static void sim_step_hub(Sim *sim) {
+    if (!sim->receiver) {
+        if (sim->now_ms >= sim->hub_at_ms)
+            sim_start_hub(sim);
+        return;
+    }
+    sim_tell(sim);
+    if (sim_strikes(sim, 6000))
+        sim->stall_until_ms = sim->now_ms + sim_below(sim, 8000);
+    if (sim->n_pending && sim->now_ms >= sim->stall_until_ms && sim_below(sim, 10) == 0)
+        sim_commit(sim, 1 + sim_below(sim, sim->n_pending), true);
+    if (sim_strikes(sim, 6000)) { /* the transaction failed: group discarded */
+        sim->n_pending = 0;
+        delivery_receiver_discard(sim->receiver);
+    }
+    if (sim_strikes(sim, 6000))
+        sim_crash_hub(sim);
+    if (sim->plan.rollbacks && sim_below(sim, 2000) == 0)
+        for (size_t p = 0; p < SIM_PROBES; p++)
+            for (size_t i = 0; i < sim->probes[p].n_epochs; i++)
+                sim->probes[p].epochs[i].backup = sim->probes[p].epochs[i].cursor;
+}
+
+static bool sim_drained(Sim *sim) {
+    for (size_t p = 0; p < SIM_PROBES; p++) {
+        DeliverySenderStatus status;
+        delivery_sender_status(sim->probes[p].sender, &status);
+        if (status.pending_batches || status.epochs > 1)
+            return false;
+        const TruthEpoch *live = &sim->probes[p].epochs[sim->probes[p].n_epochs - 1];
+        if (live->cursor < live->n)
+            return false;
+    }
+    return true;
+}
+
+static void sim_check_end(Sim *sim) {
+    for (size_t p = 0; p < SIM_PROBES; p++) {
+        const SimProbe *probe = &sim->probes[p];
+        for (size_t i = 0; i < probe->n_truth; i++) {
+            const Truth *truth = &probe->truth[i];
+            if (truth->state == TRUTH_WAITS && !truth->rolled)
+                SIM_FAIL(sim, "probe %zu: batch %zu is neither stored nor in a gap", p, i);
+        }
+        if (probe->spooled_bytes)
+            SIM_FAIL(sim, "probe %zu: %" PRIu64 " bytes never freed", p, probe->spooled_bytes);
+    }
+}
+
+/** sim_run() - true when nothing went wrong; else sim->failure says what */
+static bool sim_run(Sim *sim, const SimPlan *plan) {
+    *sim = (Sim){.plan = *plan, .random = plan->seed, .now_ms = 1000000};
+    for (size_t p = 0; p < SIM_PROBES; p++) {
+        memset(sim->probes[p].key.z85, 'A' + (int)p, 40);
+        sim_start_probe(sim, &sim->probes[p]);
+    }
+    sim_start_hub(sim);
+    uint64_t quiet_steps = 0, progress = 0;
+    while (!sim->failure[0]) {
+        for (size_t p = 0; p < SIM_PROBES; p++)
+            sim_step_probe(sim, &sim->probes[p]);
+        sim_step_hub(sim);
+        sim->now_ms += SIM_STEP_MS;
+        sim->quiet = sim->appended >= plan->batches;
+        if (sim->quiet && sim_drained(sim))
+            break;
+        if (!sim->quiet || progress != sim->n_stored + sim->n_gaps)
+            quiet_steps = 0;
+        progress = sim->n_stored + sim->n_gaps;
+        if (++quiet_steps > 12000)
+            SIM_FAIL(sim, "stalled: nothing stored for 2 minutes without a fault");
+    }
+    if (!sim->failure[0])
+        sim_check_end(sim);
+    for (size_t p = 0; p < SIM_PROBES; p++) {
+        SimProbe *probe = &sim->probes[p];
+        delivery_sender_free(probe->sender);
+        link_clear(&probe->link, 0);
+        link_clear(&probe->old, 0);
+        free(probe->truth);
+        free(probe->epochs);
+    }
+    delivery_receiver_free(sim->receiver);
+    free(sim->pending);
+    return !sim->failure[0];
+}
