@@ -10,6 +10,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "base/arena.h"
 #include "base/option.h"
@@ -56,6 +57,9 @@ int option_unknown(const OptionSet *set, const char *name, size_t size, const Op
                    Reason *reason);
 
 int option_notice(OptionSet *set, const char *line);
+
+/** option_number() - as text; 1073741824 is 1G where the option takes suffixes */
+const char *option_number(const Option *option, uint64_t v, char *text, size_t size);
 
 /** option_variable() - WEIR_PROBE_EXIT_TIMEOUT of weir-probe's exit-timeout */
 char *option_variable(Arena *arena, const OptionProgram *program, const char *name);

@@ -2,7 +2,6 @@
 
 /* --help for a person, --describe for the man page, the reference and the sample files. */
 
-#include <inttypes.h>
 #include <string.h>
 
 #include "base/arena.h"
@@ -52,7 +51,11 @@ static void describe_values(const Option *option, Buffer *text) {
         separator = "; ";
     }
     if (option->max) {
-        buffer_printf(text, "%s%" PRIu64 " to %" PRIu64, separator, option->min, option->max);
+        char least[32];
+        char most[32];
+        buffer_printf(text, "%s%s to %s", separator,
+                      option_number(option, option->min, least, sizeof(least)),
+                      option_number(option, option->max, most, sizeof(most)));
         separator = "; ";
     }
     if (option->unit && !option->unset) {
@@ -122,8 +125,17 @@ static void help_others(const OptionProgram *program, OptionUse use, const char 
     }
 }
 
+static void help_usage(const OptionProgram *program, FILE *out) {
+    (void)fprintf(out, "%s: %s\n\n", program->name, program->summary);
+    for (const char *line = program->usage; *line;) {
+        size_t size = strcspn(line, "\n");
+        (void)fprintf(out, "  %.*s\n", (int)size, line);
+        line += size + (line[size] == '\n');
+    }
+}
+
 void option_print_help(const OptionProgram *program, FILE *out) {
-    (void)fprintf(out, "%s: %s\n\n%s\n", program->name, program->summary, program->usage);
+    help_usage(program, out);
     for (size_t i = 0; i < program->n_options; i++) {
         const Option *first = &program->options[i];
         if (first->use != OPTION_ACTIVE || group_seen(program, i))

@@ -51,14 +51,27 @@ static const char *place_text(const OptionPlace *place, char *text, size_t size)
     return text;
 }
 
+const char *option_number(const Option *option, uint64_t v, char *text, size_t size) {
+    unsigned power = 0; /* of 1024 */
+    while (option->type == OPTION_U64 && v && v % 1024 == 0 && power < 4) {
+        v /= 1024;
+        power++;
+    }
+    (void)snprintf(text, size, "%" PRIu64 "%.1s", v, &"\0KMGT"[power]);
+    return text;
+}
+
 static void accepted_numbers(const Option *option, Reason *reason) {
     uint64_t top = option->type == OPTION_U32 ? UINT32_MAX : UINT64_MAX;
     uint64_t max = option->max ? option->max : top;
     reason_append(reason, "accepted is ");
+    char least[32];
+    char most[32];
+    (void)option_number(option, option->min, least, sizeof(least));
     if (max == top)
-        reason_append(reason, "a whole number from %" PRIu64, option->min);
+        reason_append(reason, "a whole number from %s", least);
     else
-        reason_append(reason, "%" PRIu64 " to %" PRIu64, option->min, max);
+        reason_append(reason, "%s to %s", least, option_number(option, max, most, sizeof(most)));
     if (option->unit)
         reason_append(reason, " %s", option->unit);
     if (option->type == OPTION_U64)

@@ -108,8 +108,8 @@ static const Case cases[] = {
      .refused = "--idle-timeout does not take '7s' (command line); accepted is 1 to 3600 s"},
     {"too large",
      {"--spool-size", "99999999999G"},
-     .refused = "--spool-size does not take '99999999999G' (command line); accepted is a whole "
-                "number from 0 bytes, K, M, G or T may follow"},
+     .refused = "--spool-size does not take '99999999999G' (command line); accepted is 1K to "
+                "4T bytes, K, M, G or T may follow"},
     {"word",
      {"--zmq-format=xml"},
      .refused = "--zmq-format does not take 'xml' (command line); accepted is one of auto, tlv, "
@@ -263,10 +263,11 @@ static void test_built_in(void **state) {
     assert_string_equal(text, "weir-example " WEIR_VERSION "\n");
 
     static const char *const helped[] = {
-        "weir-example: shows what options can be",
+        "weir-example: shows what options can be\n\n  weir-example -i NAME --ntopng ENDPOINT\n",
         "\nInput:\n  -i, --interface NAME",
         "      --ntopng ENDPOINT       Hub to deliver to. (repeatable; also --zmq)\n",
         "Silence after which a flow ends. (1 to 3600; default 15 s)\n",
+        "(1K to 4T; default 1G bytes)\n",
         "(auto, tlv, ipfix; default auto)\n",
         "Accepted and ignored:\n  -w, --hash-size             the flow table",
         "Replaced:\n  -P, --dump-path             use --json FILE",
