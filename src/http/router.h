@@ -12,6 +12,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "base/reason.h"
 #include "http/message.h"
 
 typedef enum HttpParamIn {
@@ -34,7 +35,8 @@ typedef struct HttpParamRow {
     HttpParamIn in;
     HttpParamType type;
     bool required;
-    double min, max;          /* of numbers; of texts, their length in bytes; of lists, of items */
+    /* of numbers; of texts, their length in bytes; of lists, of items; both 0: no limit */
+    double min, max;
     const char *unset;        /* default as text, or NULL */
     const char *const *words; /* the only texts accepted, NULL-terminated, or NULL */
 } HttpParamRow;
@@ -75,6 +77,12 @@ typedef struct HttpArguments {
 int http_route_find(const HttpRoute *routes, size_t n_routes, const char *method, const char *path,
                     Arena *arena, const HttpRoute **routep, HttpArguments *arguments,
                     HttpResponse *response);
+
+/** http_row_accepts() - is this text a value of the row's type and range? */
+bool http_row_accepts(const HttpParamRow *row, const char *text);
+
+/** http_row_describe() - what the row accepts: "an integer from 1 to 1000" */
+void http_row_describe(const HttpParamRow *row, Reason *reason);
 
 /** http_route_check() - all that was sent against the rows. HTTP_E_ANSWERED: 400. */
 int http_route_check(const HttpArguments *arguments, HttpResponse *response);

@@ -31,10 +31,14 @@ typedef struct HttpServer HttpServer;
  */
 typedef int HttpGuard(HttpRequest *request, HttpResponse *response, void *context);
 
+/** Told, on the worker, of a handler that failed with a negative errno: for the log. */
+typedef void HttpFailed(const HttpRequest *request, int r, void *context);
+
 typedef struct HttpConfig { /* zero: the default in brackets */
     const HttpRoute *routes;
     size_t n_routes;
     HttpGuard *guard;         /* NULL: everybody may do everything */
+    HttpFailed *failed;       /* may be NULL */
     void *context;            /* handed to guard and handlers */
     const char *static_dir;   /* the browser application, or NULL; read once, at start */
     unsigned workers;         /* [4] threads that run handlers */
