@@ -11,9 +11,7 @@ build: ## install what the build needs, build programs and browser application
 	@$(MAKE) --no-print-directory programs web
 
 programs: ## the programs only, into build/
-	@scripts/fetch third_party/duckdb
-	@scripts/setup build
-	@ninja -C build --quiet
+	@scripts/compile build
 
 web: ## the browser application only, into web/dist/
 	@if [ -f web/package.json ]; then scripts/build-web; fi
@@ -43,8 +41,9 @@ fuzz: ## each fuzz target for FUZZ_SECONDS (60)
 
 install: ## into DESTDIR/PREFIX: programs, man pages, browser application, units, samples
 	@$(MAKE) --no-print-directory programs web
-	@meson configure build -Dprefix=$(PREFIX)
-	@DESTDIR="$(DESTDIR)" meson install -C build --quiet
+	@meson configure build -Dprefix=$(PREFIX) >/dev/null
+	@scripts/compile build
+	@DESTDIR="$(DESTDIR)" meson install -C build --quiet --no-rebuild
 
 docs: ## write the generated pages under docs/reference again
 	@$(MAKE) --no-print-directory programs

@@ -58,7 +58,7 @@ inside() { # inside COMMAND…: in the new Debian, with nothing of this environm
 run_and_look() {
     local link
     cat >"$root/root/run.sh" <<'RUN'
-set -u
+set -um
 ip link set lo up
 ip link add uplink0 type dummy
 ip address add 192.0.2.1/24 dev uplink0
@@ -77,7 +77,7 @@ cat /root/run.log
 [ -n "$link" ] || { echo "make run printed no link"; exit 1; }
 curl -sS --fail --max-time 20 -o /root/page.html "$link" || exit 1
 grep -qi '<html' /root/page.html || { echo "$link gave no page"; exit 1; }
-kill -INT $(pgrep -f scripts/run | head -n 1)
+kill -INT -- -$child # as Ctrl-C does, to make and all it started
 wait $child
 code=$?
 tail -n 3 /root/run.log

@@ -4,7 +4,7 @@
 
   man.py man PROGRAM          the man page, roff
   man.py reference PROGRAM    the reference page, Markdown
-  man.py sample PROGRAM       a configuration file with every option as a comment
+  man.py sample PROGRAM HEAD  the file HEAD, and then every option as a comment
   man.py check PROGRAM PAGE   exit 1 when the reference page is not what `reference` writes
 """
 import json
@@ -156,8 +156,7 @@ def reference(about):
 
 def sample(about):
     name = about["name"]
-    out = [f"# Configuration of {name}: {about['summary']}.",
-           f"# Used by: {name} FILE. Each option with its default; remove the # of what you set."]
+    out = [f"# ==== All options of {name} {about['version']}, with their defaults"]
     for heading, options in groups(about).items():
         out += ["", f"# ---- {heading}"]
         for option in options:
@@ -173,6 +172,9 @@ def main():
     if len(sys.argv) < 3 or sys.argv[1] not in ("man", "reference", "sample", "check"):
         sys.exit(__doc__)
     about = described(sys.argv[2])
+    if sys.argv[1] == "sample":
+        with open(sys.argv[3]) as head:
+            sys.stdout.write(head.read())
     if sys.argv[1] != "check":
         sys.stdout.write({"man": man, "reference": reference, "sample": sample}[sys.argv[1]](about))
         return
