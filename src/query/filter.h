@@ -17,7 +17,7 @@
  * Words in any case; "==", "&&", "||" and "!" are understood too. `~` is "contains", for texts,
  * letters A-Z in any case. An address takes = != in, of one address or a prefix. A test of a field
  * with two sides (ip, port) holds when one of them passes, and != and "not in" when none is equal.
- * Protocols and end reasons may be named (TCP, idle).
+ * Protocols and end reasons may be named (TCP, "idle timeout").
  *
  * A filter is immutable and may be shared between threads.
  */

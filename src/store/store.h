@@ -9,8 +9,8 @@
  * store, one DuckDB file in a folder of its own; docs/decisions/ says why and how.
  *
  * Threads: store_append() has one caller at a time (the writer). Everything else may be called by
- * any thread at any time, also while an append runs. The store has a thread of its own, for
- * checkpoints and for ending queries that are over their time.
+ * any thread at any time, also while an append runs. The store has two threads of its own: one
+ * checkpoints, one ends queries that are over their time. Callbacks must not call the store.
  *
  * The writer's loop, in which nothing is lost or doubled:
  *
@@ -133,7 +133,7 @@ typedef struct StoreRow {
     uint64_t rev_packets;
     uint64_t octets;
     uint64_t rev_octets;
-    uint64_t first_ms; /* smallest first_ms and largest last_ms of the flows */
+    uint64_t first_ms; /* TOTALS: smallest first_ms and largest last_ms of the flows */
     uint64_t last_ms;
 } StoreRow;
 
