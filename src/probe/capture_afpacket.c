@@ -1,0 +1,305 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/*
+ * Live capture: AF_PACKET with a TPACKET_V3 ring (packet(7), and packet_mmap in the kernel's
+ * documentation). The kernel fills blocks of 1 MB and hands over a block when it is full or 60 ms
+ * old; packets are metered where they lie.
+ *
+ * A VLAN tag that the card or the kernel took out of the frame stands in the packet's header in the
+ * ring. A filter must know that too: libpcap compiles `vlan` for it only on a live handle, so one
+ * is opened for as long as that takes.
+ */
+
+#include <arpa/inet.h>
+#include <assert.h>
+#include <errno.h>
+#include <linux/filter.h>
+
+#include <linux/if_ether.h>
+#include <linux/if_packet.h>
+#include <net/if.h>
+#include <net/if_arp.h>
+#include <pcap/pcap.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+
+#include "base/error.h"
+#include "probe/capture.h"
+
+enum { BLOCK_BYTES = 1 << 20, FRAME_BYTES = 2048, RETIRE_MS = 60, SNAPLEN = 1536 };
+
+typedef struct AfPacket {
+    char name[IF_NAMESIZE];
+    uint32_t snaplen;
+    int fd;
+    int index;
+    bool loopback; /* every packet is seen going out and coming in */
+    bool cooked;   /* not Ethernet: the kernel takes the link header away */
+    uint8_t *ring;
+    size_t ring_bytes;
+    uint32_t blocks;
+    uint32_t block;  /* the one being read */
+    uint32_t left;   /* packets in it that were not handed out */
+    bool held;       /* its frames are with the caller: release it next time */
+    uint8_t *packet; /* the next one */
+    uint64_t dropped;
+} AfPacket;
+
+static void afpacket_close(Capture *capture) {
+    AfPacket *live = capture->state;
+    if (!live)
+        return;
+    if (live->ring)
+        (void)munmap(live->ring, live->ring_bytes);
+    if (live->fd >= 0)
+        (void)close(live->fd);
+    free(live);
+    capture->state = NULL;
+}
+
+static int refuse(const AfPacket *live, const char *what, int error, Reason *reason) {
+    if (error == EPERM || error == EACCES)
+        reason_set(reason,
+                   "-i %s: capturing needs the capability CAP_NET_RAW: run as root, or give it to "
+                   "the service (AmbientCapabilities=CAP_NET_RAW) or the file (setcap "
+                   "cap_net_raw+ep)",
+                   live->name);
+    else
+        reason_set(reason, "-i %s: %s: %s", live->name, what, strerror(error));
+    return CAPTURE_E_REFUSED;
+}
+
+/* what the interface is: Ethernet-like as it is, anything else without its link header */
+static int learn_interface(Capture *capture, AfPacket *live, Reason *reason) {
+    struct ifreq request = {0};
+    memcpy(request.ifr_name, live->name, IF_NAMESIZE);
+    if (ioctl(live->fd, SIOCGIFHWADDR, &request) < 0)
+        return refuse(live, "its type cannot be read", errno, reason);
+    uint16_t type = request.ifr_hwaddr.sa_family;
+    live->loopback = type == ARPHRD_LOOPBACK;
+    live->cooked = type != ARPHRD_ETHER && type != ARPHRD_LOOPBACK;
+    capture->link_type = live->cooked ? FRAME_LINK_RAW : FRAME_LINK_ETHERNET;
+    capture->interface_index = (uint32_t)live->index;
+    return 0;
+}
+
+/* --- filter ------------------------------------------------------------------------------- */
+
+static int attach(AfPacket *live, unsigned n, struct sock_filter *instructions, Reason *reason) {
+    struct sock_fprog program = {.len = (unsigned short)n, .filter = instructions};
+    if (setsockopt(live->fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof(program)) < 0)
+        return refuse(live, "the filter cannot be attached", errno, reason);
+    return 0;
+}
+
+/* a handle on which the filter compiles to what this socket will see */
+static pcap_t *compiler(const AfPacket *live) {
+    char why[PCAP_ERRBUF_SIZE];
+    if (live->cooked)
+        return pcap_open_dead(DLT_RAW, (int)live->snaplen);
+    pcap_t *pcap = pcap_create(live->name, why);
+    if (!pcap)
+        return NULL;
+    (void)pcap_set_snaplen(pcap, (int)live->snaplen);
+    (void)pcap_set_buffer_size(pcap, 1 << 20);
+    if (pcap_activate(pcap) >= 0)
+        return pcap;
+    pcap_close(pcap);
+    return NULL;
+}
+
+static int set_filter(AfPacket *live, const char *filter, Reason *reason) {
+    /* without a filter: everything, cut to the snaplen */
+    struct sock_filter all = BPF_STMT(BPF_RET | BPF_K, live->snaplen);
+    if (!filter)
+        return attach(live, 1, &all, reason);
+    pcap_t *pcap = compiler(live);
+    if (!pcap)
+        return refuse(live, "the filter cannot be compiled", errno, reason);
+    struct bpf_program program;
+    int r = 0;
+    if (pcap_compile(pcap, &program, filter, 1, PCAP_NETMASK_UNKNOWN) < 0) {
+        reason_set(reason, "the filter '%s' is not valid: %s", filter, pcap_geterr(pcap));
+        r = CAPTURE_E_REFUSED;
+    } else {
+        static_assert(sizeof(struct bpf_insn) == sizeof(struct sock_filter), "the same bytes");
+        r = attach(live, program.bf_len, (struct sock_filter *)(void *)program.bf_insns, reason);
+        pcap_freecode(&program);
+    }
+    pcap_close(pcap);
+    return r;
+}
+
+/* --- opening ------------------------------------------------------------------------------ */
+
+static int set_ring(AfPacket *live, size_t ring_bytes, Reason *reason) {
+    int version = TPACKET_V3;
+    if (setsockopt(live->fd, SOL_PACKET, PACKET_VERSION, &version, sizeof(version)) < 0)
+        return refuse(live, "the kernel has no TPACKET_V3", errno, reason);
+    live->blocks = (uint32_t)(ring_bytes / BLOCK_BYTES);
+    live->ring_bytes = (size_t)live->blocks * BLOCK_BYTES;
+    struct tpacket_req3 request = {
+        .tp_block_size = BLOCK_BYTES,
+        .tp_block_nr = live->blocks,
+        .tp_frame_size = FRAME_BYTES,
+        .tp_frame_nr = (uint32_t)(live->ring_bytes / FRAME_BYTES),
+        .tp_retire_blk_tov = RETIRE_MS,
+    };
+    if (setsockopt(live->fd, SOL_PACKET, PACKET_RX_RING, &request, sizeof(request)) < 0)
+        return refuse(live, "no memory for the ring; a smaller --ring-size may do", errno, reason);
+    void *ring = mmap(NULL, live->ring_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, live->fd, 0);
+    if (ring == MAP_FAILED)
+        return refuse(live, "the ring cannot be mapped", errno, reason);
+    live->ring = ring;
+    return 0;
+}
+
+/* from here on packets come */
+static int start(AfPacket *live, bool promisc, Reason *reason) {
+    struct sockaddr_ll address = {
+        .sll_family = AF_PACKET, .sll_protocol = htons(ETH_P_ALL), .sll_ifindex = live->index};
+    if (bind(live->fd, (struct sockaddr *)&address, sizeof(address)) < 0)
+        return refuse(live, "cannot be bound", errno, reason);
+    struct packet_mreq member = {.mr_ifindex = live->index, .mr_type = PACKET_MR_PROMISC};
+    if (promisc && !live->cooked && !live->loopback &&
+        setsockopt(live->fd, SOL_PACKET, PACKET_ADD_MEMBERSHIP, &member, sizeof(member)) < 0)
+        return refuse(live, "no promiscuous mode; --no-promisc does without", errno, reason);
+    return 0;
+}
+
+static int socket_open(AfPacket *live, int type, Reason *reason) {
+    if (live->fd >= 0)
+        (void)close(live->fd);
+    live->fd = socket(AF_PACKET, type | SOCK_CLOEXEC, 0); /* protocol 0: nothing before bind() */
+    return live->fd < 0 ? refuse(live, "no packet socket", errno, reason) : 0;
+}
+
+static int afpacket_open(Capture *capture, const CaptureConfig *config, Reason *reason) {
+    AfPacket *live = calloc(1, sizeof(*live));
+    if (!live)
+        return error_origin(-ENOMEM);
+    capture->state = live; /* closed by whoever closes the capture */
+    live->fd = -1;
+    live->snaplen = config->snaplen ? config->snaplen : SNAPLEN;
+    (void)strncpy(live->name, config->input, sizeof(live->name) - 1);
+    live->index = (int)if_nametoindex(live->name);
+
+    int r = socket_open(live, SOCK_RAW, reason);
+    if (r == 0)
+        r = learn_interface(capture, live, reason);
+    if (r == 0 && live->cooked)
+        r = socket_open(live, SOCK_DGRAM, reason);
+    if (r == 0)
+        r = set_filter(live, config->filter, reason);
+    if (r == 0)
+        r = set_ring(live, config->ring_bytes, reason);
+    if (r == 0)
+        r = start(live, config->promisc, reason);
+    return r;
+}
+
+/* --- reading ------------------------------------------------------------------------------ */
+
+static struct tpacket_block_desc *block_at(const AfPacket *live, uint32_t block) {
+    return (struct tpacket_block_desc *)(void *)(live->ring + (size_t)block * BLOCK_BYTES);
+}
+
+/* make the current block readable if the kernel has handed it over */
+static bool block_ready(AfPacket *live) {
+    struct tpacket_block_desc *block = block_at(live, live->block);
+    uint32_t status = __atomic_load_n(&block->hdr.bh1.block_status, __ATOMIC_ACQUIRE);
+    if (!(status & TP_STATUS_USER))
+        return false;
+    live->left = block->hdr.bh1.num_pkts;
+    live->packet = (uint8_t *)block + block->hdr.bh1.offset_to_first_pkt;
+    live->held = true;
+    return true;
+}
+
+static void block_release(AfPacket *live) {
+    struct tpacket_block_desc *block = block_at(live, live->block);
+    __atomic_store_n(&block->hdr.bh1.block_status, TP_STATUS_KERNEL, __ATOMIC_RELEASE);
+    live->block = (live->block + 1) % live->blocks;
+    live->held = false;
+}
+
+/* an interface that went down may come back; one that is gone does not */
+static int wait_readable(AfPacket *live, unsigned timeout_ms, Reason *reason) {
+    struct pollfd pollfd = {.fd = live->fd, .events = POLLIN | POLLERR};
+    if (poll(&pollfd, 1, (int)timeout_ms) <= 0 || !(pollfd.revents & (POLLERR | POLLNVAL)))
+        return 0;
+    int error = 0;
+    socklen_t size = sizeof(error);
+    (void)getsockopt(live->fd, SOL_SOCKET, SO_ERROR, &error, &size);
+    if ((int)if_nametoindex(live->name) == live->index)
+        return 0;
+    reason_set(reason, "-i %s: the interface is gone (%s)", live->name, strerror(error));
+    return CAPTURE_E_BROKEN;
+}
+
+static void read_frame(const Capture *capture, const struct tpacket3_hdr *header, Frame *frame) {
+    *frame = (Frame){
+        .bytes = (const uint8_t *)header + header->tp_mac,
+        .time_ns = header->tp_sec * UINT64_C(1000000000) + header->tp_nsec,
+        .captured_bytes = header->tp_snaplen,
+        .wire_bytes = header->tp_len,
+        .link_type = capture->link_type,
+    };
+    if (!(header->tp_status & TP_STATUS_VLAN_VALID))
+        return;
+    frame->tag = (uint16_t)header->hv1.tp_vlan_tci;
+    frame->tag_type =
+        header->tp_status & TP_STATUS_VLAN_TPID_VALID ? header->hv1.tp_vlan_tpid : ETH_P_8021Q;
+    frame->wire_bytes += 4;
+}
+
+static bool seen_twice(const AfPacket *live, const struct tpacket3_hdr *header) {
+    static_assert(sizeof(struct tpacket3_hdr) % TPACKET_ALIGNMENT == 0, "the address follows");
+    const struct sockaddr_ll *from = (const void *)(header + 1);
+    return live->loopback && from->sll_pkttype == PACKET_OUTGOING;
+}
+
+static int afpacket_read(Capture *capture, Frame *frames, size_t max, size_t *np,
+                         unsigned timeout_ms, Reason *reason) {
+    AfPacket *live = capture->state;
+    *np = 0;
+    if (live->left == 0 && live->held)
+        block_release(live);
+    if (live->left == 0 && !block_ready(live)) {
+        int r = wait_readable(live, timeout_ms, reason);
+        if (r)
+            return r;
+        if (!block_ready(live))
+            return 0;
+    }
+    size_t n = 0;
+    for (; live->left > 0 && n < max; live->left--) {
+        const struct tpacket3_hdr *header = (const void *)live->packet;
+        if (!seen_twice(live, header))
+            read_frame(capture, header, &frames[n++]);
+        live->packet += header->tp_next_offset;
+    }
+    *np = n;
+    return 0;
+}
+
+static void afpacket_stats(Capture *capture, CaptureStats *stats) {
+    AfPacket *live = capture->state;
+    struct tpacket_stats_v3 since = {0}; /* since the last call: reading sets them back */
+    socklen_t size = sizeof(since);
+    if (getsockopt(live->fd, SOL_PACKET, PACKET_STATISTICS, &since, &size) == 0)
+        live->dropped += since.tp_drops;
+    *stats = (CaptureStats){.dropped = live->dropped};
+}
+
+const CaptureBackend capture_afpacket = {
+    .name = "afpacket",
+    .live = true,
+    .open = afpacket_open,
+    .close = afpacket_close,
+    .read = afpacket_read,
+    .stats = afpacket_stats,
+};

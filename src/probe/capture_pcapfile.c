@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/*
+ * Capture files by libpcap: pcap in all its byte orders and resolutions, pcapng. libpcap's packet
+ * is only good until the next one, so those of a batch are copied behind each other.
+ */
+
+#include <errno.h>
+#include <pcap/pcap.h>
+#include <string.h>
+
+#include "base/error.h"
+#include "probe/capture.h"
+
+enum { MAX_FRAME_BYTES = 256 * 1024, BATCH_BYTES = 512 * 1024 };
+
+typedef struct PcapFile {
+    pcap_t *pcap;
+    const char *input;
+    uint32_t snaplen;
+    bool truncated;
+    int pending; /* an answer to give when the frames before it are out */
+    char why[PCAP_ERRBUF_SIZE];
+    uint8_t bytes[BATCH_BYTES];
+} PcapFile;
+
+static void pcapfile_close(Capture *capture) {
+    PcapFile *file = capture->state;
+    if (!file)
+        return;
+    if (file->pcap)
+        pcap_close(file->pcap);
+    free(file);
+    capture->state = NULL;
+}
+
+static int set_filter(PcapFile *file, const char *filter, Reason *reason) {
+    struct bpf_program program;
+    if (!filter)
+        return 0;
+    if (pcap_compile(file->pcap, &program, filter, 1, PCAP_NETMASK_UNKNOWN) < 0) {
+        reason_set(reason, "the filter '%s' is not valid: %s", filter, pcap_geterr(file->pcap));
+        return CAPTURE_E_REFUSED;
+    }
+    int r = pcap_setfilter(file->pcap, &program);
+    pcap_freecode(&program);
+    if (r < 0) {
+        reason_set(reason, "the filter '%s' cannot be used: %s", filter, pcap_geterr(file->pcap));
+        return CAPTURE_E_REFUSED;
+    }
+    return 0;
+}
+
+static int pcapfile_open(Capture *capture, const CaptureConfig *config, Reason *reason) {
+    char why[PCAP_ERRBUF_SIZE] = "";
+    PcapFile *file = calloc(1, sizeof(*file));
+    if (!file)
+        return error_origin(-ENOMEM);
+    capture->state = file; /* closed by whoever closes the capture */
+    file->input = config->input;
+    file->snaplen = config->snaplen ? config->snaplen : MAX_FRAME_BYTES;
+    file->pcap =
+        pcap_open_offline_with_tstamp_precision(config->input, PCAP_TSTAMP_PRECISION_NANO, why);
+    if (!file->pcap) {
+        /* libpcap begins some of its messages with the file's name */
+        size_t n = strlen(config->input);
+        const char *rest = strncmp(why, config->input, n) == 0 ? why + n : why;
+        reason_set(reason, "-i %s is not a readable capture file: %s", config->input,
+                   rest + strspn(rest, ": "));
+        return CAPTURE_E_REFUSED;
+    }
+    int link_type = pcap_datalink(file->pcap);
+    if (!dissect_link_known(link_type)) {
+        const char *name = pcap_datalink_val_to_description(link_type);
+        reason_set(reason, "-i %s holds frames of link type %d (%s), which weir-probe cannot read",
+                   config->input, link_type, name ? name : "unknown");
+        return CAPTURE_E_REFUSED;
+    }
+    capture->link_type = (uint16_t)link_type;
+    return error_trace(set_filter(file, config->filter, reason));
+}
+
+static bool is_truncation(const char *why) {
+    return strstr(why, "truncated") || strstr(why, "unexpectedly");
+}
+
+/* nothing more comes: an end, a file cut short (which is an end too), or a break */
+static int note_end(PcapFile *file, int r) {
+    if (r == PCAP_ERROR_BREAK)
+        return CAPTURE_E_END;
+    (void)strncpy(file->why, pcap_geterr(file->pcap), sizeof(file->why) - 1);
+    file->truncated = is_truncation(file->why);
+    return CAPTURE_E_BROKEN;
+}
+
+static int pcapfile_read(Capture *capture, Frame *frames, size_t max, size_t *np,
+                         unsigned timeout_ms, Reason *reason) {
+    (void)timeout_ms;
+    PcapFile *file = capture->state;
+    size_t used = 0;
+    size_t n = 0;
+    *np = 0;
+    while (n < max && !file->pending && used + MAX_FRAME_BYTES <= BATCH_BYTES) {
+        struct pcap_pkthdr *header = NULL;
+        const u_char *bytes = NULL;
+        int r = pcap_next_ex(file->pcap, &header, &bytes);
+        if (r != 1) {
+            file->pending = note_end(file, r);
+            break;
+        }
+        uint32_t captured = header->caplen < file->snaplen ? header->caplen : file->snaplen;
+        memcpy(file->bytes + used, bytes, captured);
+        frames[n++] = (Frame){
+            .bytes = file->bytes + used,
+            /* at this precision tv_usec counts nanoseconds */
+            .time_ns = (uint64_t)header->ts.tv_sec * 1000000000u + (uint64_t)header->ts.tv_usec,
+            .captured_bytes = captured,
+            .wire_bytes = header->len < header->caplen ? header->caplen : header->len,
+            .link_type = capture->link_type,
+        };
+        used += captured;
+    }
+    if (n == 0 && file->pending) {
+        if (file->pending == CAPTURE_E_BROKEN)
+            reason_set(reason, "-i %s: %s", file->input, file->why);
+        return file->pending;
+    }
+    *np = n;
+    return 0;
+}
+
+static void pcapfile_stats(Capture *capture, CaptureStats *stats) {
+    const PcapFile *file = capture->state;
+    *stats = (CaptureStats){.truncated = file->truncated};
+}
+
+const CaptureBackend capture_pcapfile = {
+    .name = "pcapfile",
+    .open = pcapfile_open,
+    .close = pcapfile_close,
+    .read = pcapfile_read,
+    .stats = pcapfile_stats,
+};

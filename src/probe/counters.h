@@ -1,0 +1,95 @@
+#pragma once
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/*
+ * Counters
+ *
+ * Every number the probe keeps about itself is one row here. The rows balance:
+ *
+ *     packets received = ignored (by reason) + in exported records + in live flows
+ *     bytes received   = the same, in bytes of frames
+ *
+ * Packets that the kernel dropped were never received and stand beside it.
+ */
+
+#include "base/metric.h"
+#include "net/dissect.h"
+
+/* ROW(ID, name, label, kind, unit, help) */
+#define COUNTER_ROWS(ROW)                                                                          \
+    ROW(PACKETS_RECEIVED, "packets_received", NULL, COUNTER, "packets",                            \
+        "Frames taken from the capture.")                                                          \
+    ROW(BYTES_RECEIVED, "bytes_received", NULL, COUNTER, "bytes",                                  \
+        "Bytes of those frames on the wire.")                                                      \
+    ROW(PACKETS_DROPPED, "packets_dropped", "reason=\"kernel\"", COUNTER, "packets",               \
+        "Packets that the kernel dropped because the ring was full.")                              \
+    ROW(PACKETS_METERED, "packets_metered", NULL, COUNTER, "packets",                              \
+        "Packets that were counted into a flow.")                                                  \
+    ROW(BYTES_METERED, "bytes_metered", NULL, COUNTER, "bytes",                                    \
+        "Bytes of frames that were counted into a flow.")                                          \
+    ROW(OCTETS_METERED, "octets_metered", NULL, COUNTER, "bytes",                                  \
+        "Bytes of IP packets, header and payload, that were counted into a flow.")                 \
+    ROW(PACKETS_EXPORTED, "packets_exported", NULL, COUNTER, "packets",                            \
+        "Packets in the records that were exported.")                                              \
+    ROW(BYTES_EXPORTED, "bytes_exported", NULL, COUNTER, "bytes",                                  \
+        "Bytes of frames in the records that were exported.")                                      \
+    ROW(ODD_CUT, "packets_odd", "reason=\"transport_cut\"", COUNTER, "packets",                    \
+        "Metered packets with something odd.")                                                     \
+    ROW(ODD_BEYOND, "packets_odd", "reason=\"length_beyond_frame\"", COUNTER, "packets",           \
+        "Metered packets with something odd.")                                                     \
+    ROW(ODD_TRANSPORT, "packets_odd", "reason=\"transport_length\"", COUNTER, "packets",           \
+        "Metered packets with something odd.")                                                     \
+    ROW(FRAGMENTS_ORPHANED, "fragments_orphaned", NULL, COUNTER, "packets",                        \
+        "Later fragments whose first one was not seen; counted without ports.")                    \
+    ROW(FLOWS_CREATED, "flows_created", NULL, COUNTER, "flows", "Flows begun.")                    \
+    ROW(FLOWS_LIVE, "flows_live", NULL, GAUGE, "flows", "Flows in the table now.")                 \
+    ROW(EXPORTED_IDLE, "flows_exported", "reason=\"idle\"", COUNTER, "flows",                      \
+        "Records made, by flowEndReason.")                                                         \
+    ROW(EXPORTED_ACTIVE, "flows_exported", "reason=\"active\"", COUNTER, "flows",                  \
+        "Records made, by flowEndReason.")                                                         \
+    ROW(EXPORTED_ENDED, "flows_exported", "reason=\"end\"", COUNTER, "flows",                      \
+        "Records made, by flowEndReason.")                                                         \
+    ROW(EXPORTED_FORCED, "flows_exported", "reason=\"forced\"", COUNTER, "flows",                  \
+        "Records made, by flowEndReason.")                                                         \
+    ROW(EXPORTED_RESOURCES, "flows_exported", "reason=\"resources\"", COUNTER, "flows",            \
+        "Records made, by flowEndReason.")                                                         \
+    ROW(CLOCK_STEPS, "clock_steps", NULL, COUNTER, "steps",                                        \
+        "Times that packet time went back by more than a minute and all flows were ended.")        \
+    ROW(DPI_FLOWS, "dpi_flows", NULL, COUNTER, "flows", "Flows given to nDPI.")                    \
+    ROW(DPI_PACKETS, "dpi_packets", NULL, COUNTER, "packets", "Packets given to nDPI.")            \
+    ROW(DPI_LIVE, "dpi_live", NULL, GAUGE, "flows", "Flows that nDPI is looking at now.")          \
+    ROW(DPI_FULL, "dpi_full", NULL, COUNTER, "flows",                                              \
+        "Flows told by port only, because --max-dpi-flows was reached.")                           \
+    ROW(NAMES_FULL, "names_full", NULL, COUNTER, "flows",                                          \
+        "Server names not kept, because their memory was full.")                                   \
+    ROW(BATCHES, "batches", NULL, COUNTER, "batches", "Batches handed to the export.")             \
+    ROW(EXPORT_DROPPED, "flows_dropped", "reason=\"export_queue\"", COUNTER, "flows",              \
+        "Records lost because the export could not keep up.")                                      \
+    ROW(EXPORT_DROPPED_PACKETS, "flows_dropped_packets", "reason=\"export_queue\"", COUNTER,       \
+        "packets", "Packets in those records.")                                                    \
+    ROW(EXPORT_DROPPED_OCTETS, "flows_dropped_octets", "reason=\"export_queue\"", COUNTER,         \
+        "bytes", "IP bytes in those records.")
+
+enum {
+#define ROW(id, ...) COUNTER_##id,
+    COUNTER_ROWS(ROW)
+#undef ROW
+#define ANSWER(id, ...) COUNTER_IGNORED_PACKETS_##id,
+        DISSECT_ANSWERS(ANSWER)
+#undef ANSWER
+#define ANSWER(id, ...) COUNTER_IGNORED_BYTES_##id,
+            DISSECT_ANSWERS(ANSWER)
+#undef ANSWER
+                _COUNTER_N,
+};
+
+extern const MetricRow counter_rows[_COUNTER_N];
+
+/* those of a DISSECT_E_ answer; the rows stand in the order of the answers */
+static inline int counter_ignored_packets(int answer) {
+    return COUNTER_IGNORED_PACKETS_ARP + answer - 1;
+}
+
+static inline int counter_ignored_bytes(int answer) {
+    return COUNTER_IGNORED_BYTES_ARP + answer - 1;
+}

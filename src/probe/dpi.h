@@ -1,0 +1,70 @@
+#pragma once
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/*
+ * Application Detection
+ *
+ * nDPI behind a small door. A flow is given a state (700 bytes) with its first payload, shows its
+ * packets until nDPI knows or a limit is reached, and returns the state at once; the states are a
+ * fixed pool. What stays of a flow is a DpiResult's numbers and at most one name.
+ *
+ * One thread. nDPI keeps caches between flows, so each meter has a Dpi of its own.
+ */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/cleanup.h"
+#include "base/metric.h"
+#include "base/reason.h"
+#include "net/dissect.h"
+
+typedef struct Dpi Dpi;
+typedef struct FlowKey FlowKey;
+
+typedef struct DpiResult {
+    uint16_t app;    /* as numbered by nDPI; 0: unknown */
+    uint16_t master; /* the protocol that carries it, 0: none */
+    uint16_t category;
+    uint16_t risk_score;
+    uint64_t risk;
+    uint8_t confidence;
+    uint8_t name_bytes;
+    char name[80]; /* server name asked for; not NUL-terminated */
+} DpiResult;
+
+enum {
+    _DPI_E_SUCCESS,
+    DPI_E_REFUSED, /* nDPI does not start: the reason says so */
+};
+
+/** dpi_new() - counters: an array of _COUNTER_N values, to which the DPI_ rows are written */
+int dpi_new(Dpi **dpip, uint32_t max_flows, MetricValue *counters, Reason *reason);
+Dpi *dpi_free(Dpi *dpi);
+
+/** dpi_begin() - a state for a flow, 0 when all are in use */
+uint32_t dpi_begin(Dpi *dpi);
+
+/**
+ * dpi_packet() - show a packet; `packets` is how many of the flow were shown before. True: there is
+ * nothing more to learn, call dpi_end().
+ */
+bool dpi_packet(Dpi *dpi, uint32_t state, const Packet *packet, unsigned packets);
+
+/** dpi_peek() - what is known so far */
+void dpi_peek(const Dpi *dpi, uint32_t state, DpiResult *result);
+
+/** dpi_end() - what is known, guessing by port and address if need be; the state is returned */
+void dpi_end(Dpi *dpi, uint32_t state, DpiResult *result);
+
+/** dpi_by_port() - for a flow that never had a state; `initiator` is the side that opened it */
+void dpi_by_port(Dpi *dpi, const FlowKey *key, unsigned initiator, DpiResult *result);
+
+/** dpi_app_name() - "TLS.Wikipedia"; returns the length, 0 when unknown */
+size_t dpi_app_name(Dpi *dpi, uint16_t master, uint16_t app, char *text, size_t size);
+
+/** dpi_category_name() - constant text, NULL when unspecified */
+const char *dpi_category_name(Dpi *dpi, uint16_t category);
+
+DEFINE_CLEANUP(Dpi *, dpi_free)

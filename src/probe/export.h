@@ -1,0 +1,58 @@
+#pragma once
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/*
+ * Export
+ *
+ * Records leave the meter's thread here: copied into a batch, which goes to a thread of its own
+ * when it holds 350 records or is 200 ms old. That thread writes JSON lines, and encodes the batch
+ * once and hands it to the spool and every hub's link. Batches are reused, so a steady stream
+ * allocates nothing.
+ *
+ * When the thread cannot keep up, a file waits; a live capture must not, and drops the batch,
+ * counted in flows, packets and octets.
+ */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/batch_counts.h"
+#include "base/cleanup.h"
+#include "base/metric.h"
+#include "base/reason.h"
+#include "flow/record.h"
+
+typedef struct Export Export;
+
+typedef struct ExportConfig {
+    const char *json;      /* file, "-" for standard output, NULL: none */
+    bool patient;          /* wait when behind (files), instead of dropping (live) */
+    MetricValue *counters; /* borrowed; _COUNTER_N of them, written by the meter's thread */
+    /* takes an encoded batch, on the export's thread; NULL: nothing is encoded */
+    int (*submit)(void *userdata, const void *bytes, size_t size, const BatchCounts *counts);
+    void *userdata;
+} ExportConfig;
+
+enum {
+    _EXPORT_E_SUCCESS,
+    EXPORT_E_REFUSED, /* the JSON file cannot be written: the reason says why */
+};
+
+int export_new(Export **exportp, const ExportConfig *config, Reason *reason);
+
+/** export_free() - without export_finish() what is queued is lost */
+Export *export_free(Export *export);
+
+/* from the meter's thread */
+
+/** export_record() - of the type that the meter calls; userdata is the Export */
+void export_record(void *userdata, const FlowRecord *record);
+
+/** export_tick() - hand over a batch that is old enough */
+void export_tick(Export *export, uint64_t now_ms);
+
+/** export_finish() - hand over everything, wait until it is written and submitted */
+int export_finish(Export *export, Reason *reason);
+
+DEFINE_CLEANUP(Export *, export_free)

@@ -1,0 +1,587 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+#include "probe/meter.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "base/error.h"
+#include "base/hash.h"
+#include "net/fragment.h"
+#include "probe/counters.h"
+#include "probe/direction.h"
+#include "probe/flow_entry.h"
+#include "probe/flow_index.h"
+#include "probe/pool.h"
+#include "probe/pulse.h"
+#include "probe/wheel.h"
+
+enum {
+    FRAGMENT_ENTRIES = 4096,
+    EVICT_LOOK = 64, /* entries looked at to find one with a single packet */
+};
+
+static const uint64_t second_ns = UINT64_C(1000000000);
+static const uint64_t linger_ns = UINT64_C(2000000000);
+static const uint64_t step_ns = UINT64_C(60000000000); /* time going back by more is a step */
+
+/* a packet on its way through the stages of a batch */
+typedef struct Item {
+    Packet packet;
+    FlowKey key;
+    uint32_t hash;
+    uint32_t side; /* that of the sender */
+} Item;
+
+struct Meter {
+    MeterConfig config;
+    uint64_t idle_ns;
+    uint64_t active_ns;
+    uint64_t now_ns; /* latest packet or tick; 0: none yet */
+    Pool flows;      /* FlowEntry */
+    Pool more;       /* FlowMore, by the number of the entry */
+    Pool names;      /* char[80] */
+    FlowIndex index;
+    FragmentCache *fragments;
+    Wheel wheel;
+    Item items[METER_BATCH];
+};
+
+static FlowEntry *entry_at(const Meter *meter, uint32_t number) {
+    return (FlowEntry *)(void *)meter->flows.items + number;
+}
+
+static FlowMore *more_at(const Meter *meter, uint32_t number) {
+    return (FlowMore *)(void *)meter->more.items + number;
+}
+
+static void count(Meter *meter, int counter, uint64_t n) {
+    metric_add(&meter->config.counters[counter], n);
+}
+
+/* --- life --------------------------------------------------------------------------------- */
+
+int meter_new(Meter **meterp, const MeterConfig *config) {
+    cleanup(meter_freep) Meter *meter = calloc(1, sizeof(*meter));
+    if (!meter)
+        return error_origin(-ENOMEM);
+    meter->config = *config;
+    meter->idle_ns = config->idle_s * second_ns;
+    meter->active_ns = config->active_s * second_ns;
+    int r = pool_init(&meter->flows, config->max_flows, sizeof(FlowEntry));
+    if (r == 0)
+        r = pool_init(&meter->more, config->max_flows, sizeof(FlowMore));
+    if (r == 0)
+        r = pool_init(&meter->names, config->max_flows / 2 + 1, sizeof(((DpiResult *)0)->name));
+    if (r == 0)
+        r = flow_index_init(&meter->index, config->max_flows);
+    if (r == 0)
+        r = fragment_cache_new(&meter->fragments, FRAGMENT_ENTRIES, config->seed);
+    if (r < 0)
+        return error_trace(r);
+    meter->wheel.entries = entry_at(meter, 0);
+    *meterp = meter;
+    meter = NULL;
+    return 0;
+}
+
+Meter *meter_free(Meter *meter) {
+    if (!meter)
+        return NULL;
+    pool_deinit(&meter->flows);
+    pool_deinit(&meter->more);
+    pool_deinit(&meter->names);
+    flow_index_deinit(&meter->index);
+    fragment_cache_free(meter->fragments);
+    free(meter);
+    return NULL;
+}
+
+/* --- applications ------------------------------------------------------------------------- */
+
+static void keep_result(Meter *meter, FlowMore *more, const DpiResult *result) {
+    more->app = result->app;
+    more->app_master = result->master;
+    more->app_category = result->category;
+    more->confidence = result->confidence;
+    more->risk = result->risk;
+    more->risk_score = result->risk_score;
+    if (result->name_bytes == 0)
+        return;
+    if (!more->name)
+        more->name = pool_take(&meter->names);
+    if (!more->name) {
+        count(meter, COUNTER_NAMES_FULL, 1);
+        return;
+    }
+    more->name_bytes = result->name_bytes;
+    memcpy(pool_at(&meter->names, more->name), result->name, result->name_bytes);
+}
+
+static void dpi_finish(Meter *meter, FlowEntry *entry, FlowMore *more) {
+    DpiResult result;
+    dpi_end(meter->config.dpi, entry->dpi, &result);
+    entry->dpi = ENTRY_DPI_DONE;
+    keep_result(meter, more, &result);
+}
+
+static void dpi_show(Meter *meter, FlowEntry *entry, FlowMore *more, const Packet *packet) {
+    if (!meter->config.dpi) {
+        entry->dpi = ENTRY_DPI_DONE;
+        return;
+    }
+    /* nothing to see in a bare SYN or ACK, nor in the middle of a datagram */
+    if (packet->protocol == IP_TCP && packet->payload_bytes == 0)
+        return;
+    if (packet->fragment == PACKET_FRAGMENT_LATER)
+        return;
+    if (entry->dpi == ENTRY_DPI_NEW) {
+        entry->dpi = dpi_begin(meter->config.dpi);
+        if (entry->dpi == ENTRY_DPI_NEW) { /* all states in use */
+            DpiResult result;
+            dpi_by_port(meter->config.dpi, &entry->key, entry_initiator(entry), &result);
+            keep_result(meter, more, &result);
+            entry->dpi = ENTRY_DPI_DONE;
+            return;
+        }
+    }
+    if (dpi_packet(meter->config.dpi, entry->dpi, packet, more->dpi_packets++))
+        dpi_finish(meter, entry, more);
+}
+
+/* what a record shall say: the last word, or of a flow that goes on what is known so far */
+static void dpi_settle(Meter *meter, FlowEntry *entry, FlowMore *more, bool last) {
+    if (!meter->config.dpi || entry->dpi == ENTRY_DPI_DONE)
+        return;
+    DpiResult result;
+    if (entry->dpi == ENTRY_DPI_NEW)
+        dpi_by_port(meter->config.dpi, &entry->key, entry_initiator(entry), &result);
+    else if (last) {
+        dpi_finish(meter, entry, more);
+        return;
+    } else
+        dpi_peek(meter->config.dpi, entry->dpi, &result);
+    keep_result(meter, more, &result);
+}
+
+/* --- records ------------------------------------------------------------------------------ */
+
+static NetAddress key_address(const FlowKey *key, unsigned side) {
+    return key->ip_version == 4 ? net_address_v4(key->address[side])
+                                : net_address_v6(key->address[side]);
+}
+
+static uint8_t told_how(const FlowEntry *entry) {
+    return entry->state & ENTRY_REVERSED ? FLOW_DIRECTION_REVERSE : FLOW_DIRECTION_INITIATOR;
+}
+
+static void record_texts(Meter *meter, FlowRecord *record, const FlowMore *more, char *app,
+                         size_t size) {
+    if (more->name_bytes)
+        record->server_name = (FlowText){pool_at(&meter->names, more->name), more->name_bytes};
+    if (!meter->config.dpi || (more->app == 0 && more->app_master == 0))
+        return;
+    size_t n = dpi_app_name(meter->config.dpi, more->app_master, more->app, app, size);
+    record->app_name = (FlowText){app, (uint32_t)n};
+    const char *category = dpi_category_name(meter->config.dpi, more->app_category);
+    if (category)
+        record->app_category = (FlowText){category, (uint32_t)strlen(category)};
+}
+
+static void record_make(Meter *meter, const FlowEntry *entry, const FlowMore *more,
+                        uint8_t end_reason) {
+    const FlowKey *key = &entry->key;
+    unsigned i = entry_initiator(entry);
+    unsigned r = !i;
+    char app[128];
+    FlowRecord record = {
+        .first_ms = entry->first_ns / 1000000,
+        .last_ms = entry->last_ns / 1000000,
+        .src_ip = key_address(key, i),
+        .dst_ip = key_address(key, r),
+        .src_port = key->port[i],
+        .dst_port = key->port[r],
+        .protocol = key->protocol,
+        .vlan = key->vlan,
+        .octets = entry->octets[i],
+        .packets = entry->packets[i],
+        .rev_octets = entry->octets[r],
+        .rev_packets = entry->packets[r],
+        .l2_octets = entry->frame_octets[i],
+        .rev_l2_octets = entry->frame_octets[r],
+        .tcp_flags = entry->tcp_flags[i],
+        .rev_tcp_flags = entry->tcp_flags[r],
+        .tos = more->tos[i],
+        .rev_tos = more->tos[r],
+        .icmp_type = more->icmp_type,
+        .icmp_code = more->icmp_code,
+        .end_reason = end_reason,
+        .biflow_direction = told_how(entry),
+        .flow_id = more->id,
+        .input_if = meter->config.input_if,
+        .app_id = more->app,
+        .app_master_id = more->app_master,
+        .app_confidence = more->confidence,
+        .app_risk = more->risk,
+        .app_risk_score = more->risk_score,
+    };
+    if (more->has_macs) {
+        memcpy(record.src_mac.bytes, more->mac[i], 6);
+        memcpy(record.dst_mac.bytes, more->mac[r], 6);
+    }
+    record_texts(meter, &record, more, app, sizeof(app));
+    meter->config.record(meter->config.userdata, &record);
+}
+
+static void emit(Meter *meter, uint32_t number, uint8_t end_reason, bool last) {
+    FlowEntry *entry = entry_at(meter, number);
+    FlowMore *more = more_at(meter, number);
+    uint64_t packets = (uint64_t)entry->packets[0] + entry->packets[1];
+    dpi_settle(meter, entry, more, last);
+    if (packets == 0) /* nothing came since its last record */
+        return;
+    record_make(meter, entry, more, end_reason);
+    count(meter, COUNTER_EXPORTED_IDLE + end_reason - FLOW_END_IDLE, 1);
+    count(meter, COUNTER_PACKETS_EXPORTED, packets);
+    count(meter, COUNTER_BYTES_EXPORTED, entry->frame_octets[0] + entry->frame_octets[1]);
+}
+
+/* --- the table ---------------------------------------------------------------------------- */
+
+static uint32_t key_hash(const Meter *meter, const FlowKey *key) {
+    return (uint32_t)hash_bytes(key, sizeof(*key), meter->config.seed);
+}
+
+static void flow_end(Meter *meter, uint32_t number, uint8_t end_reason) {
+    FlowEntry *entry = entry_at(meter, number);
+    if (entry->pulse_packets)
+        pulse_add(meter->config.pulse, entry, more_at(meter, number));
+    emit(meter, number, end_reason, true);
+    uint32_t name = more_at(meter, number)->name;
+    if (name)
+        pool_return(&meter->names, name);
+    wheel_remove(&meter->wheel, number);
+    flow_index_remove(&meter->index, key_hash(meter, &entry->key), number);
+    pool_return(&meter->flows, number);
+}
+
+/* the flow goes on under the same id; its counters start again */
+static void flow_split(Meter *meter, uint32_t number) {
+    FlowEntry *entry = entry_at(meter, number);
+    emit(meter, number, FLOW_END_ACTIVE, false);
+    memset(entry->packets, 0, sizeof(entry->packets));
+    memset(entry->octets, 0, sizeof(entry->octets));
+    memset(entry->frame_octets, 0, sizeof(entry->frame_octets));
+    memset(entry->tcp_flags, 0, sizeof(entry->tcp_flags));
+    entry->state |= ENTRY_SPLIT;
+}
+
+static bool entry_silent(const FlowEntry *entry) {
+    return (entry->packets[0] | entry->packets[1]) == 0;
+}
+
+static uint64_t entry_deadline(const Meter *meter, const FlowEntry *entry) {
+    if (entry->state & ENTRY_CLOSING)
+        return entry->last_ns + linger_ns;
+    uint64_t idle = entry->last_ns + meter->idle_ns;
+    uint64_t active = entry->first_ns + meter->active_ns;
+    return active < idle && !entry_silent(entry) ? active : idle;
+}
+
+static void expire(Meter *meter, uint64_t now_ns) {
+    uint32_t number = 0;
+    while ((number = wheel_take(&meter->wheel, now_ns)) != 0) {
+        FlowEntry *entry = entry_at(meter, number);
+        bool due = entry_deadline(meter, entry) <= now_ns;
+        wheel_add(&meter->wheel, number, entry_deadline(meter, entry));
+        if (!due)
+            continue;
+        if (entry->state & ENTRY_CLOSING)
+            flow_end(meter, number, FLOW_END_DETECTED);
+        else if (entry->last_ns + meter->idle_ns <= now_ns)
+            flow_end(meter, number, FLOW_END_IDLE);
+        else {
+            flow_split(meter, number);
+            wheel_remove(&meter->wheel, number);
+            wheel_add(&meter->wheel, number, entry_deadline(meter, entry));
+        }
+    }
+}
+
+/* room for one more: of the entries that are due soonest, the first with a single packet, else the
+ * one that has been idle longest; those that are not due soon after all are put in their place */
+static void evict(Meter *meter) {
+    uint32_t victim = 0;
+    for (unsigned i = 0; i < EVICT_LOOK; i++) {
+        uint32_t number = wheel_first(&meter->wheel);
+        FlowEntry *entry = entry_at(meter, number);
+        if (!victim || entry->last_ns < entry_at(meter, victim)->last_ns)
+            victim = number;
+        if (!(entry->state & ENTRY_SPLIT) && entry->packets[0] + entry->packets[1] == 1) {
+            victim = number;
+            break;
+        }
+        wheel_remove(&meter->wheel, number);
+        wheel_add(&meter->wheel, number, entry_deadline(meter, entry));
+    }
+    flow_end(meter, victim, FLOW_END_RESOURCES);
+}
+
+static void flow_orient(FlowEntry *entry, unsigned side, Direction direction) {
+    bool reversed = direction == DIRECTION_REVERSED || direction == DIRECTION_SYN_REVERSED;
+    unsigned initiator = reversed ? !side : side;
+    entry->state &= (uint8_t) ~(ENTRY_INITIATOR | ENTRY_REVERSED);
+    if (initiator)
+        entry->state |= ENTRY_INITIATOR;
+    if (direction == DIRECTION_REVERSED)
+        entry->state |= ENTRY_REVERSED;
+    if (direction == DIRECTION_SYN || direction == DIRECTION_SYN_REVERSED)
+        entry->state |= ENTRY_SYN;
+}
+
+static uint32_t flow_create(Meter *meter, const Item *item) {
+    uint32_t number = pool_take(&meter->flows);
+    if (!number) {
+        evict(meter);
+        number = pool_take(&meter->flows);
+    }
+    const Packet *packet = &item->packet;
+    FlowEntry *entry = entry_at(meter, number);
+    FlowMore *more = more_at(meter, number);
+    *entry = (FlowEntry){.key = item->key, .first_ns = packet->time_ns, .last_ns = packet->time_ns};
+    *more = (FlowMore){.id = meter->config.flow_id++,
+                       .icmp_type = packet->icmp_type,
+                       .icmp_code = packet->icmp_code};
+    if (packet->macs) {
+        more->has_macs = 1;
+        memcpy(more->mac[!item->side], packet->macs, 6);
+        memcpy(more->mac[item->side], packet->macs + 6, 6);
+    }
+    flow_orient(entry, item->side, direction_tell(packet));
+    flow_index_add(&meter->index, item->hash, number);
+    wheel_add(&meter->wheel, number, entry_deadline(meter, entry));
+    count(meter, COUNTER_FLOWS_CREATED, 1);
+    return number;
+}
+
+static uint32_t flow_find(const Meter *meter, const FlowKey *key, uint32_t hash) {
+    uint32_t at = hash;
+    uint32_t number = 0;
+    while ((number = flow_index_next(&meter->index, hash, &at)) != 0)
+        if (memcmp(&entry_at(meter, number)->key, key, sizeof(*key)) == 0)
+            break;
+    return number;
+}
+
+/* --- packets ------------------------------------------------------------------------------ */
+
+static void update_tcp(Meter *meter, uint32_t number, FlowEntry *entry, const Item *item) {
+    uint16_t flags = item->packet.tcp_flags;
+    entry->tcp_flags[item->side] |= flags;
+    if (!(flags & (TCP_SYN | TCP_FIN | TCP_RST)))
+        return;
+    if ((flags & TCP_SYN) && !(entry->state & (ENTRY_SYN | ENTRY_SPLIT)))
+        flow_orient(entry, item->side, direction_certain(&item->packet));
+    if (flags & TCP_FIN)
+        entry->state |= (uint8_t)(ENTRY_FIN_0 << item->side);
+    bool ended = (entry->state & ENTRY_FIN_0) && (entry->state & ENTRY_FIN_1);
+    if (!(entry->state & ENTRY_CLOSING) && (ended || (flags & TCP_RST))) {
+        entry->state |= ENTRY_CLOSING;
+        wheel_remove(&meter->wheel, number);
+        wheel_add(&meter->wheel, number, entry_deadline(meter, entry));
+    }
+}
+
+static void flow_update(Meter *meter, uint32_t number, const Item *item) {
+    const Packet *packet = &item->packet;
+    FlowEntry *entry = entry_at(meter, number);
+    unsigned side = item->side;
+    if (entry_silent(entry))
+        entry->first_ns = packet->time_ns;
+    if (entry->packets[side] == 0)
+        more_at(meter, number)->tos[side] = packet->tos;
+    entry->packets[side]++;
+    entry->octets[side] += packet->ip_bytes;
+    entry->frame_octets[side] += packet->frame_bytes;
+    if (packet->time_ns > entry->last_ns)
+        entry->last_ns = packet->time_ns;
+    else if (packet->time_ns < entry->first_ns)
+        entry->first_ns = packet->time_ns;
+    if (packet->protocol == IP_TCP)
+        update_tcp(meter, number, entry, item);
+    if (entry->dpi != ENTRY_DPI_DONE)
+        dpi_show(meter, entry, more_at(meter, number), packet);
+    if (meter->config.pulse) {
+        if (entry->pulse_packets++ == 0)
+            pulse_touch(meter->config.pulse, number);
+        entry->pulse_octets[side] += packet->ip_bytes;
+    }
+}
+
+/* the clock of packets; steps back end everything, for no deadline would hold */
+static void advance(Meter *meter, uint64_t time_ns) {
+    if (meter->now_ns == 0) {
+        meter->now_ns = time_ns;
+        meter->wheel.tick = wheel_tick(time_ns);
+    }
+    if (time_ns > meter->now_ns) {
+        meter->now_ns = time_ns;
+        if (wheel_tick(time_ns) > meter->wheel.tick)
+            expire(meter, time_ns);
+    } else if (time_ns + step_ns < meter->now_ns) {
+        count(meter, COUNTER_CLOCK_STEPS, 1);
+        meter_flush(meter);
+        meter->now_ns = time_ns;
+        meter->wheel.tick = wheel_tick(time_ns);
+    }
+}
+
+/* a port pair used again: a SYN after the end */
+static bool flow_over(const FlowEntry *entry, const Packet *packet) {
+    return (entry->state & ENTRY_CLOSING) && packet->protocol == IP_TCP &&
+           (packet->tcp_flags & (TCP_SYN | TCP_ACK | TCP_RST)) == TCP_SYN;
+}
+
+static bool split_due(const Meter *meter, const FlowEntry *entry, const Packet *packet,
+                      unsigned side) {
+    if (entry->packets[side] == UINT32_MAX)
+        return true;
+    return packet->time_ns >= entry->first_ns + meter->active_ns && !entry_silent(entry);
+}
+
+static void meter_packet(Meter *meter, const Item *item) {
+    advance(meter, item->packet.time_ns);
+    uint32_t number = flow_find(meter, &item->key, item->hash);
+    if (number) {
+        const FlowEntry *entry = entry_at(meter, number);
+        if (flow_over(entry, &item->packet)) {
+            flow_end(meter, number, FLOW_END_DETECTED);
+            number = 0;
+        } else if (split_due(meter, entry, &item->packet, item->side))
+            flow_split(meter, number);
+    }
+    if (!number)
+        number = flow_create(meter, item);
+    flow_update(meter, number, item);
+}
+
+/* sides by the order of addresses, then ports: both directions give the same key */
+static void item_key(Item *item) {
+    const Packet *p = &item->packet;
+    uint64_t src[2];
+    uint64_t dst[2];
+    memcpy(src, p->src, 16);
+    memcpy(dst, p->dst, 16);
+    bool swap = false;
+    if (src[0] != dst[0])
+        swap = src[0] > dst[0];
+    else if (src[1] != dst[1])
+        swap = src[1] > dst[1];
+    else
+        swap = p->src_port > p->dst_port;
+    unsigned s = swap;
+    FlowKey *key = &item->key;
+    memcpy(key->address[s], src, 16);
+    memcpy(key->address[!s], dst, 16);
+    key->port[s] = p->src_port;
+    key->port[!s] = p->dst_port;
+    key->vlan = p->vlan;
+    key->protocol = p->protocol;
+    key->ip_version = p->ip_version;
+    item->side = s;
+}
+
+static void count_oddities(Meter *meter, uint8_t notes) {
+    if (notes & PACKET_TRANSPORT_CUT)
+        count(meter, COUNTER_ODD_CUT, 1);
+    if (notes & PACKET_LENGTH_BEYOND)
+        count(meter, COUNTER_ODD_BEYOND, 1);
+    if (notes & PACKET_TRANSPORT_BAD)
+        count(meter, COUNTER_ODD_TRANSPORT, 1);
+}
+
+/* first stage: dissect, hash, ask for the cache line of the index */
+static bool item_prepare(Meter *meter, Item *item, const Frame *frame) {
+    int answer = dissect_frame(frame, &item->packet);
+    if (answer) {
+        count(meter, counter_ignored_packets(answer), 1);
+        count(meter, counter_ignored_bytes(answer), frame->wire_bytes);
+        return false;
+    }
+    if (item->packet.notes)
+        count_oddities(meter, item->packet.notes);
+    if (item->packet.fragment && fragment_resolve(meter->fragments, &item->packet))
+        count(meter, COUNTER_FRAGMENTS_ORPHANED, 1);
+    item_key(item);
+    item->hash = key_hash(meter, &item->key);
+    flow_index_prefetch(&meter->index, item->hash);
+    return true;
+}
+
+void meter_frames(Meter *meter, const Frame *frames, size_t n) {
+    uint64_t bytes = 0;
+    uint64_t metered = 0;
+    uint64_t octets = 0;
+    size_t items = 0;
+    for (size_t i = 0; i < n; i++) {
+        bytes += frames[i].wire_bytes;
+        if (!item_prepare(meter, &meter->items[items], &frames[i]))
+            continue;
+        metered += meter->items[items].packet.frame_bytes;
+        octets += meter->items[items++].packet.ip_bytes;
+    }
+    for (size_t i = 0; i < items; i++) {
+        uint32_t at = meter->items[i].hash;
+        uint32_t number = flow_index_next(&meter->index, meter->items[i].hash, &at);
+        if (number) {
+            __builtin_prefetch(entry_at(meter, number), 1);
+            __builtin_prefetch((char *)entry_at(meter, number) + 64, 1);
+        }
+    }
+    for (size_t i = 0; i < items; i++)
+        meter_packet(meter, &meter->items[i]);
+    count(meter, COUNTER_PACKETS_RECEIVED, n);
+    count(meter, COUNTER_BYTES_RECEIVED, bytes);
+    count(meter, COUNTER_PACKETS_METERED, items);
+    count(meter, COUNTER_BYTES_METERED, metered);
+    count(meter, COUNTER_OCTETS_METERED, octets);
+    metric_set(&meter->config.counters[COUNTER_FLOWS_LIVE], meter->flows.used);
+}
+
+void meter_tick(Meter *meter, uint64_t now_ns) {
+    if (meter->now_ns && now_ns > meter->now_ns)
+        advance(meter, now_ns);
+    metric_set(&meter->config.counters[COUNTER_FLOWS_LIVE], meter->flows.used);
+}
+
+void meter_pulse(Meter *meter) {
+    const uint32_t *numbers = NULL;
+    size_t n = pulse_touched(meter->config.pulse, &numbers);
+    for (size_t i = 0; i < n; i++) {
+        FlowEntry *entry = entry_at(meter, numbers[i]);
+        if (entry->pulse_packets) /* else it ended, and was added then */
+            pulse_add(meter->config.pulse, entry, more_at(meter, numbers[i]));
+    }
+}
+
+void meter_flush(Meter *meter) {
+    uint32_t number = 0;
+    while ((number = wheel_first(&meter->wheel)) != 0) {
+        bool closing = entry_at(meter, number)->state & ENTRY_CLOSING;
+        flow_end(meter, number, closing ? FLOW_END_DETECTED : FLOW_END_FORCED);
+    }
+    metric_set(&meter->config.counters[COUNTER_FLOWS_LIVE], meter->flows.used);
+}
+
+void meter_live(const Meter *meter, MeterLive *live) {
+    *live = (MeterLive){0};
+    for (uint32_t at = 0; at <= meter->index.mask; at++) {
+        uint32_t number = meter->index.slots[at].number;
+        if (!number)
+            continue;
+        const FlowEntry *entry = entry_at(meter, number);
+        live->flows++;
+        live->packets += (uint64_t)entry->packets[0] + entry->packets[1];
+        live->frame_octets += entry->frame_octets[0] + entry->frame_octets[1];
+    }
+}

@@ -1,0 +1,323 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+#include "probe/options.h"
+
+#include <stddef.h>
+#include <string.h>
+
+#define AT(member) .at = offsetof(ProbeConfig, member)
+
+/* options that nProbe documents and that need nothing here */
+#define IGNORED(long_name, short_name, value, why)                                                 \
+    {                                                                                              \
+        .name = (long_name), .letter = (short_name), .type = (value) ? OPTION_TEXT : OPTION_FLAG,  \
+        .use = OPTION_IGNORED, .takes_value = (value), .group = "Accepted for nProbe's sake",      \
+        .help = (why), .note = (why)                                                               \
+    }
+
+/* options that nProbe documents and whose effect would be missed */
+#define REPLACED(long_name, short_name, value, instead)                                            \
+    {                                                                                              \
+        .name = (long_name), .letter = (short_name), .type = (value) ? OPTION_TEXT : OPTION_FLAG,  \
+        .use = OPTION_REPLACED, .takes_value = (value), .group = "Refused, with what to use",      \
+        .help = (instead), .note = (instead)                                                       \
+    }
+
+static const Option probe_options[] = {
+    /* input */
+    {.name = "interface",
+     .letter = 'i',
+     .type = OPTION_LIST,
+     AT(inputs),
+     .metavar = "INTERFACE|FILE",
+     .group = "Input",
+     .help = "Interface to capture from, or a pcap or pcapng file; - reads a capture from standard "
+             "input."},
+    {.name = "bpf-filter",
+     .letter = 'f',
+     .type = OPTION_TEXT,
+     AT(filter),
+     .metavar = "FILTER",
+     .group = "Input",
+     .help = "Meter only packets that match this filter (pcap-filter(7))."},
+    {.name = "snaplen",
+     .letter = 's',
+     .type = OPTION_U32,
+     AT(snaplen),
+     .unset = "0",
+     .max = 262144,
+     .unit = "bytes",
+     .group = "Input",
+     .help = "Bytes looked at of each packet, whose length is always that on the wire; 0 is 1536 "
+             "of a live packet and all of one in a file."},
+    {.name = "no-promisc",
+     .type = OPTION_FLAG,
+     AT(no_promisc),
+     .group = "Input",
+     .help = "Leave the interface out of promiscuous mode."},
+    {.name = "ring-size",
+     .type = OPTION_U64,
+     AT(ring_bytes),
+     .unset = "64M",
+     .min = 1 << 20,
+     .max = UINT64_C(4) << 30,
+     .unit = "bytes",
+     .group = "Input",
+     .help = "Memory in which the kernel keeps packets until they are metered."},
+    {.name = "in-iface-idx",
+     .letter = 'u',
+     .type = OPTION_U32,
+     AT(input_if),
+     .max = UINT32_MAX,
+     .group = "Input",
+     .help = "Interface index written into flows; 0 takes that of the captured interface."},
+
+    /* flows */
+    {.name = "lifetime-timeout",
+     .letter = 't',
+     .type = OPTION_U32,
+     AT(active_s),
+     .unset = "60",
+     .min = 1,
+     .max = 86400,
+     .unit = "s",
+     .group = "Flows",
+     .help = "A flow that goes on is reported this often, always under the same id."},
+    {.name = "idle-timeout",
+     .letter = 'd',
+     .type = OPTION_U32,
+     AT(idle_s),
+     .unset = "15",
+     .min = 1,
+     .max = 86400,
+     .unit = "s",
+     .group = "Flows",
+     .help = "A flow without packets for so long has ended."},
+    {.name = "max-flows",
+     .letter = 'M',
+     .alias = "max-num-flows",
+     .type = OPTION_U32,
+     AT(max_flows),
+     .unset = "0",
+     .max = 64 << 20,
+     .unit = "flows",
+     .group = "Flows",
+     .help = "Flows held at a time, 216 bytes each; 0 is 1048576, or what fits an eighth of the "
+             "memory. When the table is full, idle flows are reported early."},
+    {.name = "no-dpi",
+     .type = OPTION_FLAG,
+     AT(no_dpi),
+     .group = "Flows",
+     .help = "Do not detect applications."},
+    {.name = "max-dpi-flows",
+     .type = OPTION_U32,
+     AT(max_dpi_flows),
+     .unset = "131072",
+     .min = 1,
+     .max = 16 << 20,
+     .unit = "flows",
+     .group = "Flows",
+     .help = "Flows whose application is being detected at a time, 700 bytes each; those beyond "
+             "are told by port."},
+
+    /* output */
+    {.name = "ntopng",
+     .alias = "zmq",
+     .type = OPTION_LIST,
+     AT(hubs),
+     .metavar = "ENDPOINT",
+     .group = "Output",
+     .help = "Hub to deliver flows to: tcp://HOST:PORT, or with --zmq-probe-mode left out the "
+             "address to bind, tcp://*:PORT."},
+    {.name = "zmq-publish-events",
+     .type = OPTION_LIST,
+     AT(events),
+     .metavar = "ENDPOINT",
+     .group = "Output",
+     .help = "The hub's events endpoint, one for each --ntopng; left out: same host, port + 1."},
+    {.name = "zmq-probe-mode",
+     .type = OPTION_FLAG,
+     AT(probe_mode),
+     .group = "Output",
+     .help = "Connect to the hub; without it the probe binds and the hub connects."},
+    {.name = "zmq-encryption-key",
+     .type = OPTION_TEXT,
+     AT(key),
+     .metavar = "KEY",
+     .group = "Output",
+     .help = "The hub's public key, as its interface page shows it."},
+    {.name = "probe-id",
+     .type = OPTION_TEXT,
+     AT(probe_id),
+     .metavar = "ID",
+     .group = "Output",
+     .help = "What makes this probe the same after a rebuild; left out: host name and machine id."},
+    {.name = "probe-name",
+     .type = OPTION_TEXT,
+     AT(probe_name),
+     .metavar = "NAME",
+     .group = "Output",
+     .help = "Name that the hub shows first; left out: the host name."},
+    {.name = "data-dir",
+     .type = OPTION_TEXT,
+     AT(data_dir),
+     .unset = "/var/lib/weir-probe",
+     .metavar = "FOLDER",
+     .group = "Output",
+     .help = "Folder of the probe's own key pair."},
+    {.name = "spool-size",
+     .type = OPTION_U64,
+     AT(spool_bytes),
+     .unset = "256M",
+     .min = 1 << 20,
+     .max = UINT64_C(1) << 40,
+     .unit = "bytes",
+     .group = "Output",
+     .help = "Most that is kept for a hub that is away; then the oldest flows go, counted."},
+    {.name = "json",
+     .type = OPTION_TEXT,
+     AT(json),
+     .metavar = "FILE",
+     .group = "Output",
+     .help = "Write flows as JSON, one a line; - is standard output."},
+    {.name = "exit-timeout",
+     .type = OPTION_U32,
+     AT(exit_timeout_s),
+     .unset = "30",
+     .max = 86400,
+     .unit = "s",
+     .group = "Output",
+     .help = "How long to wait at the end for the hub to have stored everything."},
+    {.name = "collector",
+     .letter = 'n',
+     .type = OPTION_TEXT,
+     AT(collectors),
+     .metavar = "none",
+     .group = "Output",
+     .help = "NetFlow collector; only none so far."},
+    {.name = "verbose",
+     .letter = 'b',
+     .type = OPTION_U32,
+     AT(verbose),
+     .unset = "0",
+     .max = 2,
+     .metavar = "LEVEL",
+     .group = "Other",
+     .help = "0 what an operator wants to see, 1 more, 2 everything."},
+
+    IGNORED("flow-templ", 'T', true, "every field travels to a hub"),
+    IGNORED("flow-version", 'V', true, "there is no NetFlow export yet"),
+    IGNORED("flow-templ-id", 'U', true, "there is no NetFlow export yet"),
+    IGNORED("intra-templ", 'o', true, "there is no NetFlow export yet"),
+    IGNORED("netflow-engine", 'E', true, "there is no NetFlow export yet"),
+    IGNORED("all-collectors", 'a', false, "there is no NetFlow export yet"),
+    IGNORED("sender-address", 'q', true, "there is no NetFlow export yet"),
+    IGNORED("queue-timeout", 'l', true, "a flow waits 200 ms at most"),
+    IGNORED("min-num-flows", 'm', true, "a flow waits 200 ms at most"),
+    IGNORED("flow-delay", 'e', true, "the hub says how fast it takes flows"),
+    IGNORED("count-delay", 'B', true, "the hub says how fast it takes flows"),
+    IGNORED("hash-size", 'w', true, "the table has the size that --max-flows needs"),
+    IGNORED("daemon-mode", 'G', false, "the probe stays in the foreground; systemd runs it"),
+    IGNORED("pid-file", 'g', true, "systemd knows the process"),
+    IGNORED("syslog", 'I', true,
+            "messages go to standard error, which systemd puts in the journal"),
+    IGNORED("out-iface-idx", 'Q', true, "a probe on a link knows one interface"),
+    IGNORED("local-networks", 'L', true, "the hub knows the local networks"),
+    IGNORED("local-traffic-direction", 'r', false, "flows tell initiator and responder"),
+    IGNORED("as-list", 'A', true, "the hub looks up AS numbers"),
+    IGNORED("city-list", 0, true, "the hub looks up places"),
+    IGNORED("dump-frequency", 'F', true, "nothing is dumped in intervals"),
+    IGNORED("tunnel", 0, false, "tunnels are not decoded yet"),
+    IGNORED("smart-udp-frags", 0, false, "all fragments are counted"),
+    IGNORED("account-l2", 0, false, "frame bytes are counted beside IP bytes"),
+    IGNORED("minute-expire", 0, false, "live charts do not wait for flows to end"),
+    IGNORED("dont-drop-privileges", 0, false, "the unit file sets the privileges"),
+    IGNORED("unprivileged-user", 0, true, "the unit file sets the user"),
+    IGNORED("disable-startup-checks", 0, false, "there are none that call outside"),
+    IGNORED("check-license", 0, false, "a probe needs no licence of its own"),
+    IGNORED("redis", 0, true, "no data cache is needed"),
+    IGNORED("ucloud", 0, false, "no data cache is needed"),
+    IGNORED("zmq-format", 0, true, "IPFIX travels to a hub"),
+    IGNORED("zmq-disable-compression", 0, false, "batches are always compressed"),
+    IGNORED("zmq-disable-buffering", 0, false, "a flow waits 200 ms at most"),
+    IGNORED("json-labels", 0, false, "JSON always has names"),
+    IGNORED("event-log", 0, true, "messages go to standard error"),
+    IGNORED("dump-stats", 0, true, "the hub shows the probe's counters"),
+    IGNORED("disable-l7-protocol-guess", 0, false,
+            "app_confidence tells guesses from what was detected"),
+
+    REPLACED("dump-path", 'P', true, "use --json FILE"),
+    REPLACED("dump-format", 'D', true, "use --json FILE"),
+    REPLACED("collector-port", '3', true, "collecting flows is not there yet"),
+    REPLACED("sample-rate", 'S', true, "sampling is not there yet; everything is metered"),
+    REPLACED("aggregation", 'p', true, "use the hub's queries, which group by any field"),
+    REPLACED("black-list", 0, true, "use -f 'not net ...'"),
+    REPLACED("no-ipv6", 'W', false, "use -f 'not ip6'"),
+    REPLACED("min-flow-size", 'z', true, "use the hub's filters; every flow is reported"),
+    REPLACED("flow-lock", 'C', true, "use the hub's admission of probes"),
+    REPLACED("ndpi-protocols", 'O', true, "use the hub's filters on app_name"),
+    REPLACED("track-local-hosts", 'c', false, "use -f with the local networks"),
+    REPLACED("biflows-export-policy", 0, true, "use the hub's filters on rev_packets"),
+    REPLACED("pcap-file-list", 0, true, "use -i FILE for each file in turn"),
+    REPLACED("show-version", 'v', false, "use --version"),
+};
+
+const OptionProgram probe_program = {
+    .name = "weir-probe",
+    .summary = "Meters the packets of an interface or a capture file and delivers the flows.",
+    .usage = "weir-probe -i eno1 --ntopng tcp://HUB:5556 --zmq-publish-events tcp://HUB:5557 "
+             "--zmq-probe-mode --zmq-encryption-key KEY\n"
+             "weir-probe -i capture.pcap --json -\n"
+             "weir-probe /etc/weir/probe.conf\n",
+    .options = probe_options,
+    .n_options = sizeof(probe_options) / sizeof(probe_options[0]),
+    .config_bytes = sizeof(ProbeConfig),
+};
+
+static int check_hubs(const ProbeConfig *config, Reason *reason) {
+    if (config->hubs.n == 0) {
+        if (config->events.n == 0)
+            return 0;
+        reason_set(reason, "--zmq-publish-events is given without --ntopng, the hub's data "
+                           "endpoint, for example --ntopng tcp://HUB:5556");
+        return OPTIONS_E_USAGE;
+    }
+    if (config->events.n > config->hubs.n) {
+        reason_set(reason,
+                   "--zmq-publish-events is given %zu times and --ntopng %zu times; each hub has "
+                   "one events endpoint",
+                   config->events.n, config->hubs.n);
+        return OPTIONS_E_USAGE;
+    }
+    if (!config->key || !*config->key) {
+        reason_set(reason, "--ntopng needs --zmq-encryption-key, the hub's public key: a hub talks "
+                           "to probes encrypted only; its interface page shows the key to copy");
+        return OPTIONS_E_USAGE;
+    }
+    return 0;
+}
+
+int options_check(const ProbeConfig *config, Reason *reason) {
+    if (config->inputs.n == 0) {
+        reason_set(reason, "nothing to meter: give -i INTERFACE or -i FILE");
+        return OPTIONS_E_USAGE;
+    }
+    if (config->inputs.n > 1) {
+        reason_set(reason, "-i is given %zu times; one input a process so far", config->inputs.n);
+        return OPTIONS_E_USAGE;
+    }
+    if (config->collectors && strcmp(config->collectors, "none") != 0) {
+        reason_set(reason,
+                   "-n %s: NetFlow export is not there yet; use --ntopng ENDPOINT for a "
+                   "hub or --json FILE, and -n none or no -n at all",
+                   config->collectors);
+        return OPTIONS_E_USAGE;
+    }
+    if (config->hubs.n == 0 && config->events.n == 0 && !config->json) {
+        reason_set(reason, "nowhere to deliver flows: give --ntopng ENDPOINT and "
+                           "--zmq-encryption-key KEY for a hub, or --json FILE (- is standard "
+                           "output)");
+        return OPTIONS_E_USAGE;
+    }
+    return check_hubs(config, reason);
+}

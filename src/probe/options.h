@@ -1,0 +1,52 @@
+#pragma once
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/*
+ * Options of weir-probe
+ *
+ * One row each in options.c. Those of nProbe that have a meaning here have the same name and
+ * letter; the others are accepted and ignored, or refused with what to use instead.
+ */
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/option.h"
+
+typedef struct ProbeConfig {
+    OptionList inputs;
+    const char *filter;
+    uint32_t snaplen;
+    bool no_promisc;
+    uint64_t ring_bytes;
+    uint32_t input_if;
+
+    uint32_t active_s;
+    uint32_t idle_s;
+    uint32_t max_flows;
+    bool no_dpi;
+    uint32_t max_dpi_flows;
+
+    OptionList hubs;
+    OptionList events;
+    bool probe_mode;
+    const char *key;
+    const char *probe_id;
+    const char *probe_name;
+    const char *data_dir;
+    uint64_t spool_bytes;
+    const char *json;
+    const char *collectors; /* -n: only "none" yet */
+    uint32_t exit_timeout_s;
+    uint32_t verbose;
+} ProbeConfig;
+
+extern const OptionProgram probe_program;
+
+enum {
+    _OPTIONS_E_SUCCESS,
+    OPTIONS_E_USAGE,
+};
+
+/** options_check() - what no single row can tell: options that need each other */
+int options_check(const ProbeConfig *config, Reason *reason);

@@ -1,0 +1,61 @@
+#pragma once
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/*
+ * Pulse
+ *
+ * What went by in the last second: totals, and the top applications, hosts and conversations, so
+ * that live charts need not wait for flows to end. The meter notes which flows had packets and adds
+ * each once a second, so a packet costs two additions. Tables are fixed; a flow that finds no place
+ * in one counts in the totals only. One thread.
+ *
+ * pulse_write() gives one JSON object:
+ *
+ *     {"v":1,"time_ms":…,"interval_ms":…,"packets":…,"octets":…,"drops":…,"flows_active":…,
+ *      "flows_exported":…,
+ *      "apps":[{"name":"TLS.Wikipedia","category":"Web","octets":…,"packets":…}, …32],
+ *      "hosts":[{"ip":"10.0.0.1","vlan":5,"octets_in":…,"octets_out":…,"packets":…}, …20],
+ *      "conversations":[{"src_ip","dst_ip","vlan","app_name","octets","rev_octets","packets"},
+ * …20]}
+ *
+ * Octets are IP bytes, as in flow records. octets_out is what the host sent. src_ip is the
+ * initiator. vlan and app_name only where there is one.
+ */
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/cleanup.h"
+#include "probe/flow_entry.h"
+
+typedef struct Pulse Pulse;
+typedef struct Dpi Dpi;
+typedef struct Json Json;
+
+typedef struct PulseTotals {
+    uint64_t time_ms;
+    uint64_t interval_ms;
+    uint64_t packets;
+    uint64_t octets;
+    uint64_t drops;
+    uint64_t flows_active;
+    uint64_t flows_exported;
+} PulseTotals;
+
+/** pulse_new() - dpi, which names the applications, is borrowed and may be NULL */
+int pulse_new(Pulse **pulsep, Dpi *dpi, uint64_t seed);
+Pulse *pulse_free(Pulse *pulse);
+
+/** pulse_touch() - this flow had its first packet since the last pulse */
+void pulse_touch(Pulse *pulse, uint32_t number);
+
+/** pulse_touched() - the flows noted; they may have ended since, and then be another */
+size_t pulse_touched(const Pulse *pulse, const uint32_t **numbersp);
+
+/** pulse_add() - take the entry's counters since the last pulse and set them back to 0 */
+void pulse_add(Pulse *pulse, FlowEntry *entry, const FlowMore *more);
+
+/** pulse_write() - the object; forgets everything for the next second */
+void pulse_write(Pulse *pulse, const PulseTotals *totals, Json *json);
+
+DEFINE_CLEANUP(Pulse *, pulse_free)
