@@ -37,7 +37,7 @@ enum {
 
 int keystring_parse(KeyString *key, const char *text, Reason *reason);
 
-/** keystring_write() - the cloud form: only A-Z a-z 0-9 _ - and =, safe in shells and unit files */
+/** keystring_write() - the cloud form: letters, digits, + / and =, so no %, quotes or spaces */
 int keystring_write(Buffer *to, const KeyString *key);
 
 /** keystring_hex() - the 80 upper-case hex digits of the 40 characters, as ntopng shows them */
