@@ -167,15 +167,15 @@ static void put_hex(Json *json, const char *name, uint64_t v) {
 
 void control_write(Buffer *to, const ControlState *state) {
     Json json = json_make(to);
-    json_object(&json, NULL);
+    json_object_begin(&json, NULL);
     json_u64(&json, "v", FRAME_VERSION);
     put_hex(&json, "session", state->delivery.nonce);
     put_hex(&json, "hello", state->delivery.hello_id);
-    json_array(&json, "epochs");
+    json_array_begin(&json, "epochs");
     for (size_t i = 0; i < state->delivery.n_marks; i++) {
         char text[33];
         epoch_text(text, &state->delivery.marks[i].epoch);
-        json_object(&json, NULL);
+        json_object_begin(&json, NULL);
         json_text(&json, "epoch", text);
         json_u64(&json, "received", state->delivery.marks[i].received);
         json_u64(&json, "stored", state->delivery.marks[i].stored);
@@ -183,7 +183,7 @@ void control_write(Buffer *to, const ControlState *state) {
     }
     json_array_end(&json);
     json_u64(&json, "credit_bytes", state->delivery.credit_bytes);
-    json_object(&json, "admission");
+    json_object_begin(&json, "admission");
     json_text(&json, "state", state->admission);
     json_text(&json, "reason", state->reason);
     json_object_end(&json);

@@ -195,7 +195,7 @@ int keystring_write(Buffer *to, const KeyString *key) {
     keystring_hex(hex, key->server_z85);
     Buffer plain = {0};
     Json json = json_make(&plain);
-    json_object(&json, NULL);
+    json_object_begin(&json, NULL);
     json_text(&json, "k", hex);
     const struct {
         const char *name, *value;

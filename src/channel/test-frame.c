@@ -7,6 +7,7 @@
 
 #include <cmocka.h>
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -124,8 +125,8 @@ static void test_control(void **state) {
         assert_int_equal(control_read(&back, text.bytes, n), FRAME_E_MALFORMED);
 
     buffer_clear(&text);
-    (void)strcpy(there.admission, "waiting");
-    (void)strcpy(there.reason, "all 2 seats are taken");
+    (void)snprintf(there.admission, sizeof(there.admission), "waiting");
+    (void)snprintf(there.reason, sizeof(there.reason), "all 2 seats are taken");
     there.delivery.n_marks = 0;
     control_write(&text, &there);
     assert_int_equal(control_read(&back, text.bytes, text.size), 0);

@@ -7,9 +7,11 @@
 
 #include <cmocka.h>
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/buffer.h"
 #include "base/file.h"
@@ -46,7 +48,7 @@ static int tear_down(void **state) {
     (void)unlink(in_folder("zmq-key.pub"));
     (void)unlink(in_folder("zmq-key.priv"));
     int r = rmdir(folder); /* nothing else was left behind */
-    (void)strcpy(folder, "/tmp/weir-test-keys-XXXXXX");
+    (void)snprintf(folder, sizeof(folder), "/tmp/weir-test-keys-XXXXXX");
     return r;
 }
 

@@ -1,0 +1,239 @@
+#pragma once
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/*
+ * Delivery World
+ *
+ * The simulator's truth: what was appended, by whom, and what the spool did with it. See
+ * channel/delivery-sim.h.
+ */
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "channel/delivery.h"
+
+enum { SIM_PROBES = 3, SIM_STEP_MS = 10, SIM_LINK = 64, SIM_CONTROLS = 64 };
+
+typedef struct SimPlan {
+    uint64_t seed;
+    uint64_t batches; /* of all probes */
+    double faults;    /* scale of every fault's probability */
+    bool limited;     /* the spool has a limit */
+    bool rollbacks;   /* the store may go back to a backup */
+    bool small_credit;
+} SimPlan;
+
+typedef enum TruthState { TRUTH_WAITS, TRUTH_STORED, TRUTH_GAP } TruthState;
+
+/** Truth - one batch as it was appended, and what became of it in the hub's store */
+typedef struct Truth {
+    BatchCounts totals; /* of the epoch, with this one */
+    uint64_t bytes_to;  /* likewise, bytes */
+    uint32_t bytes;
+    uint8_t state;
+    bool dropped;  /* by the spool's limit */
+    bool released; /* by the sender */
+    bool rolled;   /* was stored once, before the store went back */
+} Truth;
+
+typedef struct TruthEpoch {
+    EpochId id;
+    size_t start; /* index of sequence 1 */
+    uint64_t n;
+    uint64_t cursor, backup; /* of the store */
+    /* the window, counted independently of the sender */
+    uint64_t sent, received, stored;
+} TruthEpoch;
+
+typedef struct Message {
+    bool hello;
+    DeliveryHello *hello_body;
+    DeliveryBatch batch;
+    uint64_t id;
+} Message;
+
+typedef struct Link {
+    Message messages[SIM_LINK];
+    size_t head, n;
+} Link;
+
+typedef struct Control {
+    uint64_t due_ms;
+    DeliveryState state;
+} Control;
+
+typedef struct SimProbe {
+    PeerKey key;
+    DeliverySender *sender;
+    Truth *truth;
+    size_t n_truth, capacity;
+    TruthEpoch *epochs;
+    size_t n_epochs;
+    size_t oldest; /* first truth that may still be in the spool */
+    uint64_t spooled_bytes;
+    bool up; /* session */
+    uint64_t up_at_ms;
+    uint64_t hello_seen, nonce_seen;
+    uint32_t credit_seen;
+    Link link, old;
+    Control controls[SIM_CONTROLS];
+    size_t n_controls;
+} SimProbe;
+
+typedef struct Taken {
+    size_t probe;
+    DeliveryBatch batch;
+    uint64_t id;
+    BatchCounts counts;
+} Taken;
+
+typedef struct Sim {
+    SimPlan plan;
+    uint64_t random;
+    uint64_t now_ms;
+    bool quiet; /* no more faults */
+    uint64_t appended;
+    SimProbe probes[SIM_PROBES];
+    DeliveryReceiver *receiver; /* NULL while the hub is down */
+    uint64_t hub_at_ms;
+    uint64_t stall_until_ms;
+    Taken *pending; /* taken, not committed */
+    size_t n_pending, pending_capacity;
+    uint64_t n_faults, n_stored, n_gaps, n_discarded;
+    char failure[256];
+} Sim;
+
+#define SIM_FAIL(sim, ...)                                                                         \
+    do {                                                                                           \
+        if (!(sim)->failure[0])                                                                    \
+            (void)snprintf((sim)->failure, sizeof((sim)->failure), __VA_ARGS__);                   \
+    } while (0)
+
+/* ---------------------------------------------------------------------------------- chance */
+
+static uint64_t sim_random(Sim *sim) {
+    uint64_t z = (sim->random += 0x9e3779b97f4a7c15u);
+    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
+    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
+    return z ^ (z >> 31);
+}
+
+static uint64_t sim_below(Sim *sim, uint64_t n) {
+    return sim_random(sim) % n;
+}
+
+/* one in n steps, at the plan's scale; never once it is quiet */
+static bool sim_strikes(Sim *sim, double n) {
+    if (sim->quiet)
+        return false;
+    bool strikes = (double)(sim_random(sim) >> 11) * 0x1p-53 < sim->plan.faults / n;
+    sim->n_faults += strikes;
+    return strikes;
+}
+
+static EpochId sim_epoch_id(Sim *sim) {
+    EpochId id;
+    for (size_t i = 0; i < sizeof(id.bytes); i += 8) {
+        uint64_t r = sim_random(sim);
+        memcpy(&id.bytes[i], &r, 8);
+    }
+    return id;
+}
+
+static void *sim_grow(void *memory, size_t n, size_t *capacity, size_t size) {
+    if (n < *capacity)
+        return memory;
+    *capacity = *capacity ? *capacity * 2 : 1024;
+    memory = realloc(memory, *capacity * size);
+    if (!memory)
+        abort();
+    return memory;
+}
+
+/* -------------------------------------------------------------------------------- the probe */
+
+/* ids of the spool are indices of the truth + 1 */
+static void sim_release(void *userdata, uint64_t id) {
+    SimProbe *probe = userdata;
+    Truth *truth = &probe->truth[id - 1];
+    truth->released = true;
+    probe->spooled_bytes -= truth->bytes;
+}
+
+static TruthEpoch *sim_find_epoch(SimProbe *probe, const EpochId *id) {
+    for (size_t i = probe->n_epochs; i-- > 0;)
+        if (epoch_equal(&probe->epochs[i].id, id))
+            return &probe->epochs[i];
+    return NULL;
+}
+
+static void sim_open_epoch(SimProbe *probe, const EpochId *id) {
+    probe->epochs = realloc(probe->epochs, (probe->n_epochs + 1) * sizeof(*probe->epochs));
+    if (!probe->epochs)
+        abort();
+    probe->epochs[probe->n_epochs++] = (TruthEpoch){.id = *id, .start = probe->n_truth};
+}
+
+static void sim_restore_epoch(Sim *sim, SimProbe *probe, const TruthEpoch *epoch) {
+    uint64_t s = epoch->n;
+    while (s && !probe->truth[epoch->start + s - 1].released)
+        s--;
+    s++;
+    while (s <= epoch->n) {
+        Truth *truth = &probe->truth[epoch->start + s - 1];
+        DeliveryBatch batch = {.epoch = epoch->id, .first = s, .bytes = truth->bytes};
+        BatchCounts before = s > 1 ? truth[-1].totals : (BatchCounts){0};
+        while (truth->dropped && s < epoch->n && truth[1].dropped) {
+            truth++;
+            s++;
+        }
+        batch.last = s;
+        batch.totals = truth->totals;
+        batch.counts = batch_counts_subtract(truth->totals, before);
+        batch.gap = truth->dropped;
+        if (batch.gap)
+            batch.bytes = 0;
+        if (delivery_sender_restore(probe->sender, &batch, epoch->start + s))
+            SIM_FAIL(sim, "restore failed");
+        s++;
+    }
+}
+
+static void sim_start_probe(Sim *sim, SimProbe *probe) {
+    probe->sender = delivery_sender_free(probe->sender);
+    EpochId live = sim_epoch_id(sim);
+    if (delivery_sender_new(&probe->sender, &live, sim_release, probe))
+        abort();
+    for (size_t i = 0; i < probe->n_epochs; i++)
+        sim_restore_epoch(sim, probe, &probe->epochs[i]);
+    sim_open_epoch(probe, &live);
+}
+
+static void sim_append(Sim *sim, SimProbe *probe) {
+    TruthEpoch *epoch = &probe->epochs[probe->n_epochs - 1];
+    probe->truth = sim_grow(probe->truth, probe->n_truth, &probe->capacity, sizeof(Truth));
+    const Truth *before = epoch->n ? &probe->truth[probe->n_truth - 1] : &(Truth){0};
+    uint64_t r = sim_random(sim);
+    BatchCounts counts = {1 + r % 2000, 1 + (r >> 11) % 20000, 1 + (r >> 24) % 20000000};
+    uint32_t bytes = (r >> 60) == 0 ? BATCH_PAYLOAD_MAX_BYTES : 200 + (uint32_t)((r >> 48) % 4096);
+    probe->truth[probe->n_truth++] = (Truth){.totals = batch_counts_add(before->totals, counts),
+                                             .bytes_to = before->bytes_to + bytes,
+                                             .bytes = bytes};
+    epoch->n++;
+    sim->appended++;
+    probe->spooled_bytes += bytes;
+    if (delivery_sender_append(probe->sender, probe->n_truth, bytes, counts, sim->now_ms))
+        SIM_FAIL(sim, "append failed");
+    uint64_t limit = sim->plan.limited ? 4u << 20 : UINT64_MAX;
+    while (probe->spooled_bytes > limit) {
+        Truth *truth = &probe->truth[probe->oldest++];
+        if (truth->released || truth->dropped)
+            continue;
+        truth->dropped = true;
+        probe->spooled_bytes -= truth->bytes;
+        delivery_sender_drop(probe->sender, probe->oldest);
+    }
+}
