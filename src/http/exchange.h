@@ -95,3 +95,6 @@ int http_connection_fd(struct MHD_Connection *connection);
 
 /** http_cookie_find() - one cookie of a Cookie header */
 const char *http_cookie_find(const char *header, const char *name, Arena *arena);
+
+/** http_body_check() - a JSON object against the route's body rows. HTTP_E_ANSWERED: 400. */
+int http_body_check(const HttpRoute *route, struct json_t *root, HttpResponse *response);

@@ -149,7 +149,7 @@ static int check_unknown(const HttpRoute *route, json_t *root, HttpResponse *res
     return 0;
 }
 
-static int check_body(const HttpRoute *route, json_t *root, HttpResponse *response) {
+int http_body_check(const HttpRoute *route, json_t *root, HttpResponse *response) {
     for (size_t i = 0; i < route->n_params; i++) {
         const HttpParamRow *row = &route->params[i];
         if (row->in != HTTP_IN_BODY)
@@ -183,7 +183,7 @@ int http_request_json(const HttpRequest *request, HttpResponse *response, json_t
         json_decref(root);
         return HTTP_E_ANSWERED;
     }
-    int r = request->route ? check_body(request->route, root, response) : 0;
+    int r = request->route ? http_body_check(request->route, root, response) : 0;
     if (r) {
         json_decref(root);
         return error_trace(r);
