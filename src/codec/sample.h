@@ -11,6 +11,7 @@
 #include <math.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "flow/field.h"
@@ -69,86 +70,102 @@ typedef struct SampleService {
     const char *app_name, *category;
 } SampleService;
 
-static inline FlowRecord sample_realistic(Sample *sample, SampleKind kind) {
-    static const SampleService services[] = {
-        {443, 6, 34, 91, "TLS", "Web"},       {53, 17, 28, 5, "DNS", "Network"},
-        {443, 17, 10, 188, "QUIC", "Web"},    {80, 6, 6, 7, "HTTP", "Web"},
-        {123, 17, 3, 9, "NTP", "System"},     {22, 6, 2, 92, "SSH", "RemoteAccess"},
-        {0, 1, 2, 81, "ICMP", "Network"},     {445, 6, 2, 41, "SMBv23", "System"},
-        {5353, 17, 3, 8, "MDNS", "Network"},  {993, 6, 1, 51, "IMAPS", "Email"},
-        {3478, 17, 2, 78, "STUN", "Network"}, {0, 6, 7, 0, "Unknown", "Unspecified"},
-    };
-    static char names[512][24];
+static const SampleService sample_services[] = {
+    {443, 6, 34, 91, "TLS", "Web"},       {53, 17, 28, 5, "DNS", "Network"},
+    {443, 17, 10, 188, "QUIC", "Web"},    {80, 6, 6, 7, "HTTP", "Web"},
+    {123, 17, 3, 9, "NTP", "System"},     {22, 6, 2, 92, "SSH", "RemoteAccess"},
+    {0, 1, 2, 81, "ICMP", "Network"},     {445, 6, 2, 41, "SMBv23", "System"},
+    {5353, 17, 3, 8, "MDNS", "Network"},  {993, 6, 1, 51, "IMAPS", "Email"},
+    {3478, 17, 2, 78, "STUN", "Network"}, {0, 6, 7, 0, "Unknown", "Unspecified"},
+};
+
+static inline const SampleService *sample_service(Sample *sample) {
     unsigned draw = sample_below(sample, 100);
-    size_t i = 0;
-    while (draw >= services[i].share)
-        draw -= services[i++].share;
-    const SampleService *service = &services[i];
+    const SampleService *service = sample_services;
+    while (draw >= service->share)
+        draw -= service++->share;
+    return service;
+}
+
+/* a made-up name of a server, always the same one */
+static inline FlowText sample_name(unsigned server) {
+    static char names[512][24];
+    static const char *const tops[] = {"com", "net", "org", "example"};
+    server %= 512;
+    char *name = names[server];
+    size_t n = 4 + server % 13;
+    for (size_t i = 0; i < n; i++)
+        name[i] = (char)('a' + (server * (i + 7) * 2654435761u >> 20) % 26);
+    (void)snprintf(name + n, sizeof(names[0]) - n, ".%s", tops[server % 4]);
+    return sample_text(name);
+}
+
+static inline void sample_forward(Sample *sample, FlowRecord *r, const SampleService *service,
+                                  unsigned server) {
     bool v6 = sample_below(sample, 100) < 15;
     bool tcp = service->protocol == 6;
-    unsigned server = sample_zipf(sample, 20000);
-
-    uint64_t packets =
-        1 + (uint64_t)(tcp ? exp(sample_unit(sample) * 6) : exp(sample_unit(sample) * 2) - 1);
-    uint64_t duration = packets == 1 ? 0 : (uint64_t)exp(sample_unit(sample) * 11);
+    double spread = sample_unit(sample) * (tcp ? 6 : 2);
     sample->now_ms += sample_below(sample, 10);
-    FlowRecord r = {
-        .last_ms = sample->now_ms - sample_below(sample, 2000),
-        .src_ip = sample_address(v6, 0x0a010000u + sample_zipf(sample, 500)),
-        .dst_ip = sample_address(v6, server * 2654435761u),
-        .src_port = service->protocol == 1 ? 0 : (uint16_t)(32768 + sample_below(sample, 28000)),
-        .dst_port = service->port ? service->port
-                    : tcp         ? (uint16_t)(1024 + sample_below(sample, 60000))
-                                  : 0,
-        .protocol = service->protocol,
-        .packets = packets,
-        .octets = packets * (40 + sample_below(sample, 300)),
-        .tcp_flags = tcp ? (sample_below(sample, 10) ? 0x1b : 0x02) : 0,
-        .tos = sample_below(sample, 20) ? 0 : 0x28,
-        .end_reason = tcp && sample_below(sample, 3) ? FLOW_END_DETECTED : FLOW_END_IDLE,
-        .input_if = 3,
-        .output_if = 4,
-    };
-    r.first_ms = r.last_ms - duration;
+    r->protocol = service->protocol;
+    r->packets = (uint64_t)exp(spread) + tcp;
+    r->octets = r->packets * (40 + sample_below(sample, 300));
+    r->last_ms = sample->now_ms - sample_below(sample, 2000);
+    r->first_ms = r->last_ms - (r->packets == 1 ? 0 : (uint64_t)exp(sample_unit(sample) * 11));
+    r->src_ip = sample_address(v6, 0x0a010000u + sample_zipf(sample, 500));
+    r->dst_ip = sample_address(v6, server * 2654435761u);
+    r->dst_port = service->port;
     if (service->protocol == 1)
-        r.icmp_type = 8;
-    if (kind == SAMPLE_V9)
-        return r;
+        r->icmp_type = 8;
+    else
+        r->src_port = (uint16_t)(32768 + sample_below(sample, 28000));
+    if (tcp && service->port == 0)
+        r->dst_port = (uint16_t)(1024 + sample_below(sample, 60000));
+    if (tcp)
+        r->tcp_flags = sample_below(sample, 10) ? 0x1b : 0x02;
+    r->tos = sample_below(sample, 20) ? 0 : 0x28;
+    r->end_reason = tcp && sample_below(sample, 3) ? FLOW_END_DETECTED : FLOW_END_IDLE;
+    r->input_if = 3;
+    r->output_if = 4;
+}
 
-    bool answered = sample_below(sample, 12) != 0;
-    r.rev_packets = answered ? packets + sample_below(sample, (unsigned)packets) : 0;
-    r.rev_octets = r.rev_packets * (60 + sample_below(sample, 1300));
-    r.rev_tcp_flags = tcp && answered ? 0x1b : 0;
-    if (kind == SAMPLE_BIFLOW)
-        return r;
+static inline void sample_reverse(Sample *sample, FlowRecord *r) {
+    if (sample_below(sample, 12) == 0)
+        return; /* never answered */
+    r->rev_packets = r->packets + sample_below(sample, (unsigned)r->packets);
+    r->rev_octets = r->rev_packets * (60 + sample_below(sample, 1300));
+    r->rev_tcp_flags = r->protocol == 6 ? 0x1b : 0;
+}
 
-    r.biflow_direction = FLOW_DIRECTION_INITIATOR;
-    r.flow_id = 0x5eed000000000000u + sample_u64(sample) % (1u << 24);
-    r.vlan = 20;
-    r.l2_octets = r.octets + 14 * r.packets;
-    r.rev_l2_octets = r.rev_octets + 14 * r.rev_packets;
-    r.src_mac = (FlowMac){{0x52, 0x54, 0, 0, (uint8_t)(r.src_ip.bytes[2]), r.src_ip.bytes[3]}};
-    r.dst_mac = (FlowMac){{0x52, 0x54, 0, 0xff, 0xff, 1}};
-    r.app_id = service->app;
-    r.app_name = sample_text(service->app_name);
-    r.app_category = sample_text(service->category);
-    r.app_confidence = 6;
-    if (service->port == 443 || service->port == 53 || service->port == 80) {
-        static const char *const tops[] = {"com", "net", "org", "example"};
-        char *name = names[server % 512];
-        if (!name[0]) {
-            size_t n = 4 + server % 13;
-            for (size_t k = 0; k < n; k++)
-                name[k] = (char)('a' + (server * (k + 7) * 2654435761u >> 20) % 26);
-            name[n] = '.';
-            strcpy(name + n + 1, tops[server % 4]);
-        }
-        r.server_name = sample_text(name);
-    }
+static inline void sample_dpi(Sample *sample, FlowRecord *r, const SampleService *service,
+                              unsigned server) {
+    r->biflow_direction = FLOW_DIRECTION_INITIATOR;
+    r->flow_id = 0x5eed000000000000u + sample_u64(sample) % (1u << 24);
+    r->vlan = 20;
+    r->l2_octets = r->octets + 14 * r->packets;
+    r->rev_l2_octets = r->rev_octets + 14 * r->rev_packets;
+    r->src_mac = (FlowMac){{0x52, 0x54, 0, 0, r->src_ip.bytes[2], r->src_ip.bytes[3]}};
+    r->dst_mac = (FlowMac){{0x52, 0x54, 0, 0xff, 0xff, 1}};
+    r->app_id = service->app;
+    r->app_name = sample_text(service->app_name);
+    r->app_category = sample_text(service->category);
+    r->app_confidence = 6;
+    if (service->port == 443 || service->port == 53 || service->port == 80)
+        r->server_name = sample_name(server);
     if (sample_below(sample, 20) == 0) {
-        r.app_risk = (uint64_t)1 << sample_below(sample, 50);
-        r.app_risk_score = 50;
+        r->app_risk = (uint64_t)1 << sample_below(sample, 50);
+        r->app_risk_score = 50;
     }
+}
+
+static inline FlowRecord sample_realistic(Sample *sample, SampleKind kind) {
+    const SampleService *service = sample_service(sample);
+    unsigned server = sample_zipf(sample, 20000);
+    FlowRecord r = {0};
+    sample_forward(sample, &r, service, server);
+    if (kind != SAMPLE_V9)
+        sample_reverse(sample, &r);
+    if (kind == SAMPLE_ALL)
+        sample_dpi(sample, &r, service, server);
     return r;
 }
 

@@ -52,13 +52,6 @@ const char *flow_end_reason_name(uint8_t reason) {
     return reason < sizeof(names) / sizeof(names[0]) ? names[reason] : NULL;
 }
 
-const char *flow_protocol_name(uint8_t protocol) {
-    static const char *const names[256] = {
-#include "protocol-names.inc"
-    };
-    return names[protocol];
-}
-
 uint64_t flow_field_u64(const FlowRecord *record, const FlowField *field) {
     const void *at = flow_field_at(record, field);
     uint64_t v = 0;

@@ -50,7 +50,7 @@ extern const FlowField flow_fields[];
 /* by name or by nProbe name (any case, with or without %); NULL when there is none */
 const FlowField *flow_field_find(const char *name);
 
-/* names of numeric values for people: end reasons, IP protocols ("TCP"); NULL when unknown */
+/* names of numbers for people, "TCP" of 6; NULL when unknown. More of them: flow/registry.h */
 const char *flow_end_reason_name(uint8_t reason);
 const char *flow_protocol_name(uint8_t protocol);
 

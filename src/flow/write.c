@@ -4,6 +4,7 @@
 
 #include "base/json.h"
 #include "flow/field.h"
+#include "flow/registry.h"
 
 static void write_mac(Json *json, const char *name, const FlowMac *mac) {
     const uint8_t *b = mac->bytes;
@@ -59,6 +60,11 @@ static const char *direction_name(FlowDirection direction) {
     return names[direction];
 }
 
+static void write_element(Json *json, const char *name, uint32_t pen, uint16_t number) {
+    const FlowElement *element = number ? flow_element_find(pen, number) : NULL;
+    json_text(json, name, element ? element->name : "");
+}
+
 void flow_fields_write_json(Json *json) {
     json_array_begin(json, NULL);
     for (size_t i = 0; i < _FLOW_FIELD_N; i++) {
@@ -73,6 +79,8 @@ void flow_fields_write_json(Json *json) {
         json_u64(json, "pen", field->pen);
         json_u64(json, "element", field->element);
         json_u64(json, "element_v6", field->element_v6);
+        write_element(json, "element_name", field->pen, field->element);
+        write_element(json, "element_v6_name", field->pen, field->element_v6);
         json_text(json, "description", field->description);
         json_object_end(json);
     }
