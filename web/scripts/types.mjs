@@ -2,7 +2,7 @@
 // TypeScript types from the API's own description and from the registry of protocol numbers.
 // Only the parts of JSON Schema that the document uses are known here; any other one is an error,
 // so that a new construct cannot turn silently into a wrong type.
-import { readFileSync, writeFileSync, mkdirSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 
 const here = new URL('.', import.meta.url);
 const api = JSON.parse(readFileSync(new URL('../../spec/openapi.json', here), 'utf8'));
@@ -112,9 +112,14 @@ const protocols = registry
 
 const out = new URL('../src/api/', here);
 mkdirSync(out, { recursive: true });
-writeFileSync(new URL('types.ts', out), lines.join('\n'));
-writeFileSync(
-  new URL('protocols.ts', out),
+function write(name, text) {
+  const file = new URL(name, out);
+  // An unchanged file keeps its time: what is built from it is not built again.
+  if (!existsSync(file) || readFileSync(file, 'utf8') !== text) writeFileSync(file, text);
+}
+write('types.ts', lines.join('\n'));
+write(
+  'protocols.ts',
   ['// Written by scripts/types.mjs from spec/registry/protocol-numbers.csv. Do not edit.', '',
    'export const protocols: Record<number, string> = {', ...protocols, '};', ''].join('\n'),
 );

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { describe, expect, it } from 'vitest';
-import { colour, colours, grey, hash, palette } from './colour';
+import { colour, colours, grey, hash, palette, usual } from './colour';
 
 type Triple = [number, number, number];
 // Machado, Oliveira, Fernandes 2009, severity 1.0, on linear RGB
@@ -66,7 +66,9 @@ it('parts names that meet in one colour', () => {
   expect(new Set(map.values()).size).toBe(names.length);
 });
 
-it('spreads the names of common applications', () => {
-  const names = ['TLS', 'DNS', 'HTTP', 'QUIC', 'SSH', 'ICMP', 'NTP', 'MDNS', 'DHCP', 'TLS.Google', 'TLS.YouTube', 'Unencrypted_Jabber'];
-  expect(new Set(names.map(colour)).size).toBeGreaterThan(6);
+it('gives each of the usual applications a colour of its own', () => {
+  expect(new Set(usual.map(colour)).size).toBe(palette.length);
+  // whatever else is on the chart
+  const all = colours([...Array.from({ length: 40 }, (_, i) => `app${i}`), ...usual]);
+  for (const name of usual) expect(all.get(name)).toBe(colour(name));
 });

@@ -1,21 +1,27 @@
 // SPDX-License-Identifier: Apache-2.0
 // A name has its colour everywhere: a stable hash of the name picks one of twelve. The twelve were
 // chosen by search to stay apart under protanopia, deuteranopia and tritanopia (colour.test.ts
-// measures it) on both themes. When two names of one chart meet in a colour, the later by name
-// takes a lighter or a darker shade of it: the hue still belongs to the name.
+// measures it) on both themes. When two names of one chart meet in a colour, the less usual, then
+// the later by name, takes a lighter or a darker shade of it: the hue still belongs to the name.
 
 export const palette = [
-  '#378cf4', '#f68e83', '#2dd5cc', '#ac3d67', '#89a100', '#7752cb',
-  '#cfba10', '#377a9f', '#c286c0', '#b57062', '#9fadfe', '#806800',
+  '#377a9f', '#2dd5cc', '#89a100', '#ac3d67', '#cfba10', '#7752cb',
+  '#378cf4', '#b57062', '#9fadfe', '#f68e83', '#806800', '#c286c0',
 ] as const;
 
 /** What is not one thing: "Other", and traffic without a name. */
 export const grey = '#8b95a3';
 const nameless = new Set(['Other', 'Unknown', '']);
 
-/** FNV-1a, 32 bits, over UTF-16 units. */
+/** The applications seen most. The hash begins where these twelve have a colour each (by search). */
+export const usual = [
+  'TLS', 'QUIC', 'DNS', 'HTTP', 'SSH', 'ICMP', 'ICMPV6', 'NTP', 'MDNS', 'DHCP', 'SMBv23', 'TLS.Google',
+];
+const start = 1416847;
+
+/** FNV-1a, 32 bits, over UTF-16 units, from a start of our own. */
 export function hash(name: string): number {
-  let h = 0x811c9dc5;
+  let h = start;
   for (let i = 0; i < name.length; i++) {
     h ^= name.charCodeAt(i);
     h = Math.imul(h, 0x01000193) >>> 0;
@@ -42,13 +48,19 @@ function shade(hex: string, toward: number, part: number): string {
   return `#${at(1)}${at(3)}${at(5)}`;
 }
 
-const shades: [number, number][] = [[0, 0], [255, 0.45], [0, 0.4], [255, 0.7], [0, 0.6]];
+const shades: [number, number][] = [[0, 0], [255, 0.45], [0, 0.35], [255, 0.7], [0, 0.55]];
+
+function byCustom(a: string, b: string): number {
+  const [x, y] = [usual.indexOf(a), usual.indexOf(b)];
+  if (x >= 0 || y >= 0) return (x < 0 ? usual.length : x) - (y < 0 ? usual.length : y);
+  return a < b ? -1 : 1;
+}
 
 /** Colours for names shown together. */
 export function colours(names: Iterable<string>): Map<string, string> {
   const taken = new Map<number, number>();
   const result = new Map<string, string>();
-  for (const name of [...new Set(names)].sort()) {
+  for (const name of [...new Set(names)].sort(byCustom)) {
     if (nameless.has(name)) {
       result.set(name, grey);
       continue;

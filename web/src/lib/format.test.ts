@@ -33,6 +33,8 @@ it('puts the unit beside the number', () => {
   expect(plain(bits(0))).toBe('0 bit/s');
   expect(plain(bytes(1500))).toBe('1.50 kB');
   expect(plain(si(42))).toBe('42');
+  expect(plain(si(12, '/s'))).toBe('12/s');
+  expect(plain(si(1490, '/s'))).toBe('1.49 k/s');
   expect(plain(si(4200))).toBe('4.20 k');
 });
 

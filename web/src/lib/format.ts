@@ -25,7 +25,8 @@ export function scale(value: number): [string, string] {
 /** "12.3 Mbit/s"; with an empty unit "12.3 M". */
 export function si(value: number, unit = ''): string {
   const [number, step] = scale(value);
-  return step + unit === '' ? number : `${number}${nbsp}${step}${unit}`;
+  if (step === '' && (unit === '' || unit.startsWith('/'))) return number + unit;
+  return `${number}${nbsp}${step}${unit}`;
 }
 
 export const bits = (perSecond: number) => si(perSecond, 'bit/s');
