@@ -23,8 +23,10 @@ enum {
     TYPE_LEAST = 0x0600, /* below it the field is an 802.3 length */
 };
 
-/* more extension headers than any sender has reason for */
-enum { EXTENSIONS_MAX = 16, TAGS_MAX = 8 };
+/* more than fit a frame of 1500 bytes, and more tags than any switch pushes */
+enum { EXTENSIONS_MAX = 256, TAGS_MAX = 8 };
+
+enum { IPV6_NO_NEXT = 59 };
 
 /* --- transport ---------------------------------------------------------------------------- */
 
@@ -162,10 +164,10 @@ static void bound_ip(Cursor *c, Packet *p, const Frame *frame, size_t ip_bytes) 
 /* AH, RFC 4302:   next header | length in 4-byte units minus 2 | reserved | index | ... */
 static void dissect_ah(Cursor *c, Packet *p) {
     uint8_t next = cursor_u8(c);
-    size_t length = ((size_t)cursor_u8(c) + 2) * 4;
-    cursor_skip(c, length - 2);
     if (!c->failed)
         p->protocol = next;
+    size_t length = ((size_t)cursor_u8(c) + 2) * 4;
+    cursor_skip(c, length - 2);
 }
 
 /*
@@ -209,10 +211,24 @@ static int dissect_ipv4(Cursor *c, Packet *p, const Frame *frame) {
     return 0;
 }
 
-/* one IPv6 extension header behind which the chain goes on; false: it does not */
+/* FRAGMENT, RFC 8200 section 4.5:   next header | reserved | offset 13, reserved 2, more | id */
+static void dissect_fragment(Cursor *c, Packet *p) {
+    uint8_t next = cursor_u8(c);
+    cursor_skip(c, 1);
+    uint16_t offset = cursor_u16(c);
+    uint32_t id = cursor_u32(c);
+    if (c->failed)
+        return;
+    p->protocol = next;
+    p->fragment_id = id;
+    if (offset & 0xfff8)
+        p->fragment = PACKET_FRAGMENT_LATER;
+    else if (offset & 1)
+        p->fragment = PACKET_FRAGMENT_FIRST;
+}
+
+/* one IPv6 extension header; false: the chain does not go on behind it, or it is none */
 static bool dissect_extension(Cursor *c, Packet *p) {
-    uint8_t next = 0;
-    size_t length = 0;
     switch (p->protocol) {
     case 0:   /* hop by hop */
     case 43:  /* routing */
@@ -220,33 +236,27 @@ static bool dissect_extension(Cursor *c, Packet *p) {
     case 135: /* mobility */
     case 139: /* host identity */
     case 140: /* shim6 */
-        next = cursor_u8(c);
-        length = ((size_t)cursor_u8(c) + 1) * 8;
+    {
+        uint8_t next = cursor_u8(c);
+        /* mobility and host identity are a conversation of their own, with nothing behind */
+        if (!c->failed && (p->protocol < 135 || next != IPV6_NO_NEXT))
+            p->protocol = next;
+        size_t length = ((size_t)cursor_u8(c) + 1) * 8;
         cursor_skip(c, length - 2);
-        break;
-    case 44: { /* fragment: next header | reserved | offset 13, reserved 2, more 1 | id */
-        next = cursor_u8(c);
-        cursor_skip(c, 1);
-        uint16_t offset = cursor_u16(c);
-        uint32_t id = cursor_u32(c);
-        if (!c->failed) {
-            p->fragment_id = id;
-            p->fragment = (offset & 0xfff8) ? PACKET_FRAGMENT_LATER
-                          : (offset & 1)    ? PACKET_FRAGMENT_FIRST
-                                            : 0;
-        }
+        if (next == IPV6_NO_NEXT)
+            return false;
         break;
     }
+    case 44:
+        dissect_fragment(c, p);
+        break;
     case IP_AH:
         dissect_ah(c, p);
-        return !c->failed;
+        break;
     default:
         return false;
     }
-    if (c->failed)
-        return false;
-    p->protocol = next;
-    return p->fragment != PACKET_FRAGMENT_LATER;
+    return !c->failed && p->fragment != PACKET_FRAGMENT_LATER;
 }
 
 /*
@@ -267,15 +277,17 @@ static int dissect_ipv6(Cursor *c, Packet *p, const Frame *frame) {
         return DISSECT_E_BAD_HEADER;
     p->tos = (uint8_t)(version_class >> 20);
     p->ip_version = 6;
-    if (payload == 0 && p->protocol != 59) /* a jumbogram, or left to the network card */
+    if (payload == 0 && p->protocol != IPV6_NO_NEXT) /* a jumbogram, or left to the network card */
         payload = wire_left(frame, c, c->at);
     bound_ip(c, p, frame, payload + 40);
 
-    for (unsigned i = 0; dissect_extension(c, p); i++)
-        if (i == EXTENSIONS_MAX)
-            return DISSECT_E_BAD_HEADER;
+    unsigned extensions = 0;
+    while (extensions < EXTENSIONS_MAX && dissect_extension(c, p))
+        extensions++;
     if (c->failed)
         p->notes |= PACKET_TRANSPORT_CUT;
+    else if (extensions == EXTENSIONS_MAX)
+        p->notes |= PACKET_TRANSPORT_BAD;
     else if (p->fragment != PACKET_FRAGMENT_LATER)
         dissect_transport(c, p);
     return 0;

@@ -98,9 +98,10 @@ int fragment_resolve(FragmentCache *cache, Packet *packet) {
         return 0;
     }
     for (size_t i = 0; i < WAYS; i++) {
-        const FragmentEntry *entry = &set[i];
+        FragmentEntry *entry = &set[i];
         if (entry_stale(entry, packet->time_ns) || memcmp(&entry->key, &key, sizeof(key)) != 0)
             continue;
+        entry->time_ns = packet->time_ns;
         packet->src_port = entry->src_port;
         packet->dst_port = entry->dst_port;
         packet->protocol = entry->protocol;

@@ -36,6 +36,7 @@ typedef struct ProbeConfig {
     const char *data_dir;
     uint64_t spool_bytes;
     const char *json;
+    const char *counters;
     const char *collectors; /* -n: only "none" yet */
     uint32_t exit_timeout_s;
     uint32_t verbose;

@@ -187,13 +187,32 @@ static void say_summary(const Run *run) {
              (unsigned long long)counter(run, COUNTER_PACKETS_DROPPED), (unsigned long long)flows);
 }
 
+static int write_counters(const Run *run) {
+    const char *path = run->config->counters;
+    cleanup(fclosep) FILE *file = NULL;
+    if (!path)
+        return RUN_DONE;
+    bool out = strcmp(path, "-") == 0;
+    if (!out)
+        file = fopen(path, "we");
+    Buffer text = {0};
+    metric_write(&text, counter_rows, run->counters, _COUNTER_N, NULL, 1);
+    FILE *to = out ? stdout : file;
+    bool good = to && fwrite(text.bytes, 1, text.size, to) == text.size && fflush(to) == 0;
+    if (!good)
+        log_error("--counters %s could not be written: %s", path, strerror(errno));
+    buffer_deinit(&text);
+    return good ? RUN_DONE : RUN_FAILED;
+}
+
 /* the last flows leave; what the input did wrong does not keep them back */
 static int run_finish(Run *run) {
     Reason reason = {""};
     meter_flush(run->meter);
     int code = said(export_finish(run->export, &reason), &reason);
     say_summary(run);
-    return code;
+    int written = write_counters(run);
+    return code != RUN_DONE ? code : written;
 }
 
 int run_probe(const ProbeConfig *config) {
