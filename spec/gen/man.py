@@ -49,11 +49,10 @@ def number(value, option):
 def facts(option):
     """What is accepted and what holds when nothing is said, as short clauses."""
     unit = " " + option["unit"] if option["unit"] else ""
-    top = {"u32": 2**32 - 1, "u64": 2**64 - 1}.get(option["type"])
     said = []
     if option.get("words"):
         said.append("one of " + ", ".join(option["words"]))
-    if "max" in option and option["max"] != top:
+    if "max" in option:
         said.append(f"{number(option['min'], option)} to {number(option['max'], option)}{unit}")
     elif unit and option["default"] is None:
         said.append("in" + unit)

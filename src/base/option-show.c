@@ -42,6 +42,12 @@ static void wrap(FILE *out, size_t at, const char *text) {
     (void)fputc('\n', out);
 }
 
+/* a range that is not just what the type holds */
+static bool has_range(const Option *option) {
+    uint64_t top = option->type == OPTION_U32 ? UINT32_MAX : UINT64_MAX;
+    return option->max && (option->min || option->max < top);
+}
+
 static void describe_values(const Option *option, Buffer *text) {
     const char *separator = " (";
     if (option->type == OPTION_WORD) {
@@ -50,7 +56,7 @@ static void describe_values(const Option *option, Buffer *text) {
             buffer_printf(text, "%s%s", i ? ", " : "", option->words[i]);
         separator = "; ";
     }
-    if (option->max) {
+    if (has_range(option)) {
         char least[32];
         char most[32];
         buffer_printf(text, "%s%s to %s", separator,
@@ -172,7 +178,7 @@ static void describe_option(const OptionProgram *program, const Option *option, 
     json_text(json, "metavar", option_takes_value(option) ? metavar(option) : NULL);
     json_text(json, "default", option->unset);
     json_text(json, "unit", option->unit);
-    if (option->max) {
+    if (has_range(option)) {
         json_u64(json, "min", option->min);
         json_u64(json, "max", option->max);
     }
