@@ -172,10 +172,13 @@ uint64_t probes_pulse(Probes *probes, const PeerKey *key, const ProbePulse *puls
     Probe *probe = probes_lock(probes, key);
     if (!probe)
         return 0;
-    if (!probe->pulse_ms || pulse->packets != probe->pulse.packets)
+    if (!probe->pulse_ms || pulse->packets)
         probe->last_packet_ms = now_ms;
     const bool was_silent = !probe->pulse_ms;
     probe->pulse = *pulse;
+    probe->packets += pulse->packets;
+    probe->octets += pulse->octets;
+    probe->drops += pulse->drops;
     probe->pulse_ms = now_ms;
     probe->last_seen_ms = now_ms;
     probe->clock_offset_ms = (int64_t)pulse->time_ms - (int64_t)now_ms;
@@ -200,6 +203,11 @@ void probes_take_status(Probes *probes, const HubProbeStatus *statuses, size_t n
         Probe *probe = probes_lock(probes, &statuses[i].key);
         if (!probe)
             continue;
+        if (probe->connected != statuses[i].session) { /* the event was lost */
+            probe->connected = statuses[i].session;
+            probe->session_ms = statuses[i].session_ms;
+            atomic_store(&probes->changed, true);
+        }
         probe->received = statuses[i].received;
         probe->gaps = statuses[i].gaps;
         if (statuses[i].heard_ms > probe->last_seen_ms)

@@ -27,10 +27,10 @@ enum {
     PROBES_SILENT_MS = 5000, /* without a pulse for so long, rates are unknown: shown as 0 */
 };
 
-/* the totals of one pulse, see pulse.h */
+/* what one pulse says of its second, see pulse.h */
 typedef struct ProbePulse {
     uint64_t time_ms; /* the probe's clock */
-    uint64_t packets; /* since it started */
+    uint64_t packets;
     uint64_t octets;
     uint64_t drops;
     uint64_t flows_active;
@@ -54,7 +54,10 @@ typedef struct Probe {
     uint64_t session_ms;     /* connected or gone since */
     uint64_t pulse_ms;       /* of the last pulse; 0: none yet */
     uint64_t last_packet_ms; /* of the last pulse that had packets in it */
-    ProbePulse pulse;
+    ProbePulse pulse; /* the last one */
+    uint64_t packets; /* sums over all pulses */
+    uint64_t octets;
+    uint64_t drops;
     int64_t clock_offset_ms; /* the probe's clock minus the hub's */
     int64_t second_offset;   /* hub's second of a pulse minus the probe's, kept while it fits */
     bool second_known;

@@ -52,6 +52,7 @@ static void test_life(void **state) {
 
     for (unsigned i = 1; i <= 180; i++) {
         pulse.time_ms += 1000;
+        pulse.packets = 0;
         (void)probes_pulse(probes, &key, &pulse, now + i * 1000);
     }
     state_of(probes, now + 180000, text, sizeof(text));

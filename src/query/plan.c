@@ -14,9 +14,11 @@ static const struct {
     const char *name;
     QueryField field;
 } names[] = {
-    {"ip", QUERY_FIELD_IP},       {"host", QUERY_FIELD_IP},        {"port", QUERY_FIELD_PORT},
-    {"bytes", QUERY_FIELD_BYTES}, {"octets", QUERY_FIELD_BYTES},   {"packets", QUERY_FIELD_PACKETS},
-    {"app", FLOW_APP_NAME},       {"category", FLOW_APP_CATEGORY}, {"proto", FLOW_PROTOCOL},
+    {"ip", QUERY_FIELD_IP},        {"host", QUERY_FIELD_IP},
+    {"port", QUERY_FIELD_PORT},    {"bytes", QUERY_FIELD_BYTES},
+    {"octets", QUERY_FIELD_BYTES}, {"packets", QUERY_FIELD_PACKETS},
+    {"app", FLOW_APP_NAME},        {"category", FLOW_APP_CATEGORY},
+    {"proto", FLOW_PROTOCOL},      {"duration", QUERY_FIELD_DURATION},
 };
 
 static const struct {
@@ -29,6 +31,8 @@ static const struct {
     [QUERY_FIELD_BYTES - _FLOW_FIELD_N] = {"bytes", FLOW_KIND_U64, {FLOW_OCTETS, FLOW_REV_OCTETS}},
     [QUERY_FIELD_PACKETS -
         _FLOW_FIELD_N] = {"packets", FLOW_KIND_U64, {FLOW_PACKETS, FLOW_REV_PACKETS}},
+    [QUERY_FIELD_DURATION -
+        _FLOW_FIELD_N] = {"duration", FLOW_KIND_U64, {FLOW_LAST_MS, FLOW_FIRST_MS}},
 };
 
 bool query_field_find(QueryField *fieldp, const char *name, size_t size) {
@@ -97,7 +101,11 @@ size_t query_field_values(const FlowRecord *record, QueryField field, QueryValue
         values[i] = value_of(record, pseudo[field - _FLOW_FIELD_N].fields[i]);
     if (field == QUERY_FIELD_IP || field == QUERY_FIELD_PORT)
         return 2;
-    values[0].number += values[1].number;
+    if (field == QUERY_FIELD_DURATION)
+        values[0].number -=
+            values[1].number < values[0].number ? values[1].number : values[0].number;
+    else
+        values[0].number += values[1].number;
     return 1;
 }
 
@@ -164,8 +172,7 @@ int query_plan_check(const QueryPlan *plan, Reason *reason) {
     if (plan->kind == QUERY_TOP && plan->group_n == 0)
         return refuse(reason, "a top list needs a field to group by");
     for (size_t i = 0; i < plan->group_n; i++)
-        if (plan->group[i] >= _QUERY_FIELD_N || plan->group[i] == QUERY_FIELD_BYTES ||
-            plan->group[i] == QUERY_FIELD_PACKETS)
-            return refuse(reason, "bytes and packets are sums, not something to group by");
+        if (plan->group[i] >= QUERY_FIELD_BYTES)
+            return refuse(reason, "bytes, packets and duration are not something to group by");
     return plan->kind == QUERY_SERIES ? check_series(plan, reason) : 0;
 }

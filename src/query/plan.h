@@ -13,6 +13,7 @@
  * Fields are those of the field table and a few that look at both sides of a flow:
  *     ip       either address             port     either port
  *     bytes    octets + rev_octets        packets  packets + rev_packets
+ *     duration last_ms - first_ms
  * In filters and plans `octets` and `packets` mean both directions; one direction goes by its
  * nProbe name (IN_BYTES, OUT_BYTES, ...). `app` is short for app_name.
  */
@@ -35,6 +36,7 @@ enum {
     QUERY_FIELD_PORT,
     QUERY_FIELD_BYTES,
     QUERY_FIELD_PACKETS,
+    QUERY_FIELD_DURATION,
     _QUERY_FIELD_N,
 };
 

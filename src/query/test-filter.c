@@ -100,7 +100,8 @@ static void test_refusals(void **state) {
         const char *text;
         const char *reason;
     } cases[] = {
-        {"ap = 1", "filter, character 1, at ap: expected a field: ip, port, bytes, packets, first"},
+        {"ap = 1",
+         "filter, character 1, at ap: expected a field: ip, port, bytes, packets, duration,"},
         {"vlan = 4 and", "filter, at its end: expected a field"},
         {"vlan", "filter, at its end: expected = != < <= > >= ~ or in after vlan"},
         {"vlan =", "filter, at its end: expected a value for vlan"},

@@ -49,6 +49,9 @@ static void put_column(Buffer *to, QueryField field, unsigned side) {
     case QUERY_FIELD_PACKETS:
         buffer_put_text(to, "(packets + rev_packets)");
         break;
+    case QUERY_FIELD_DURATION:
+        buffer_put_text(to, "greatest(epoch_ms(last_ms) - epoch_ms(first_ms), 0)::UBIGINT");
+        break;
     default:
         buffer_printf(to, "\"%s\"", query_field_name(field));
     }

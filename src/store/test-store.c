@@ -79,7 +79,8 @@ static void test_fields(void **state) {
     assert_true(beyond->first_ms == SCHEMA_TIME_MAX_MS);
     assert_true(beyond->octets == SCHEMA_COUNTER_MAX);
     assert_int_equal(beyond->server_name.size, 14);
-    assert_memory_equal(beyond->server_name.text, "a\xef\xbf\xbd\xef\xbf\xbd(\xef\xbf\xbd\xef\xbf\xbd", 14);
+    assert_memory_equal(beyond->server_name.text,
+                        "a\xef\xbf\xbd\xef\xbf\xbd(\xef\xbf\xbd\xef\xbf\xbd", 14);
     store_result_free(result);
 
     /* sums of what senders may claim do not overflow */
@@ -113,6 +114,8 @@ static void test_filters(void **state) {
         "app ~ 'S.'",
         "not app in (TLS, DNS, '')",
         "server_name = '' or server_name ~ host1",
+        "duration > 5",
+        "not duration <= 300000",
         "bytes > 10K and packets < 20",
         "octets <= 5000 or IN_BYTES > 90000",
         "src_ip in 10.0.0.0/8",
@@ -253,8 +256,8 @@ static void test_pages(void **state) {
     assert_int_equal(flow_batch_new(&batch, 4), 0);
     test_fill(batch, 1000, 17);
     test_append(t->store, batch, NULL, 0);
-    static const QueryField sorts[] = {FLOW_LAST_MS, QUERY_FIELD_BYTES, FLOW_PROTOCOL,
-                                       FLOW_APP_NAME, FLOW_SRC_IP};
+    static const QueryField sorts[] = {FLOW_LAST_MS,  QUERY_FIELD_BYTES, FLOW_PROTOCOL,
+                                       FLOW_APP_NAME, FLOW_SRC_IP,       QUERY_FIELD_DURATION};
     for (size_t s = 0; s < sizeof(sorts) / sizeof(sorts[0]); s++) {
         static bool seen[1000];
         memset(seen, 0, sizeof(seen));

@@ -1,0 +1,45 @@
+#pragma once
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/*
+ * API
+ *
+ * The handlers of spec/openapi.json are named after its operations (getFlows: api_get_flows); the
+ * route table is generated from it. Their context is the Hub. Those of sessions are in auth.h.
+ */
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "http/message.h"
+#include "http/router.h"
+
+typedef struct Hub Hub;
+typedef struct Json Json;
+typedef struct Reason Reason;
+typedef struct StoreResult StoreResult;
+typedef struct QueryPlan QueryPlan;
+
+HttpHandler api_get_health, api_get_status, api_get_fields, api_get_openapi;
+HttpHandler api_get_interfaces, api_get_interface, api_get_sample_config, api_get_probes;
+HttpHandler api_get_flows, api_get_top, api_get_timeseries;
+HttpHandler api_get_live, api_get_live_events;
+
+/** api_table() - the generated rows and /metrics; the caller's to free() */
+int api_table(HttpRoute **routesp, size_t *np);
+
+/* arrays and objects of more than one answer */
+void api_write_probes(Json *json, const char *name, Hub *hub, uint64_t now_ms);
+void api_write_interface_members(Json *json, Hub *hub, unsigned interface, uint64_t now_ms);
+
+/** api_range() - from and to of a request; HTTP_E_ANSWERED: 400 */
+int api_range(const HttpRequest *request, HttpResponse *response, QueryPlan *plan);
+
+/** api_query() - ask the store; HTTP_E_ANSWERED: the refusal in words */
+int api_query(Hub *hub, HttpResponse *response, const QueryPlan *plan, StoreResult **resultp);
+
+/** api_refuse() - 400 invalid_parameter, naming the parameter */
+int api_refuse(HttpResponse *response, const char *field, const Reason *reason);
+
+/* beside the generated rows: /metrics */
+extern const HttpRoute api_metrics_route;

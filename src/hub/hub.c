@@ -1,0 +1,536 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+#include "hub/hub.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <libgen.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+#include <zmq.h>
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/file.h"
+#include "base/log.h"
+#include "channel/keystring.h"
+#include "http/tls.h"
+#include "hub/api.h"
+
+enum {
+    CERTIFICATE_DAYS = 3650,
+    CERTIFICATE_BYTES_MAX = 256 << 10,
+    LINGER_MS = 200, /* for the last acknowledgements to leave */
+};
+
+/* answers of the parts become this one's; fatal errors get their trace as reason */
+static int refused(int r, int answer, Reason *reason) {
+    char text[256];
+    if (r > 0)
+        return answer;
+    if (r < 0 && !*reason->text)
+        reason_set(reason, "%s", error_describe(r, text, sizeof(text)));
+    return error_trace(r);
+}
+
+/* --------------------------------------------------------------------------------------- keys */
+
+/* --zmq-encryption-key-priv: kept in the data directory, but never put over another pair */
+static int keep_private_key(const HubConfig *config, Reason *reason) {
+    KeyPair given = {0};
+    int r = key_pair_from_secret(&given, config->private_key, reason);
+    if (r)
+        return refused(r, HUB_E_USAGE, reason);
+    char path[PATH_MAX];
+    (void)snprintf(path, sizeof(path), "%s/zmq-key.priv", config->data_dir);
+    if (access(path, F_OK) == 0) {
+        KeyPair kept = {0};
+        r = key_pair_load(&kept, config->data_dir, reason);
+        if (!r && strcmp(kept.secret_z85, given.secret_z85) != 0) {
+            reason_set(reason,
+                       "--zmq-encryption-key-priv: %s holds another key; remove zmq-key.priv and "
+                       "zmq-key.pub there to use this one, or leave the option out",
+                       config->data_dir);
+            r = KEYS_E_REFUSED;
+        }
+        key_pair_wipe(&kept);
+    } else {
+        r = file_write(path, given.secret_z85, 40, 0600, reason);
+        (void)snprintf(path, sizeof(path), "%s/zmq-key.pub", config->data_dir);
+        if (!r)
+            r = file_write(path, given.public_z85, 40, 0600, reason);
+    }
+    key_pair_wipe(&given);
+    return refused(r, HUB_E_REFUSED, reason);
+}
+
+static int load_keys(KeyPair *keys, const HubConfig *config, Reason *reason) {
+    if (config->private_key) {
+        const int r = keep_private_key(config, reason);
+        if (r)
+            return r;
+    }
+    return refused(key_pair_load(keys, config->data_dir, reason), HUB_E_REFUSED, reason);
+}
+
+/* the cloud form of the public key; *textp is the caller's */
+static int key_string(char **textp, const KeyPair *keys) {
+    Buffer text = {0};
+    KeyString key = {0};
+    memcpy(key.server_z85, keys->public_z85, sizeof(key.server_z85));
+    const int r = keystring_write(&text, &key);
+    char *copy = r || text.failed ? NULL : strdup(buffer_text(&text));
+    buffer_deinit(&text);
+    if (!copy)
+        return error_origin(r < 0 ? r : -ENOMEM);
+    *textp = copy;
+    return 0;
+}
+
+static int print_sample(const HubConfig *config, const KeyPair *keys, FILE *out, Reason *reason) {
+    HubInterface interface = {0};
+    PageAddress address = {0};
+    int r = pages_interface(&interface, config, 0, reason);
+    if (!r)
+        r = pages_address(&address, &interface, config->public_address, NULL, NULL, reason);
+    if (r)
+        return refused(r, HUB_E_USAGE, reason);
+    char *text = NULL;
+    r = key_string(&text, keys);
+    if (r)
+        return error_trace(r);
+    Buffer file = {0};
+    pages_sample_config(&file, &interface, address.host, text);
+    (void)fputs(buffer_text(&file), out);
+    buffer_deinit(&file);
+    free(text);
+    return 0;
+}
+
+int hub_print(const HubConfig *config, FILE *out, Reason *reason) {
+    if (config->print_sample_config && !config->interfaces.n) {
+        reason_set(reason, "--print-sample-config needs the hub's -i, for example "
+                           "-i tcp://*:5556c");
+        return HUB_E_USAGE;
+    }
+    /* a running hub holds the folder's lock, and its keys are there already */
+    char path[PATH_MAX];
+    (void)snprintf(path, sizeof(path), "%s/zmq-key.pub", config->data_dir);
+    cleanup(closep) int lock_fd = -1;
+    if (access(path, F_OK) != 0) {
+        const int r = dir_own(&lock_fd, config->data_dir, reason);
+        if (r)
+            return refused(r, HUB_E_REFUSED, reason);
+    }
+    KeyPair keys = {0};
+    int r = load_keys(&keys, config, reason);
+    if (r)
+        return r;
+    if (config->print_public_key) {
+        char hex[81];
+        keystring_hex(hex, keys.public_z85);
+        (void)fprintf(out, "%s\n", hex);
+    }
+    if (config->print_sample_config)
+        r = print_sample(config, &keys, out, reason);
+    key_pair_wipe(&keys);
+    return r;
+}
+
+/* -------------------------------------------------------------------------------------- parts */
+
+static int read_interfaces(Hub *hub, Reason *reason) {
+    const HubConfig *config = hub->config;
+    if (!config->interfaces.n) {
+        reason_set(reason, "no interface is given; for example -i tcp://*:5556c listens for "
+                           "probes on port 5556");
+        return HUB_E_USAGE;
+    }
+    if (config->events.n > config->interfaces.n) {
+        reason_set(reason,
+                   "--zmq-publish-events is given %zu times for %zu -i; one each, in the "
+                   "same order",
+                   config->events.n, config->interfaces.n);
+        return HUB_E_USAGE;
+    }
+    hub->interfaces = calloc(config->interfaces.n, sizeof(*hub->interfaces));
+    if (!hub->interfaces)
+        return error_origin(-ENOMEM);
+    for (size_t i = 0; i < config->interfaces.n; i++) {
+        const int r = pages_interface(&hub->interfaces[i], config, i, reason);
+        if (r)
+            return refused(r, HUB_E_USAGE, reason);
+        hub->n_interfaces++;
+    }
+    return 0;
+}
+
+static int open_identity(Hub *hub, Reason *reason) {
+    int r = refused(dir_own(&hub->lock_fd, hub->config->data_dir, reason), HUB_E_REFUSED, reason);
+    if (!r)
+        r = load_keys(&hub->keys, hub->config, reason);
+    if (r)
+        return r;
+    keystring_hex(hub->public_hex, hub->keys.public_z85);
+    return error_trace(key_string(&hub->key_string, &hub->keys));
+}
+
+static int open_auth(Hub *hub, Reason *reason) {
+    char host[256] = "";
+    const char *names[2];
+    size_t n = 0;
+    if (hub->config->public_address)
+        names[n++] = hub->config->public_address;
+    if (gethostname(host, sizeof(host) - 1) == 0 && *host)
+        names[n++] = host;
+    const AuthConfig config = {.data_dir = hub->config->data_dir,
+                               .host_names = names,
+                               .n_host_names = n,
+                               .login_disabled = hub->config->login_disabled};
+    int r = settings_new(&hub->settings, hub->config->data_dir, reason);
+    if (!r)
+        r = auth_new(&hub->auth, hub->settings, &config, reason);
+    hub->auth_context.auth = hub->auth;
+    return refused(r, HUB_E_REFUSED, reason);
+}
+
+static int open_store(Hub *hub, Reason *reason) {
+    char path[PATH_MAX];
+    (void)snprintf(path, sizeof(path), "%s/store", hub->config->data_dir);
+    const StoreConfig config = {.dir = path, .memory_limit_bytes = hub->config->store_memory};
+    return refused(store_open(&hub->store, &config, reason), HUB_E_REFUSED, reason);
+}
+
+static int know_probe(const SettingsProbe *row, void *context) {
+    Hub *hub = context;
+    PeerKey key = {0};
+    memcpy(key.z85, row->key, sizeof(key.z85));
+    Probe *probe = probes_lock(hub->probes, &key);
+    if (!probe)
+        return 1; /* as many as are kept */
+    memcpy(probe->name, row->name, sizeof(probe->name));
+    probe->first_seen_ms = row->first_seen_ms;
+    probe->last_seen_ms = row->last_seen_ms;
+    for (unsigned i = 0; i < hub->n_interfaces; i++) {
+        if (strcmp(hub->interfaces[i].name, row->interface) == 0)
+            probe->interface = i;
+    }
+    probes_unlock(hub->probes);
+    return 0;
+}
+
+static int number_probe(void *context, uint32_t number, const uint8_t bytes[STORE_KEY_BYTES]) {
+    Hub *hub = context;
+    PeerKey key = {0};
+    if (!zmq_z85_encode(key.z85, bytes, STORE_KEY_BYTES))
+        return 0;
+    Probe *probe = probes_lock(hub->probes, &key);
+    if (!probe)
+        return 1;
+    probe->number = number;
+    probes_unlock(hub->probes);
+    return 0;
+}
+
+static void store_state(void *userdata, IngestState state, const char *reason) {
+    (void)userdata;
+    if (state == INGEST_READY)
+        log_notice("the store takes flows again");
+    else
+        log_error("flows cannot be stored and wait at the probes: %s", reason);
+}
+
+static int open_pipeline(Hub *hub) {
+    int r = live_new(&hub->live);
+    if (!r)
+        r = probes_new(&hub->probes);
+    if (!r)
+        r = settings_probe_each(hub->settings, know_probe, hub);
+    if (r >= 0)
+        r = store_probes(hub->store, number_probe, hub);
+    if (r < 0)
+        return error_trace(r);
+    const IngestConfig config = {.store = hub->store,
+                                 .live = hub->live,
+                                 .probes = hub->probes,
+                                 .data_dir = hub->config->data_dir,
+                                 .metrics = hub->metrics,
+                                 .on_state = store_state,
+                                 .userdata = hub};
+    r = ingest_new(&hub->ingest, &config);
+    if (!r)
+        r = watch_new(&hub->watch, hub);
+    return error_trace(r);
+}
+
+/* the link knows nothing of the other parts: its callbacks go through the hub */
+
+static bool on_batch(void *userdata, HubBatch *batch) {
+    Hub *hub = userdata;
+    return ingest_take(hub->ingest, batch);
+}
+
+static void on_pulse(void *userdata, const PeerKey *key, unsigned interface, const char *json,
+                     size_t size) {
+    Hub *hub = userdata;
+    watch_pulse(hub->watch, key, interface, json, size);
+}
+
+static void on_event(void *userdata, const HubEvent *event) {
+    Hub *hub = userdata;
+    watch_event(hub->watch, event);
+}
+
+static int load_cursor(void *context, const StoreCursor *stored) {
+    Hub *hub = context;
+    HubCursor cursor = {.sequence = stored->sequence, .totals = stored->totals};
+    memcpy(cursor.epoch.bytes, stored->epoch, sizeof(cursor.epoch.bytes));
+    if (!zmq_z85_encode(cursor.key.z85, stored->key, STORE_KEY_BYTES))
+        return 0;
+    return error_fold(hub_link_load_cursor(hub->link, &cursor));
+}
+
+static int open_link(Hub *hub, Reason *reason) {
+    HubInterfaceConfig *interfaces = calloc(hub->n_interfaces, sizeof(*interfaces));
+    if (!interfaces)
+        return error_origin(-ENOMEM);
+    /* one for several interfaces serves them all; else each has its own */
+    const bool shared = hub->config->events.n == 1 && hub->n_interfaces > 1;
+    for (size_t i = 0; i < hub->n_interfaces; i++) {
+        interfaces[i].endpoint = hub->interfaces[i].given;
+        if (!shared && *hub->interfaces[i].events_given)
+            interfaces[i].events = hub->interfaces[i].events_given;
+    }
+    const HubLinkConfig config = {.interfaces = interfaces,
+                                  .n_interfaces = hub->n_interfaces,
+                                  .events = hub->config->events.values,
+                                  .n_events = shared ? 1 : 0,
+                                  .keys = hub->keys,
+                                  .budget_bytes = INGEST_BUDGET_BYTES,
+                                  .on_batch = on_batch,
+                                  .on_pulse = on_pulse,
+                                  .on_event = on_event,
+                                  .userdata = hub};
+    int r = refused(hub_link_new(&hub->link, &config, reason), HUB_E_REFUSED, reason);
+    free(interfaces);
+    if (!r)
+        r = error_fold(store_cursors(hub->store, load_cursor, hub));
+    return r;
+}
+
+/* ---------------------------------------------------------------------------------------- web */
+
+static bool take_web_dir(Hub *hub, const char *format, const char *folder) {
+    char path[PATH_MAX + 64];
+    struct stat status;
+    (void)snprintf(hub->web_dir, sizeof(hub->web_dir), format, folder);
+    (void)snprintf(path, sizeof(path), "%s/index.html", hub->web_dir);
+    if (stat(path, &status) == 0)
+        return true;
+    *hub->web_dir = 0;
+    return false;
+}
+
+/* as given, else installed beside the program, else in the source tree above build/ */
+static int find_web_dir(Hub *hub, Reason *reason) {
+    const char *given = hub->config->web_dir;
+    if (given && !take_web_dir(hub, "%s", given)) {
+        reason_set(reason, "--web-dir %s: there is no index.html in it", given);
+        return HUB_E_USAGE;
+    }
+    char self[PATH_MAX];
+    const ssize_t n = given ? -1 : readlink("/proc/self/exe", self, sizeof(self) - 1);
+    if (n < 0)
+        return 0;
+    self[n] = 0;
+    const char *folder = dirname(self);
+    if (!take_web_dir(hub, "%s/../share/weir/web", folder) &&
+        !take_web_dir(hub, "%s/../web/dist", folder))
+        log_notice("the browser application is not installed; only the API is served");
+    return 0;
+}
+
+static int read_pem(Buffer *to, const char *path, Reason *reason) {
+    return refused(file_read(to, path, CERTIFICATE_BYTES_MAX, reason), HUB_E_REFUSED, reason);
+}
+
+/* --tls-cert and --tls-key, else a pair made once and kept in the data directory */
+static int load_certificate(Hub *hub, Buffer *certificate, Buffer *key, Reason *reason) {
+    const HubConfig *config = hub->config;
+    char certificate_path[PATH_MAX];
+    char key_path[PATH_MAX];
+    (void)snprintf(certificate_path, sizeof(certificate_path), "%s/tls.crt", config->data_dir);
+    (void)snprintf(key_path, sizeof(key_path), "%s/tls.key", config->data_dir);
+    int r = 0;
+    if (!config->tls_cert && access(certificate_path, F_OK) != 0) {
+        char host[256] = "";
+        (void)gethostname(host, sizeof(host) - 1);
+        const char *const names[] = {config->public_address ? config->public_address : "localhost",
+                                     host, "localhost", "127.0.0.1"};
+        Buffer made = {0};
+        Buffer made_key = {0};
+        r = http_tls_self_signed(&made, &made_key, names, 4, (uint64_t)time(NULL),
+                                 CERTIFICATE_DAYS);
+        if (!r)
+            r = file_write(key_path, made_key.bytes, made_key.size, 0600, reason);
+        if (!r)
+            r = file_write(certificate_path, made.bytes, made.size, 0644, reason);
+        buffer_deinit(&made);
+        buffer_deinit(&made_key);
+        if (r)
+            return refused(r, HUB_E_REFUSED, reason);
+    }
+    r = read_pem(certificate, config->tls_cert ? config->tls_cert : certificate_path, reason);
+    if (!r)
+        r = read_pem(key, config->tls_key ? config->tls_key : key_path, reason);
+    if (!r)
+        r = refused(http_tls_check(buffer_text(certificate), buffer_text(key), reason),
+                    HUB_E_REFUSED, reason);
+    return r;
+}
+
+static int listen_https(Hub *hub, Reason *reason) {
+    Buffer certificate = {0};
+    Buffer key = {0};
+    int r = load_certificate(hub, &certificate, &key, reason);
+    if (!r) {
+        const HttpListen listen = {.address = hub->https_listen.address,
+                                   .port = hub->https_listen.port,
+                                   .certificate_pem = buffer_text(&certificate),
+                                   .key_pem = buffer_text(&key)};
+        r = refused(http_server_listen(hub->http, &listen, &hub->https_port, reason), HUB_E_REFUSED,
+                    reason);
+    }
+    buffer_deinit(&certificate);
+    buffer_deinit(&key);
+    return r;
+}
+
+static int open_http(Hub *hub, Reason *reason) {
+    int r = find_web_dir(hub, reason);
+    if (r)
+        return r;
+    size_t n_routes = 0;
+    r = api_table(&hub->routes, &n_routes);
+    if (r)
+        return error_trace(r);
+    const HttpConfig config = {.routes = hub->routes,
+                               .n_routes = n_routes,
+                               .guard = auth_guard,
+                               .context = hub,
+                               .static_dir = *hub->web_dir ? hub->web_dir : NULL};
+    r = refused(http_server_new(&hub->http, &config, reason), HUB_E_REFUSED, reason);
+    if (!r && hub->http_listen.port) {
+        const HttpListen listen = {.address = hub->http_listen.address,
+                                   .port = hub->http_listen.port};
+        r = refused(http_server_listen(hub->http, &listen, &hub->http_port, reason), HUB_E_REFUSED,
+                    reason);
+    }
+    if (!r && hub->https_listen.port)
+        r = listen_https(hub, reason);
+    return r;
+}
+
+/* what an operator wants to know at start, one line each */
+static int announce(Hub *hub, Reason *reason) {
+    for (size_t i = 0; i < hub->n_interfaces; i++) {
+        const HubInterface *interface = &hub->interfaces[i];
+        char events[300];
+        endpoint_write(&interface->events, events, sizeof(events));
+        log_notice(
+            "interface %zu: %s %s, events %s%s", i + 1,
+            interface->data.collector ? "listening on" : "connecting to", interface->name, events,
+            *interface->events_given ? ""
+                                     : " (--zmq-publish-events is not given: same host, port + 1)");
+    }
+    char base[400];
+    const char *host =
+        hub->https_port ? (hub->config->public_address ? hub->config->public_address : "127.0.0.1")
+                        : hub->http_listen.address;
+    const bool v6 = strchr(host, ':') != NULL;
+    (void)snprintf(base, sizeof(base), "http%s://%s%s%s:%u", hub->https_port ? "s" : "",
+                   v6 ? "[" : "", host, v6 ? "]" : "",
+                   hub->https_port ? hub->https_port : hub->http_port);
+    log_notice("web pages and API at %s", base);
+    if (hub->config->login_disabled)
+        return 0;
+    char link[600] = "";
+    const int r = auth_setup_link(hub->auth, base, link, sizeof(link), reason);
+    if (!r && *link)
+        log_notice("first start: open %s to make the administrator", link);
+    return refused(r, HUB_E_REFUSED, reason);
+}
+
+/* --------------------------------------------------------------------------------- open, close */
+
+int hub_open(Hub **hubp, const HubConfig *config, Reason *reason) {
+    cleanup(hub_closep) Hub *hub = calloc(1, sizeof(*hub));
+    if (!hub)
+        return error_origin(-ENOMEM);
+    hub->config = config;
+    hub->lock_fd = -1;
+    hub->started_ms = clock_wall_ms();
+    int r = refused(hub_options_listen(config, &hub->http_listen, &hub->https_listen, reason),
+                    HUB_E_USAGE, reason);
+    if (!r)
+        r = read_interfaces(hub, reason);
+    if (!r)
+        r = open_identity(hub, reason);
+    if (!r)
+        r = open_auth(hub, reason);
+    if (!r)
+        r = open_store(hub, reason);
+    if (!r)
+        r = open_pipeline(hub);
+    if (!r)
+        r = open_link(hub, reason);
+    if (!r)
+        r = open_http(hub, reason);
+    if (!r)
+        r = ingest_start(hub->ingest, hub->link);
+    if (!r)
+        r = watch_start(hub->watch);
+    if (!r)
+        r = refused(hub_link_start(hub->link, reason), HUB_E_REFUSED, reason);
+    if (!r)
+        r = announce(hub, reason);
+    if (r)
+        return refused(r, r, reason);
+    *hubp = hub;
+    hub = NULL;
+    return 0;
+}
+
+Hub *hub_close(Hub *hub) {
+    if (!hub)
+        return NULL;
+    if (hub->watch)
+        watch_stop(hub->watch);
+    hub->http = http_server_free(hub->http);
+    if (hub->ingest)
+        ingest_stop(hub->ingest);
+    if (hub->link && metric_get(&hub->metrics[HUB_METRIC_COMMITS])) {
+        const struct timespec linger = {.tv_nsec = LINGER_MS * 1000000L};
+        (void)nanosleep(&linger, NULL);
+    }
+    (void)hub_link_free(hub->link);
+    (void)watch_free(hub->watch);
+    (void)ingest_free(hub->ingest);
+    (void)store_close(hub->store);
+    (void)auth_free(hub->auth);
+    (void)settings_free(hub->settings);
+    (void)live_free(hub->live);
+    (void)probes_free(hub->probes);
+    key_pair_wipe(&hub->keys);
+    free(hub->key_string);
+    free(hub->interfaces);
+    free(hub->routes);
+    if (hub->lock_fd >= 0)
+        (void)close(hub->lock_fd);
+    free(hub);
+    return NULL;
+}

@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/error.h"
+#include "base/log.h"
+#include "base/option.h"
+#include "hub/hub.h"
+
+enum { EXIT_RUN = 1, EXIT_USAGE = 2 };
+
+/* one clear line, and the exit code that goes with the answer */
+static int fail(int r, int usage, const Reason *reason) {
+    char text[256];
+    (void)fprintf(stderr, "weir-hub: %s\n",
+                  *reason->text ? reason->text : error_describe(r, text, sizeof(text)));
+    return r == usage ? EXIT_USAGE : EXIT_RUN;
+}
+
+int main(int argc, char **argv) {
+    HubConfig config;
+    cleanup(option_set_freep) OptionSet *options = NULL;
+    Reason reason = {0};
+    int r = option_read(&options, &hub_program, &config, argc, argv, stdout, &reason);
+    if (r == OPTION_E_DONE)
+        return 0;
+    if (r)
+        return fail(r, OPTION_E_USAGE, &reason);
+    log_open("weir-hub",
+             config.verbose < LOG_LEVEL_DEBUG ? (LogLevel)config.verbose : LOG_LEVEL_DEBUG);
+    if (config.print_public_key || config.print_sample_config) {
+        r = hub_print(&config, stdout, &reason);
+        return r ? fail(r, HUB_E_USAGE, &reason) : 0;
+    }
+
+    /* blocked before any thread is made, so that this one alone waits for them */
+    sigset_t signals;
+    (void)sigemptyset(&signals);
+    (void)sigaddset(&signals, SIGINT);
+    (void)sigaddset(&signals, SIGTERM);
+    (void)pthread_sigmask(SIG_BLOCK, &signals, NULL);
+    (void)signal(SIGPIPE, SIG_IGN);
+
+    const char *const *notices = NULL;
+    const size_t n = option_notices(options, &notices);
+    for (size_t i = 0; i < n; i++)
+        log_notice("%s", notices[i]);
+
+    cleanup(hub_closep) Hub *hub = NULL;
+    r = hub_open(&hub, &config, &reason);
+    if (r)
+        return fail(r, HUB_E_USAGE, &reason);
+    int which = 0;
+    (void)sigwait(&signals, &which);
+    log_notice("stopping: storing what was received");
+    return 0;
+}

@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+#include "hub/pulse.h"
+
+#include <jansson.h>
+
+#include "hub/live.h"
+#include "hub/probes.h"
+
+enum { ROWS_MAX = 64 }; /* of each table of one pulse */
+
+/* a number that is missing or negative is 0 */
+static uint64_t number(const json_t *object, const char *name) {
+    const json_int_t v = json_integer_value(json_object_get(object, name));
+    return v > 0 ? (uint64_t)v : 0;
+}
+
+static const char *text(const json_t *object, const char *name) {
+    const char *value = json_string_value(json_object_get(object, name));
+    return value ? value : "";
+}
+
+static uint64_t per_s(uint64_t n, uint64_t interval_ms) {
+    return interval_ms ? n * 1000 / interval_ms : n;
+}
+
+static void take_apps(Live *live, uint64_t second, const json_t *rows) {
+    size_t i;
+    const json_t *row;
+    json_array_foreach((json_t *)rows, i, row) {
+        if (i == ROWS_MAX)
+            return;
+        live_add_app(live, second, text(row, "name"), number(row, "octets"),
+                     number(row, "packets"));
+    }
+}
+
+static void take_hosts(Live *live, uint64_t second, const json_t *rows) {
+    size_t i;
+    const json_t *row;
+    json_array_foreach((json_t *)rows, i, row) {
+        if (i == ROWS_MAX)
+            return;
+        live_add_host(live, second, text(row, "ip"), number(row, "octets_in"),
+                      number(row, "octets_out"));
+    }
+}
+
+static void take_conversations(Live *live, uint64_t second, const json_t *rows) {
+    size_t i;
+    const json_t *row;
+    json_array_foreach((json_t *)rows, i, row) {
+        if (i == ROWS_MAX)
+            return;
+        live_add_conversation(live, second, text(row, "src_ip"), text(row, "dst_ip"),
+                              text(row, "app_name"), number(row, "octets"),
+                              number(row, "rev_octets"));
+    }
+}
+
+int pulse_take(Probes *probes, Live *live, const PeerKey *key, const char *json, size_t size,
+               uint64_t now_ms) {
+    json_t *root = json_loadb(json, size, 0, NULL);
+    if (!json_is_object(root)) {
+        json_decref(root);
+        return PULSE_E_MALFORMED;
+    }
+    const uint64_t interval_ms = number(root, "interval_ms");
+    const ProbePulse pulse = {
+        .time_ms = number(root, "time_ms"),
+        .packets = number(root, "packets"),
+        .octets = number(root, "octets"),
+        .drops = number(root, "drops"),
+        .flows_active = number(root, "flows_active"),
+        .flows_waiting = number(root, "flows_waiting"),
+        .packets_per_s = per_s(number(root, "packets"), interval_ms),
+        .octets_per_s = per_s(number(root, "octets"), interval_ms),
+    };
+    const uint64_t second = probes_pulse(probes, key, &pulse, now_ms);
+    if (second) {
+        live_add_totals(live, second, pulse.packets, pulse.octets, pulse.drops, pulse.flows_active);
+        take_apps(live, second, json_object_get(root, "apps"));
+        take_hosts(live, second, json_object_get(root, "hosts"));
+        take_conversations(live, second, json_object_get(root, "conversations"));
+    }
+    json_decref(root);
+    return 0;
+}

@@ -1,0 +1,331 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+#include "hub/watch.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/json.h"
+#include "base/log.h"
+#include "base/queue.h"
+#include "http/sse.h"
+#include "hub/api.h"
+#include "hub/hub.h"
+#include "hub/pulse.h"
+
+enum {
+    REPORTS_MAX = 16384,
+    REPORT_BYTES_MAX = 128 << 10,
+    RATE_SECONDS = 10,
+    PROBES_EVERY_MS = 5000, /* browsers get all probes so often even when none changed */
+};
+
+/* what the receive thread queues: a pulse, or an event with its texts */
+typedef struct Report {
+    bool is_pulse;
+    HubEventKind kind;
+    unsigned interface;
+    PeerKey key;
+    char address[64];
+    size_t size;
+    char json[];
+} Report;
+
+typedef struct Rate {
+    uint64_t flows[RATE_SECONDS]; /* the link's count, second by second */
+    size_t n;
+    WatchRates now;
+} Rate;
+
+struct Watch {
+    Hub *hub;
+    Queue *reports;
+    Rate *rates;          /* an interface */
+    pthread_mutex_t lock; /* of rates */
+    uint64_t second;      /* monotonic, of the last housekeeping */
+    uint64_t told_ms;     /* monotonic, when browsers last got the probes */
+    atomic_bool stopping;
+    bool running;
+    pthread_t thread;
+};
+
+int watch_new(Watch **watchp, Hub *hub) {
+    cleanup(watch_freep) Watch *watch = calloc(1, sizeof(*watch));
+    if (!watch)
+        return error_origin(-ENOMEM);
+    watch->hub = hub;
+    (void)pthread_mutex_init(&watch->lock, NULL);
+    watch->rates = calloc(hub->n_interfaces, sizeof(*watch->rates));
+    if (!watch->rates)
+        return error_origin(-ENOMEM);
+    const int r = queue_new(&watch->reports, REPORTS_MAX);
+    if (r)
+        return error_trace(r);
+    *watchp = watch;
+    watch = NULL;
+    return 0;
+}
+
+Watch *watch_free(Watch *watch) {
+    if (!watch)
+        return NULL;
+    watch_stop(watch);
+    Report *report;
+    while (watch->reports && (report = queue_pop(watch->reports, 0)))
+        free(report);
+    (void)queue_free(watch->reports);
+    (void)pthread_mutex_destroy(&watch->lock);
+    free(watch->rates);
+    free(watch);
+    return NULL;
+}
+
+/* ------------------------------------------------------------------- from the receive thread */
+
+static void put(Watch *watch, const Report *head, const char *json, size_t size) {
+    if (size > REPORT_BYTES_MAX)
+        size = 0; /* will not parse: counted as malformed */
+    Report *report = malloc(sizeof(*report) + size + 1);
+    if (report) {
+        *report = *head;
+        report->size = size;
+        if (size)
+            memcpy(report->json, json, size);
+        report->json[size] = 0;
+    }
+    if (!report || !queue_push(watch->reports, report)) {
+        free(report);
+        atomic_fetch_add(&watch->hub->metrics[HUB_METRIC_REPORTS_LOST], 1);
+    }
+}
+
+void watch_pulse(void *userdata, const PeerKey *key, unsigned interface, const char *json,
+                 size_t size) {
+    const Report head = {.is_pulse = true, .interface = interface, .key = *key};
+    put(userdata, &head, json, size);
+}
+
+void watch_event(void *userdata, const HubEvent *event) {
+    Report head = {.kind = event->kind, .interface = event->interface, .key = event->key};
+    memcpy(head.address, event->address, sizeof(head.address));
+    put(userdata, &head, event->json, event->json ? strlen(event->json) : 0);
+}
+
+/* --------------------------------------------------------------------------- on its own thread */
+
+static const char *interface_name(const Watch *watch, unsigned interface) {
+    return interface < watch->hub->n_interfaces ? watch->hub->interfaces[interface].name : "?";
+}
+
+/* keep what is known of the probe beyond a restart */
+static void remember(Watch *watch, const PeerKey *key) {
+    SettingsProbe row = {0};
+    const Probe *probe = probes_lock(watch->hub->probes, key);
+    if (!probe)
+        return;
+    memcpy(row.key, probe->key.z85, sizeof(row.key));
+    memcpy(row.name, probe->name, sizeof(row.name));
+    (void)snprintf(row.interface, sizeof(row.interface), "%s",
+                   interface_name(watch, probe->interface));
+    row.first_seen_ms = probe->first_seen_ms;
+    row.last_seen_ms = probe->last_seen_ms;
+    probes_unlock(watch->hub->probes);
+    const int r = settings_probe_seen(watch->hub->settings, &row);
+    if (r) {
+        char text[256];
+        log_warning("probe %s is not remembered: %s", row.key,
+                    error_describe(r, text, sizeof(text)));
+    }
+}
+
+/* the store's number of a probe, from its first session on */
+static void give_number(Watch *watch, const PeerKey *key) {
+    uint8_t bytes[STORE_KEY_BYTES];
+    uint32_t number = 0;
+    ingest_key_bytes(bytes, key);
+    if (store_probe(watch->hub->store, bytes, &number))
+        return; /* the decoder asks again with the first flow */
+    Probe *probe = probes_lock(watch->hub->probes, key);
+    if (!probe)
+        return;
+    probe->number = number;
+    probes_unlock(watch->hub->probes);
+}
+
+static void take_problem(Watch *watch, const Report *report, PeerProblemKind kind,
+                         uint64_t now_ms) {
+    probes_problem(watch->hub->probes, kind, report->interface, report->address, now_ms);
+    log_warning("%s: %s: %s", interface_name(watch, report->interface), report->address,
+                peer_problem_text(kind));
+}
+
+static void take_event(Watch *watch, const Report *report, uint64_t now_ms) {
+    Probes *probes = watch->hub->probes;
+    switch (report->kind) {
+    case HUB_EVENT_SESSION_BEGIN:
+        probes_hello(probes, &report->key, report->interface, report->address, report->json,
+                     now_ms);
+        give_number(watch, &report->key);
+        remember(watch, &report->key);
+        log_notice("%s: probe %s at %s connected", interface_name(watch, report->interface),
+                   report->key.z85, report->address);
+        return;
+    case HUB_EVENT_SESSION_END:
+        probes_end(probes, &report->key, now_ms);
+        remember(watch, &report->key);
+        log_notice("%s: probe %s at %s disconnected", interface_name(watch, report->interface),
+                   report->key.z85, report->address);
+        return;
+    case HUB_EVENT_WRONG_KEY:
+        take_problem(watch, report, PEER_WRONG_KEY, now_ms);
+        return;
+    case HUB_EVENT_PLAIN_PEER:
+        take_problem(watch, report, PEER_PLAIN, now_ms);
+        return;
+    case HUB_EVENT_NOT_SPOKEN:
+        take_problem(watch, report, PEER_MALFORMED, now_ms);
+        return;
+    }
+}
+
+static void take_report(Watch *watch, const Report *report) {
+    const uint64_t now_ms = clock_wall_ms();
+    if (!report->is_pulse) {
+        take_event(watch, report, now_ms);
+        return;
+    }
+    MetricValue *metrics = watch->hub->metrics;
+    const int r = pulse_take(watch->hub->probes, watch->hub->live, &report->key, report->json,
+                             report->size, now_ms);
+    metric_add(&metrics[r ? HUB_METRIC_PULSES_MALFORMED : HUB_METRIC_PULSES], 1);
+}
+
+typedef struct BitRates {
+    Rate *rates;
+    size_t n;
+    uint64_t now_ms;
+} BitRates;
+
+static void add_bits(void *context, const Probe *probe) {
+    BitRates *bits = context;
+    if (probe->connected && probe->interface < bits->n && probe->pulse_ms &&
+        bits->now_ms < probe->pulse_ms + PROBES_SILENT_MS)
+        bits->rates[probe->interface].now.bits_per_s += (double)probe->pulse.octets_per_s * 8;
+}
+
+static void take_rates(Watch *watch, uint64_t now_ms) {
+    Hub *hub = watch->hub;
+    (void)pthread_mutex_lock(&watch->lock);
+    for (unsigned i = 0; i < hub->n_interfaces; i++) {
+        Rate *rate = &watch->rates[i];
+        HubInterfaceStatus status = {0};
+        rate->now = (WatchRates){0};
+        if (!hub_link_interface(hub->link, i, &status))
+            continue;
+        const size_t kept = rate->n < RATE_SECONDS ? rate->n : RATE_SECONDS;
+        if (kept) {
+            const uint64_t then = rate->flows[(rate->n - kept) % RATE_SECONDS];
+            rate->now.flows_per_s = (double)(status.flows.flows - then) / (double)kept;
+        }
+        rate->flows[rate->n++ % RATE_SECONDS] = status.flows.flows;
+    }
+    BitRates bits = {.rates = watch->rates, .n = hub->n_interfaces, .now_ms = now_ms};
+    probes_each(hub->probes, add_bits, &bits);
+    (void)pthread_mutex_unlock(&watch->lock);
+}
+
+WatchRates watch_rates(Watch *watch, unsigned interface) {
+    (void)pthread_mutex_lock(&watch->lock);
+    const WatchRates rates = watch->rates[interface].now;
+    (void)pthread_mutex_unlock(&watch->lock);
+    return rates;
+}
+
+static void tell_probes(Watch *watch, uint64_t now_ms) {
+    const bool changed = probes_changed(watch->hub->probes);
+    const uint64_t mono_ms = clock_monotonic_ms();
+    if (!changed && mono_ms - watch->told_ms < PROBES_EVERY_MS)
+        return;
+    watch->told_ms = mono_ms;
+    if (!http_sse_subscribers(watch->hub->http, "probes"))
+        return;
+    Buffer text = {0};
+    Json json = json_make(&text);
+    api_write_probes(&json, NULL, watch->hub, now_ms);
+    if (!text.failed)
+        (void)http_sse_publish(watch->hub->http, "probes", buffer_text(&text));
+    buffer_deinit(&text);
+}
+
+static void tell_flows(Watch *watch) {
+    if (!http_sse_subscribers(watch->hub->http, "flows"))
+        return;
+    Buffer text = {0};
+    if (live_new_flows(watch->hub->live, &text) && !text.failed)
+        (void)http_sse_publish(watch->hub->http, "flows", buffer_text(&text));
+    buffer_deinit(&text);
+}
+
+static void close_seconds(Watch *watch, uint64_t now_ms) {
+    Buffer tick = {0};
+    const uint64_t connected = probes_connected(watch->hub->probes);
+    while (live_close(watch->hub->live, now_ms, connected, &tick)) {
+        if (tick.size && !tick.failed)
+            (void)http_sse_publish(watch->hub->http, "tick", buffer_text(&tick));
+        buffer_clear(&tick);
+    }
+    buffer_deinit(&tick);
+}
+
+/* once a second, a little after its end so that its pulses are in */
+static void housekeep(Watch *watch) {
+    const uint64_t now_ms = clock_wall_ms();
+    HubProbeStatus *statuses = NULL;
+    size_t n = 0;
+    if (!hub_link_probes(watch->hub->link, &statuses, &n))
+        probes_take_status(watch->hub->probes, statuses, n);
+    free(statuses);
+    close_seconds(watch, now_ms);
+    take_rates(watch, now_ms);
+    tell_flows(watch);
+    tell_probes(watch, now_ms);
+}
+
+static void *run(void *userdata) {
+    Watch *watch = userdata;
+    while (!atomic_load(&watch->stopping)) {
+        const uint64_t into_ms = (clock_wall_ms() + 1000 - LIVE_GRACE_MS) % 1000;
+        Report *report = queue_pop(watch->reports, (unsigned)(1000 - into_ms));
+        if (report)
+            take_report(watch, report);
+        free(report);
+        const uint64_t second = (clock_wall_ms() - LIVE_GRACE_MS) / 1000;
+        if (second != watch->second) {
+            watch->second = second;
+            housekeep(watch);
+        }
+    }
+    return NULL;
+}
+
+int watch_start(Watch *watch) {
+    const int r = pthread_create(&watch->thread, NULL, run, watch);
+    if (r)
+        return error_origin(-r);
+    watch->running = true;
+    return 0;
+}
+
+void watch_stop(Watch *watch) {
+    if (!watch->running)
+        return;
+    atomic_store(&watch->stopping, true);
+    queue_close(watch->reports);
+    (void)pthread_join(watch->thread, NULL);
+    watch->running = false;
+}
