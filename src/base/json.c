@@ -84,15 +84,33 @@ static void put_escaped(Buffer *to, uint8_t c) {
     buffer_printf(to, "\\u%04x", c);
 }
 
+static bool is_plain(uint8_t c) {
+    return c >= 0x20 && c < 0x7f && c != '"' && c != '\\';
+}
+
+/* how many bytes from here on are written as they are, one by one */
+static size_t plain_run(const uint8_t *p, size_t left) {
+    size_t n = 0;
+    while (n < left && is_plain(p[n]))
+        n++;
+    return n;
+}
+
 void json_textn(Json *json, const char *name, const char *text, size_t size) {
     begin(json, name);
     buffer_put_u8(json->to, '"');
     const uint8_t *p = (const uint8_t *)text;
     for (size_t i = 0; i < size;) {
+        size_t run = plain_run(p + i, size - i);
+        if (run) {
+            buffer_put(json->to, p + i, run);
+            i += run;
+            continue;
+        }
         size_t n = utf8_length(p + i, size - i);
         if (n == 0)
             buffer_put_text(json->to, "\xef\xbf\xbd");
-        else if (n == 1 && (p[i] < 0x20 || p[i] == '"' || p[i] == '\\' || p[i] == 0x7f))
+        else if (n == 1)
             put_escaped(json->to, p[i]);
         else
             buffer_put(json->to, p + i, n);
@@ -109,8 +127,13 @@ void json_text(Json *json, const char *name, const char *text) {
 }
 
 void json_u64(Json *json, const char *name, uint64_t v) {
+    char digits[20];
+    size_t n = 0;
+    do
+        digits[sizeof(digits) - ++n] = (char)('0' + v % 10);
+    while ((v /= 10) != 0);
     begin(json, name);
-    buffer_printf(json->to, "%" PRIu64, v);
+    buffer_put(json->to, digits + sizeof(digits) - n, n);
 }
 
 void json_i64(Json *json, const char *name, int64_t v) {

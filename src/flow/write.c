@@ -1,17 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-#include <stdio.h>
-
 #include "base/json.h"
 #include "flow/field.h"
 #include "flow/registry.h"
 
 static void write_mac(Json *json, const char *name, const FlowMac *mac) {
-    const uint8_t *b = mac->bytes;
-    char text[18];
-    (void)snprintf(text, sizeof(text), "%02x:%02x:%02x:%02x:%02x:%02x", b[0], b[1], b[2], b[3],
-                   b[4], b[5]);
-    json_text(json, name, text);
+    static const char digits[] = "0123456789abcdef";
+    char text[3 * sizeof(mac->bytes)];
+    for (size_t i = 0; i < sizeof(mac->bytes); i++) {
+        text[3 * i] = digits[mac->bytes[i] >> 4];
+        text[3 * i + 1] = digits[mac->bytes[i] & 15];
+        text[3 * i + 2] = ':';
+    }
+    json_textn(json, name, text, sizeof(text) - 1);
 }
 
 void flow_field_write_json(const FlowRecord *record, const FlowField *field, Json *json) {
