@@ -19,6 +19,7 @@ enum { ARENA_CHUNK = 4096 };
 HttpExchange *http_exchange_free(HttpExchange *exchange) {
     if (!exchange)
         return NULL;
+    (void)atomic_load(&exchange->state); /* after all that a worker did */
     exchange->response.stream = http_stream_free(exchange->response.stream);
     buffer_deinit(&exchange->response.body);
     buffer_deinit(&exchange->response.headers);

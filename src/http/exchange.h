@@ -38,7 +38,7 @@ typedef struct HttpExchange {
     HttpRequest request; /* first: http_param() and friends find the exchange by it */
     HttpResponse response;
     HttpArguments arguments;
-    HttpExchangeState state;
+    _Atomic HttpExchangeState state; /* hands the exchange from thread to thread */
     Buffer body;
     HttpServer *server;
     HttpSocket *socket;

@@ -37,6 +37,11 @@ typedef struct AuthConfig {
     uint64_t absolute_timeout_ms; /* 0: 30 days */
 } AuthConfig;
 
+enum {
+    _AUTH_E_SUCCESS,
+    AUTH_E_REFUSED, /* the file cannot be written: the reason says why */
+};
+
 int auth_new(Auth **authp, Settings *settings, const AuthConfig *config, Reason *reason);
 Auth *auth_free(Auth *auth);
 
@@ -50,6 +55,7 @@ int auth_setup_link(Auth *auth, const char *base_url, char *link, size_t size, R
 int auth_guard(HttpRequest *request, HttpResponse *response, void *context);
 
 /* handlers */
+int api_get_setup(HttpRequest *request, HttpResponse *response, void *context);
 int api_setup(HttpRequest *request, HttpResponse *response, void *context);
 int api_login(HttpRequest *request, HttpResponse *response, void *context);
 int api_logout(HttpRequest *request, HttpResponse *response, void *context);

@@ -49,7 +49,7 @@ int settings_user_count(Settings *settings, uint64_t *np);
 int settings_user_get(Settings *settings, const char *name, SettingsUser *user);
 int settings_user_add(Settings *settings, const SettingsUser *user, uint64_t now_ms);
 
-/** settings_first_user_add() - SETTINGS_E_EXISTS when there is any user; drops the setup token */
+/** settings_first_user_add() - only while there is no user, else SETTINGS_E_EXISTS */
 int settings_first_user_add(Settings *settings, const SettingsUser *user, uint64_t now_ms);
 
 /* sessions, known by the hash of their token */
@@ -93,7 +93,8 @@ typedef struct SettingsProbe {
  */
 int settings_probe_seen(Settings *settings, const SettingsProbe *probe);
 
-typedef int SettingsProbeEach(const SettingsProbe *probe, void *context); /* not 0 ends the walk */
+/* not 0 ends the walk; must not call this module */
+typedef int SettingsProbeEach(const SettingsProbe *probe, void *context);
 int settings_probe_each(Settings *settings, SettingsProbeEach *each, void *context);
 
 DEFINE_CLEANUP(Settings *, settings_free)
