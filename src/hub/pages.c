@@ -130,19 +130,15 @@ int pages_address(PageAddress *address, const HubInterface *interface, const cha
         return PAGES_E_REFUSED;
     }
 
-    const char *host = made.host;
-    if (configured)
-        host = configured;
-    else if (interface->data.collector && !interface->data.any)
-        host = interface->data.host;
-    else if (!*host)
-        host = from_header;
-    if (host != made.host)
+    if (!*made.host) {
+        const bool bound = interface->data.collector && !interface->data.any;
+        const char *host = configured ? configured : bound ? interface->data.host : from_header;
         (void)snprintf(made.host, sizeof(made.host), "%s", host);
-    /* a browser on the hub itself says nothing about how others reach it */
-    if (!is_host(made.host) || (!configured && interface->data.any && is_loopback(made.host))) {
-        made.known = false;
-        guess(made.host, sizeof(made.host));
+        /* a browser on the hub itself says nothing about how others reach it */
+        if (!is_host(made.host) || (!configured && !bound && is_loopback(made.host))) {
+            made.known = false;
+            guess(made.host, sizeof(made.host));
+        }
     }
     *address = made;
     return 0;

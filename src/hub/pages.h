@@ -40,8 +40,9 @@ typedef struct PageAddress {
 } PageAddress;
 
 /**
- * pages_address() - by which a probe reaches this interface: the one configured, else the one the
- * interface is bound to, else the one asked for, else that of the Host header, else a guess.
+ * pages_address() - by which a probe reaches this interface: the one asked for (somebody typed it,
+ * who knows of a NAT in between), else the one configured, else the one the interface is bound to,
+ * else that of the Host header, else a guess.
  */
 int pages_address(PageAddress *address, const HubInterface *interface, const char *configured,
                   const char *asked, const char *host_header, Reason *reason);

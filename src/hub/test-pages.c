@@ -85,18 +85,21 @@ typedef struct AddressCase {
 } AddressCase;
 
 static const AddressCase address_cases[] = {
-    {"tcp://*:5556c", "hub.example", "192.0.2.9", "192.0.2.8:3001", "hub.example", true},
+    {"tcp://*:5556c", "hub.example", "192.0.2.9", "192.0.2.8:3001", "192.0.2.9", true},
+    {"tcp://*:5556c", "hub.example", NULL, "192.0.2.8:3001", "hub.example", true},
     {"tcp://*:5556c", NULL, "192.0.2.9", "192.0.2.8:3001", "192.0.2.9", true},
     {"tcp://*:5556c", NULL, NULL, "192.0.2.8:3001", "192.0.2.8", true},
     {"tcp://*:5556c", NULL, NULL, "[2001:db8::7]:3001", "2001:db8::7", true},
     {"tcp://*:5556c", NULL, "[2001:db8::8]", NULL, "2001:db8::8", true},
     {"tcp://*:5556c", NULL, NULL, "hub.local", "hub.local", true},
     {"tcp://*:5556c", NULL, NULL, "127.0.0.1:3000", NULL, false},
-    {"tcp://*:5556c", NULL, "localhost", "localhost:3000", NULL, false},
+    {"tcp://*:5556c", NULL, NULL, "localhost:3000", NULL, false},
+    {"tcp://*:5556c", NULL, "localhost", "hub.local", "localhost", true},
     {"tcp://*:5556c", NULL, NULL, "evil'; rm -rf /", NULL, false},
     {"tcp://*:5556c", NULL, NULL, NULL, NULL, false},
     {"tcp://127.0.0.1:5556c", NULL, NULL, "127.0.0.1:3000", "127.0.0.1", true},
-    {"tcp://192.168.2.134:5556c", NULL, "localhost", "localhost:3000", "192.168.2.134", true},
+    {"tcp://192.168.2.134:5556c", NULL, NULL, "localhost:3000", "192.168.2.134", true},
+    {"tcp://192.168.2.134:5556c", NULL, "nat.example", "localhost:3000", "nat.example", true},
 };
 
 static void test_address(void **state) {
