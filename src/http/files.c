@@ -25,9 +25,9 @@ enum {
 };
 static const size_t total_bytes_max = (size_t)64 << 20;
 
-/* What the application needs and no more: Svelte and uPlot set style attributes. */
+/* What the application needs and no more: nothing inline, no other host. */
 static const char content_security_policy[] =
-    "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; "
+    "default-src 'self'; img-src 'self' data:; "
     "object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
 
 typedef struct File {
