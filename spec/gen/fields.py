@@ -26,9 +26,8 @@ ICMP flow are always written.
 | `text` | text; bytes that are not UTF-8 become U+FFFD |
 
 IPFIX elements without a number before the colon are IANA's; 29305 is the reverse of an IANA element
-(RFC 5103), 35632 ntop's, 32473 our own until a number is assigned. On the way from probe to hub the
-last time travels as flowDurationMilliseconds (161), and a number only as wide as it must be (RFC
-7011, section 6.2). A field without an element is set by the hub on arrival.
+(RFC 5103), 35632 ntop's, 32473 our own until a number is assigned. A counter travels only as wide as
+it must be (RFC 7011, section 6.2). A field without an element is set by the hub on arrival.
 """
 
 

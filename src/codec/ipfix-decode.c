@@ -16,6 +16,7 @@
 
 enum {
     SLOTS = 2 * IPFIX_TEMPLATES_MAX, /* of an open-addressed table that never fills */
+    BOOTS = 16,                      /* domains whose start is known */
 };
 
 typedef struct Slot {
@@ -28,8 +29,15 @@ typedef struct Slot {
     IpfixPlan plan; /* no ops: withdrawn */
 } Slot;
 
+/* when the exporter of a domain started */
+typedef struct Boot {
+    uint32_t domain;
+    uint64_t ms;
+} Boot;
+
 struct IpfixDecoder {
     Slot *slots;
+    Boot boots[BOOTS]; /* the latest first */
     size_t n;
     bool alone;
     uint64_t message;                        /* the number of the one being read */
@@ -234,6 +242,21 @@ static int read_templates(Message *m, Cursor c, bool options) {
 
 /* --- data --- */
 
+static uint64_t boot_of(const IpfixDecoder *decoder, uint32_t domain) {
+    for (size_t i = 0; i < BOOTS; i++)
+        if (decoder->boots[i].ms && decoder->boots[i].domain == domain)
+            return decoder->boots[i].ms;
+    return 0;
+}
+
+static void boot_learn(IpfixDecoder *decoder, uint32_t domain, uint64_t ms) {
+    size_t i = 0;
+    while (i < BOOTS - 1 && decoder->boots[i].ms && decoder->boots[i].domain != domain)
+        i++;
+    memmove(decoder->boots + 1, decoder->boots, i * sizeof(*decoder->boots));
+    decoder->boots[0] = (Boot){.domain = domain, .ms = ms};
+}
+
 static void read_options_record(Message *m, const IpfixPlan *plan, Cursor *c) {
     IpfixOptions options = {0};
     if (!ipfix_plan_read(plan, c, &options, &m->reading)) {
@@ -241,6 +264,10 @@ static void read_options_record(Message *m, const IpfixPlan *plan, Cursor *c) {
         return;
     }
     m->counts->options++;
+    if (options.boot_ms) {
+        boot_learn(m->decoder, m->domain, options.boot_ms);
+        m->reading.boot_ms = options.boot_ms;
+    }
     if (plan->has_gap) {
         m->counts->gaps++;
         m->counts->lost_flows += options.lost_flows;
@@ -275,6 +302,7 @@ static int read_data(Message *m, Cursor c, uint16_t id) {
         if (r)
             return error_trace(r);
     }
+    m->reading.own_boot_ms = 0;
     /* less than a record is padding */
     while (cursor_left(&c) >= plan->record_bytes) {
         if (plan->options) {
@@ -336,6 +364,7 @@ static int decode(IpfixDecoder *decoder, const uint8_t *bytes, size_t size, Flow
         ipfix_decoder_forget(decoder);
     m.reading =
         (IpfixReading){.export_ms = (uint64_t)export_s * 1000, .from = bytes, .texts = texts};
+    m.reading.boot_ms = boot_of(decoder, m.domain);
     size_t before = out->n;
     while (cursor_left(&c) > 0) {
         int r = read_set(&m, &c);

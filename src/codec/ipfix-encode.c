@@ -45,12 +45,6 @@ static void template_name(Layout *layout, size_t g) {
 
 /* --- records --- */
 
-static uint8_t *put_be(uint8_t *to, uint64_t v, size_t width) {
-    v = htobe64(v);
-    memcpy(to, (const uint8_t *)&v + 8 - width, width);
-    return to + width;
-}
-
 static inline uint8_t *put_2(uint8_t *to, const uint8_t *from) {
     uint16_t v = 0;
     memcpy(&v, from, sizeof(v));
@@ -105,9 +99,6 @@ static uint8_t *record_write(uint8_t *to, const Template *template, const FlowRe
             break;
         case HOW_8:
             to = put_8(to, from);
-            break;
-        case HOW_DURATION:
-            to = put_be(to, record->last_ms - record->first_ms, op->width);
             break;
         case HOW_ADDRESS:
             memcpy(to, ((const NetAddress *)from)->bytes, op->width);

@@ -63,11 +63,6 @@ static void group_take(Group *group, const FlowRecord *record) {
 #define FLOW_FIELD(id, member, kind, ...) GATHER_##kind(group, record, member);
 #include "flow/fields.def"
 #undef FLOW_FIELD
-    uint64_t ms = record->last_ms - record->first_ms;
-    if (record->last_ms < record->first_ms || ms > UINT32_MAX)
-        group->backwards = true;
-    else if (ms > group->longest_ms)
-        group->longest_ms = ms;
     group->n++;
 }
 
@@ -106,9 +101,6 @@ static void group_merge(Group *a, const Group *b) {
 #undef FLOW_FIELD
     a->text_bytes += b->text_bytes;
     a->n += b->n;
-    a->backwards |= b->backwards;
-    if (b->longest_ms > a->longest_ms)
-        a->longest_ms = b->longest_ms;
 }
 
 static size_t layout_search(const Layout *layout, Shape shape, size_t n, size_t except,
@@ -234,12 +226,6 @@ static EncodeOp op_make(const Group *group, const FlowField *field) {
     EncodeOp op = {.pen = field->pen,
                    .element = v6 && field->element_v6 ? field->element_v6 : field->element,
                    .offset = (uint16_t)field->offset};
-    if (field->id == FLOW_LAST_MS && !group->backwards) {
-        op.how = HOW_DURATION;
-        op.width = number_width(group->longest_ms, 4);
-        op.element = IPFIX_FLOW_DURATION_MS;
-        return op;
-    }
     op.width = op_width(group, field, v6);
     op.how = (uint8_t)op_how(field->kind, op.width);
     if (BYTE_ORDER == BIG_ENDIAN && op.how <= HOW_8)

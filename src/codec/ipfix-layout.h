@@ -32,11 +32,9 @@ typedef struct Shape {
 /* Records of one shape. */
 typedef struct Group {
     Shape shape;
-    FlowRecord all; /* numbers of all its records or-ed, for their width */
-    uint64_t longest_ms;
+    FlowRecord all;      /* numbers of all its records or-ed, for their width */
     uint64_t text_bytes; /* of the texts, without the first length byte of each */
     size_t n;            /* 0: it was merged into another */
-    bool backwards;      /* a record ends before it begins */
 } Group;
 
 /* Numbers of any size are written from their low bytes, so only the width on the wire matters. */
@@ -45,7 +43,6 @@ typedef enum EncodeHow {
     HOW_2,
     HOW_4,
     HOW_8,
-    HOW_DURATION,
     HOW_ADDRESS,
     HOW_MAC,
     HOW_TEXT,

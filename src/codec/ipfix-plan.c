@@ -32,6 +32,8 @@ typedef enum OpCode {
     OP_NTP,       /* 64 bits since 1900, half of them fraction (section 6.1.9) */
     OP_BEFORE_US, /* microseconds before the export time */
     OP_DURATION,
+    OP_UPTIME,    /* milliseconds since the exporter started */
+    OP_BOOT,      /* when that was */
     OP_TYPE_CODE, /* ICMP type * 256 + code */
 } OpCode;
 
@@ -82,6 +84,9 @@ static const Source equivalents[] = {
     {.element = 158, .rank = 4, .code = OP_BEFORE_US, MEMBER(first_ms)},
     {.element = 159, .rank = 4, .code = OP_BEFORE_US, MEMBER(last_ms)},
     {.element = IPFIX_FLOW_DURATION_MS, .rank = 5, .code = OP_DURATION, MEMBER(last_ms)},
+    {.element = 22, .rank = 6, .code = OP_UPTIME, MEMBER(first_ms)}, /* flowStartSysUpTime */
+    {.element = 21, .rank = 6, .code = OP_UPTIME, MEMBER(last_ms)},  /* flowEndSysUpTime */
+    {.element = IPFIX_SYSTEM_INIT_MS, .code = OP_BOOT, .to = sizeof(FlowRecord), .size = 8},
 };
 
 static const Source options_sources[] = {
@@ -89,6 +94,7 @@ static const Source options_sources[] = {
     {.element = IPFIX_NOT_SENT_FLOWS, .code = OP_NUMBER, OPTION(lost_flows)},
     {.element = IPFIX_NOT_SENT_PACKETS, .code = OP_NUMBER, OPTION(lost_packets)},
     {.element = IPFIX_NOT_SENT_OCTETS, .code = OP_NUMBER, OPTION(lost_octets)},
+    {.element = IPFIX_SYSTEM_INIT_MS, .code = OP_NUMBER, OPTION(boot_ms)},
 };
 
 static OpCode code_of_kind(FlowKind kind, bool v6) {
@@ -167,7 +173,7 @@ typedef struct Maker {
     uint8_t rank_of[512]; /* by offset of the member: 1 + the rank taken so far */
 } Maker;
 
-_Static_assert(sizeof(FlowRecord) <= sizeof(((Maker *)NULL)->rank_of), "an entry for each member");
+_Static_assert(sizeof(FlowRecord) < sizeof(((Maker *)NULL)->rank_of), "an entry for each member");
 
 static IpfixOp *maker_add(Maker *maker, IpfixOp op) {
     IpfixOp *at = &maker->plan->ops[maker->plan->n_ops++];
@@ -211,6 +217,8 @@ static void maker_field(Maker *maker, const IpfixElement *e) {
         return;
     plan->has_texts |= code == OP_TEXT;
     plan->has_duration |= code == OP_DURATION;
+    plan->first_uptime |= code == OP_UPTIME && source.to == offsetof(FlowRecord, first_ms);
+    plan->last_uptime |= code == OP_UPTIME && source.to == offsetof(FlowRecord, last_ms);
     (void)maker_add(maker, (IpfixOp){.code = (uint8_t)code,
                                      .size = source.size,
                                      .bytes = e->length,
@@ -311,7 +319,7 @@ static uint64_t ntp_ms(uint64_t ntp) {
 
 /* the rarer ops */
 static void read_special(const IpfixOp *op, const uint8_t *p, uint8_t *at, void *record,
-                         const IpfixReading *reading) {
+                         IpfixReading *reading) {
     switch ((OpCode)op->code) {
     case OP_MAC:
         memcpy(at, p, sizeof(FlowMac));
@@ -334,6 +342,9 @@ static void read_special(const IpfixOp *op, const uint8_t *p, uint8_t *at, void 
         store(at, 8, reading->export_ms > ms ? reading->export_ms - ms : 0);
         break;
     }
+    case OP_BOOT:
+        reading->own_boot_ms = load_be(p, op->bytes);
+        break;
     case OP_TYPE_CODE:
         ((FlowRecord *)record)->icmp_type = p[0];
         ((FlowRecord *)record)->icmp_code = p[1];
@@ -352,7 +363,29 @@ static const uint8_t *take_variable(Cursor *c, size_t *sizep) {
     return cursor_take(c, size);
 }
 
-bool ipfix_plan_read(const IpfixPlan *plan, Cursor *c, void *to, const IpfixReading *reading) {
+/* an uptime as a time; the counter begins anew every 49 days */
+static uint64_t uptime_ms(uint64_t uptime, const IpfixReading *reading) {
+    uint64_t boot_ms = reading->own_boot_ms ? reading->own_boot_ms : reading->boot_ms;
+    if (!boot_ms)
+        return 0;
+    uint64_t t = boot_ms + uptime;
+    if (t < reading->export_ms)
+        t += (reading->export_ms - t + INT32_MAX) >> 32 << 32;
+    return t;
+}
+
+/* uptimes and a duration stand in their members until all of the record has been read */
+static void finish_times(const IpfixPlan *plan, FlowRecord *record, IpfixReading *reading) {
+    if (plan->first_uptime)
+        record->first_ms = uptime_ms(record->first_ms, reading);
+    if (plan->last_uptime)
+        record->last_ms = uptime_ms(record->last_ms, reading);
+    if (plan->has_duration)
+        record->last_ms += record->first_ms;
+    reading->own_boot_ms = 0;
+}
+
+bool ipfix_plan_read(const IpfixPlan *plan, Cursor *c, void *to, IpfixReading *reading) {
     static const uint8_t nothing[1];
     const uint8_t *run = nothing; /* a plan begins with a run or a variable field */
     size_t size = 0;
@@ -405,10 +438,7 @@ bool ipfix_plan_read(const IpfixPlan *plan, Cursor *c, void *to, const IpfixRead
             read_special(op, p, at, to, reading);
         }
     }
-    /* a duration stands in last_ms until all of the record has been read */
-    if (plan->has_duration) {
-        FlowRecord *record = to;
-        record->last_ms += record->first_ms;
-    }
+    if (plan->has_duration || plan->first_uptime || plan->last_uptime)
+        finish_times(plan, to, reading);
     return true;
 }

@@ -23,6 +23,7 @@ typedef struct IpfixPlan IpfixPlan;
 typedef struct IpfixOptions {
     uint64_t process_id;
     uint64_t lost_flows, lost_packets, lost_octets;
+    uint64_t boot_ms; /* systemInitTimeMilliseconds */
 } IpfixOptions;
 
 /* a field of a template as it stands on the wire */
@@ -33,8 +34,10 @@ typedef struct IpfixElement {
 } IpfixElement;
 
 typedef struct IpfixReading {
-    uint64_t export_ms;  /* for times relative to it */
-    const uint8_t *from; /* the message, and where its texts stay; the same when in place */
+    uint64_t export_ms;   /* for times relative to it */
+    uint64_t boot_ms;     /* for times of the exporter's uptime, as its options said; 0: unknown */
+    uint64_t own_boot_ms; /* as the record being read says */
+    const uint8_t *from;  /* the message, and where its texts stay; the same when in place */
     const char *texts;
 } IpfixReading;
 
@@ -44,6 +47,7 @@ struct IpfixPlan {
     bool has_texts;
     bool has_gap; /* options that say what was not sent */
     bool has_duration;
+    bool first_uptime, last_uptime; /* times that are uptimes */
     size_t n_ops;
     struct IpfixOp *ops;
 };
@@ -53,4 +57,4 @@ int ipfix_plan_make(IpfixPlan *plan, const IpfixElement *elements, size_t n, boo
 void ipfix_plan_deinit(IpfixPlan *plan);
 
 /** ipfix_plan_read() - one record into a zeroed FlowRecord or IpfixOptions; false when cut short */
-bool ipfix_plan_read(const IpfixPlan *plan, Cursor *c, void *to, const IpfixReading *reading);
+bool ipfix_plan_read(const IpfixPlan *plan, Cursor *c, void *to, IpfixReading *reading);

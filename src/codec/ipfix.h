@@ -20,7 +20,7 @@
  * The encoder writes what fields.def says travels. Records are put in groups by the fields they
  * have set, each group with a template of just those at just the width they need (section 6.2), so
  * that a lean flow stays lean; the id of a template is drawn from its content, so that one id means
- * the same in message after message. The last time travels as flowDurationMilliseconds.
+ * the same in message after message.
  *
  * The decoder takes any template: what fields.def or a well-known equivalent names is kept, the
  * rest is skipped by its length. Templates are compiled once into plans and kept by (domain, id).

@@ -263,6 +263,36 @@ static void test_times(void **state) {
     assert_true(r[3].first_ms == 1000 && r[3].last_ms == 1250);
 }
 
+static void test_uptimes(void **state) {
+    Reader *reader = *state;
+    start(reader);
+    SET(reader, 2, 256, 2, 22, 4, 21, 4);
+    SET(reader, 256, 0, 1000, 0, 2000); /* nobody has said when it started */
+    assert_int_equal(finish(reader), 0);
+    assert_true(reader->out->records[0].first_ms == 0 && reader->out->records[0].last_ms == 0);
+
+    start(reader); /* 1699999990000 */
+    SET(reader, 3, 300, 2, 1, 149, 4, 160, 8);
+    SET(reader, 300, 0, DOMAIN, 0, 0x018b, 0xcfe5, 0x40f0);
+    assert_int_equal(finish(reader), 0);
+    start(reader);
+    SET(reader, 256, 0, 1000, 0, 2000);
+    SET(reader, 2, 257, 3, 21, 4, 22, 4, 160, 8); /* the record's own word counts more */
+    SET(reader, 257, 0, 2000, 0, 1000, 0, 0x018b, 0xcfe5, 0x40f1);
+    SET(reader, 256, 0, 1, 0, 2);
+    assert_int_equal(finish(reader), 0);
+    const FlowRecord *r = reader->out->records;
+    assert_true(r[1].first_ms == 1699999991000 && r[1].last_ms == 1699999992000);
+    assert_true(r[2].first_ms == 1699999991001 && r[2].last_ms == 1699999992001);
+    assert_true(r[3].first_ms == 1699999990001);
+
+    start(reader); /* up for 50 days: the counter has begun anew */
+    SET(reader, 257, 0, 2000, 0, 1000, 0, 0x018a, 0xd000, 0);
+    assert_int_equal(finish(reader), 0);
+    r = reader->out->records;
+    assert_true(r[4].first_ms == 0x018ad0000000 + 1000 + (1ull << 32));
+}
+
 static void test_two_families_in_one_record(void **state) {
     Reader *reader = *state;
     start(reader);
@@ -499,6 +529,7 @@ int main(void) {
         READER_TEST(test_unknown_elements_are_skipped),
         READER_TEST(test_equivalents),
         READER_TEST(test_times),
+        READER_TEST(test_uptimes),
         READER_TEST(test_two_families_in_one_record),
         READER_TEST(test_wrong_lengths_are_not_read),
         READER_TEST(test_texts_of_fixed_length),
