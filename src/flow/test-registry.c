@@ -27,8 +27,10 @@ static FlowAbstract type_of(FlowKind kind, bool v6) {
 
 static void check(const FlowField *field, uint16_t number, bool v6) {
     const FlowElement *element = flow_element_find(field->pen, number);
-    if (!element)
+    if (!element) {
         fail_msg("%s: there is no element %u of PEN %u", field->name, number, field->pen);
+        return;
+    }
     if (element->type != type_of(field->kind, v6))
         fail_msg("%s: %s is of another type", field->name, element->name);
     if (field->pen == FLOW_PEN_REVERSE && !element->reversible)
