@@ -122,7 +122,7 @@ function api(method, path, q, body) {
       total_octets: 1, total_packets: 1, total_flows: list.length, from_ms: from, to_ms: to, elapsed_ms: 4 };
   }
   if (path === '/timeseries') {
-    const step = Math.max(1000, Math.ceil((to - from) / 200 / 1000) * 1000);
+    const step = Number(q.get("step_ms") ?? 5000);
     const begin = Math.floor(from / step) * step;
     const times = []; for (let t = begin; t < to; t += step) times.push(t);
     const rows = new Map();

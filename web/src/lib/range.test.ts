@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { describe, expect, it } from 'vitest';
-import { bounds, read, step, usual, words, write, zoomOut, type Range } from './range';
+import { bounds, read, step, usual, stepMs, words, write, zoomOut, type Range } from './range';
 
 const now = 1_800_000_000_000;
 const of = (query: string) => read(new URLSearchParams(query));
@@ -39,6 +39,9 @@ it('zooms out to twice the length', () => {
   const { from, to } = bounds(zoomOut(of('range=1h'), now), now);
   expect([from, to]).toEqual([now - 7_200_000, now]);
 });
+
+it.each([['5m', 5], ['15m', 5], ['1h', 30], ['6h', 120], ['24h', 600], ['7d', 3600]])('cuts %s into round steps', (name, seconds) =>
+  expect(stepMs(of(`range=${name}`))).toBe(seconds * 1000));
 
 it('says the range in words', () => {
   expect(words(of('range=1h'), String)).toBe('last hour');

@@ -59,6 +59,14 @@ export function zoomOut(range: Range, now: number): Range {
   return { kind: 'between', from: Math.max(0, end - 4 * half), to: end };
 }
 
+const round = [5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14_400, 21_600, 43_200, 86_400];
+
+/** Length of a step for a chart: a round one, for 60 to 180 steps where that goes. */
+export function stepMs(range: Range): number {
+  const length = range.kind === 'last' ? range.ms : range.to - range.from;
+  return 1000 * (round.find((s) => length / (s * 1000) <= 180) ?? 86_400);
+}
+
 export function words(range: Range, stamp: (ms: number) => string): string {
   if (range.kind === 'between') return `${stamp(range.from)} – ${stamp(range.to)}`;
   return presets.find((row) => row.name === range.name)?.words ?? range.name;
