@@ -125,7 +125,7 @@ static int send_batch(Feed *feed, BatchCodec *codec, FlowRecord *records, size_t
     Buffer payload = {0};
     int r = 0;
     for (size_t sent = 0, taken = 0; sent < n && !r; sent += taken) {
-        BatchSums sums = {0};
+        BatchCounts sums = {0};
         buffer_clear(&payload);
         r = batch_encode(codec, &payload, records + sent, n - sent, clock_wall_ms(), &taken, &sums);
         SpoolStatus status;
