@@ -181,6 +181,9 @@ DeliveryReceiver *delivery_receiver_free(DeliveryReceiver *receiver);
 int delivery_receiver_load(DeliveryReceiver *receiver, const PeerKey *key, const EpochId *epoch,
                            uint64_t stored, BatchCounts totals);
 
+/** delivery_receiver_peer() - find or make: the index of this key, which stays the same for ever */
+int delivery_receiver_peer(DeliveryReceiver *receiver, const PeerKey *key, size_t *ip);
+
 int delivery_receiver_hello(DeliveryReceiver *receiver, const PeerKey *key,
                             const DeliveryHello *hello, uint64_t now_ms);
 
@@ -207,6 +210,9 @@ void delivery_receiver_stored(DeliveryReceiver *receiver, const PeerKey *key, co
 void delivery_receiver_discard(DeliveryReceiver *receiver);
 
 void delivery_receiver_admit(DeliveryReceiver *receiver, const PeerKey *key, bool admitted);
+
+/** delivery_receiver_tell() - it has just subscribed: the state is due at once */
+void delivery_receiver_tell(DeliveryReceiver *receiver, const PeerKey *key);
 
 /** delivery_receiver_next_state() - the next state that is due, or false; call until false */
 bool delivery_receiver_next_state(DeliveryReceiver *receiver, uint64_t now_ms, PeerKey *key,

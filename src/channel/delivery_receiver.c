@@ -285,14 +285,26 @@ int delivery_receiver_load(DeliveryReceiver *receiver, const PeerKey *key, const
     return 0;
 }
 
+int delivery_receiver_peer(DeliveryReceiver *receiver, const PeerKey *key, size_t *ip) {
+    Peer *peer = NULL;
+    int r = need_peer(receiver, key, &peer);
+    if (r)
+        return error_trace(r);
+    *ip = find_index(receiver, key);
+    return 0;
+}
+
 int delivery_receiver_hello(DeliveryReceiver *receiver, const PeerKey *key,
                             const DeliveryHello *hello, uint64_t now_ms) {
     Peer *peer = NULL;
     int r = need_peer(receiver, key, &peer);
     if (r)
         return error_trace(r);
-    for (size_t i = 0; i < peer->n_epochs; i++)
-        peer->epochs[i].announced = peer->epochs[i].out_of_step = false;
+    for (size_t i = 0; i < peer->n_epochs; i++) {
+        peer->epochs[i].announced = false;
+        if (hello->hello_id != peer->hello_id) /* a new session sends from where this side stands */
+            peer->epochs[i].out_of_step = false;
+    }
     for (size_t i = 0; i < hello->n_epochs && i < DELIVERY_EPOCHS_MAX; i++) {
         ReceiverEpoch *epoch = NULL;
         r = need_epoch(peer, &hello->epochs[i].epoch, &epoch);
@@ -397,6 +409,12 @@ int delivery_receiver_take(DeliveryReceiver *receiver, const PeerKey *key,
     peer->status.n_verdicts[verdict]++;
     *verdictp = verdict;
     return 0;
+}
+
+void delivery_receiver_tell(DeliveryReceiver *receiver, const PeerKey *key) {
+    Peer *peer = find_peer(receiver, key);
+    if (peer)
+        tell_soon(receiver, peer, true);
 }
 
 /** step_back() - received and its totals are where the last held batch ends, else where stored is

@@ -56,8 +56,9 @@ typedef enum ProbeLinkWord {
 
 typedef struct ProbeLinkStatus {
     ProbeLinkWord word;
-    char reason[256]; /* one line for a person: what, where, what to do */
-    char peer[280];   /* the data endpoint */
+    char reason[512]; /* one line for a person: what, where, what to do */
+    char peer[280];   /* the data endpoint, as attached: a port * is resolved */
+    char events[280]; /* likewise */
     bool session;
     uint64_t pending_batches;
     uint64_t pending_bytes;
@@ -83,8 +84,6 @@ typedef struct ProbeLinkConfig {
 
     /* word or reason changed; once a change. May be NULL */
     void (*on_change)(void *userdata, ProbeLinkWord word, const char *reason);
-    /* the hub's state object as it came (configuration, seats, …), when it changed. May be NULL */
-    void (*on_state)(void *userdata, const char *json);
     void *userdata;
 } ProbeLinkConfig;
 
@@ -96,7 +95,7 @@ enum {
 
 int probe_link_new(ProbeLink **linkp, const ProbeLinkConfig *config, Reason *reason);
 
-/** probe_link_free() - closes at once; what is not stored is released to the spool unsent */
+/** probe_link_free() - closes at once; what is not stored stays in the spool */
 ProbeLink *probe_link_free(ProbeLink *link);
 
 int probe_link_submit(ProbeLink *link, uint64_t id, size_t size, const BatchCounts *counts);

@@ -1,0 +1,534 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+#include "channel/probe_link.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <sodium.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <zmq.h>
+
+#include "base/clock.h"
+#include "base/crc32c.h"
+#include "base/error.h"
+#include "channel/delivery.h"
+#include "channel/frame.h"
+#include "channel/probe_link_reason.h"
+#include "channel/probe_watch.h"
+#include "channel/zsock.h"
+
+enum {
+    TURN_MS = 100,  /* longest wait of the thread */
+    BLOCKED_MS = 2, /* wait when the socket is full: XPUB does not say when it no longer is */
+    BURST = 64,     /* batches between two looks at what comes in */
+    AGAIN_FIRST_MS = 1000,
+    AGAIN_LAST_MS = 60000,
+};
+
+struct ProbeLink {
+    ProbeLinkConfig config;
+    Endpoint endpoints[PROBE_N_SIDES];
+    char attached[PROBE_N_SIDES][280];
+    char server_z85[41];
+    void *context;
+    void *sockets[PROBE_N_SIDES]; /* XPUB data, SUB events; the thread's once it runs */
+    ProbeWatch *watch;
+    int wake_fd;
+    pthread_t thread;
+    bool started;
+    atomic_bool stop;
+
+    pthread_mutex_t lock;
+    pthread_cond_t moved; /* something was stored or dropped */
+    DeliverySender *sender;
+    char *hello, *pulse;
+    bool hello_again;
+    ProbeLinkStatus status;
+
+    /* the thread's own */
+    unsigned n_subscribers;
+    uint64_t session_ms, state_ms; /* monotonic; 0 for none */
+    ControlState state;
+    Buffer header;
+    unsigned n_again[PROBE_N_SIDES];
+    bool blocked;
+};
+
+/* --------------------------------------------------------------------------------- sending */
+
+static int send_part(ProbeLink *link, zmq_msg_t *part, int flags) {
+    if (zmq_msg_send(part, link->sockets[PROBE_SIDE_DATA], flags | ZMQ_DONTWAIT) >= 0)
+        return 0;
+    (void)zmq_msg_close(part);
+    link->blocked = link->blocked || errno == EAGAIN;
+    return -1;
+}
+
+/** send_message() - header from link->header and the payload, which it takes over; false: not now
+ */
+static bool send_message(ProbeLink *link, zmq_msg_t *payload) {
+    zmq_msg_t header;
+    if (link->header.failed || zmq_msg_init_size(&header, link->header.size) < 0) {
+        (void)zmq_msg_close(payload);
+        return false;
+    }
+    memcpy(zmq_msg_data(&header), link->header.bytes, link->header.size);
+    size_t size = link->header.size + zmq_msg_size(payload);
+    if (send_part(link, &header, ZMQ_SNDMORE) < 0) {
+        (void)zmq_msg_close(payload);
+        return false;
+    }
+    if (send_part(link, payload, 0) < 0)
+        return false; /* cannot happen: room is counted in whole messages */
+    link->status.sent_bytes += size;
+    return true;
+}
+
+static bool send_text(ProbeLink *link, const Frame *frame, const char *text) {
+    zmq_msg_t payload;
+    size_t size = strlen(text);
+    if (zmq_msg_init_size(&payload, size) < 0)
+        return false;
+    memcpy(zmq_msg_data(&payload), text, size);
+    buffer_clear(&link->header);
+    frame_write(&link->header, frame);
+    return send_message(link, &payload);
+}
+
+static bool send_hello(ProbeLink *link) {
+    Frame frame = {.kind = FRAME_HELLO};
+    delivery_sender_hello(link->sender, &frame.hello);
+    return send_text(link, &frame, link->hello);
+}
+
+static bool send_gap(ProbeLink *link, const DeliveryBatch *batch) {
+    Frame frame = {.kind = FRAME_GAP, .batch = *batch};
+    return send_text(link, &frame, "");
+}
+
+static bool send_batch(ProbeLink *link, const DeliveryItem *item) {
+    zmq_msg_t payload;
+    if (zmq_msg_init_size(&payload, item->batch.bytes) < 0)
+        return false;
+    if (!link->config.spool.fetch(link->config.spool.spool, item->id, zmq_msg_data(&payload),
+                                  item->batch.bytes)) {
+        (void)zmq_msg_close(&payload);
+        delivery_sender_drop(link->sender, item->id);
+        return false;
+    }
+    Frame frame = {.kind = FRAME_BATCH, .batch = item->batch};
+    frame.crc32c = crc32c(0, zmq_msg_data(&payload), zmq_msg_size(&payload));
+    buffer_clear(&link->header);
+    frame_write(&link->header, &frame);
+    if (!send_message(link, &payload))
+        return false;
+    link->status.sent_batches++;
+    return true;
+}
+
+static bool send_item(ProbeLink *link, const DeliveryItem *item) {
+    switch (item->kind) {
+    case DELIVERY_ITEM_HELLO:
+        return send_hello(link);
+    case DELIVERY_ITEM_GAP:
+        return send_gap(link, &item->batch);
+    case DELIVERY_ITEM_BATCH:
+        return send_batch(link, item);
+    }
+    return false;
+}
+
+/** send_due() - true when there may be more to send at once */
+static bool send_due(ProbeLink *link) {
+    DeliveryItem item;
+    bool more = true;
+    link->blocked = false;
+    (void)pthread_mutex_lock(&link->lock);
+    if (link->n_subscribers && link->pulse &&
+        send_text(link, &(Frame){.kind = FRAME_PULSE}, link->pulse)) {
+        free(link->pulse);
+        link->pulse = NULL;
+    }
+    if (link->n_subscribers && link->hello_again && send_hello(link))
+        link->hello_again = false;
+    for (int i = 0; i < BURST && more && !link->blocked; i++) {
+        uint64_t now_ms = clock_monotonic_ms();
+        more = delivery_sender_next(link->sender, &item, now_ms);
+        if (more && send_item(link, &item))
+            delivery_sender_sent(link->sender, &item, now_ms);
+    }
+    (void)pthread_mutex_unlock(&link->lock);
+    return more && !link->blocked;
+}
+
+/* -------------------------------------------------------------------------------- receiving */
+
+static int begin_session(ProbeLink *link) {
+    EpochId fresh;
+    uint64_t hello_id = 0;
+    bool used = false;
+    randombytes_buf(&fresh, sizeof(fresh));
+    while (hello_id == 0)
+        randombytes_buf(&hello_id, sizeof(hello_id));
+    link->session_ms = clock_monotonic_ms();
+    link->state_ms = 0;
+    link->status.sessions++;
+    return error_trace(
+        delivery_sender_session_begin(link->sender, hello_id, &fresh, &used, link->session_ms));
+}
+
+/** on_subscription() - 0x01 or 0x00 and a topic (zmq_socket(3), XPUB); every peer's, not only the
+ * first */
+static int on_subscription(ProbeLink *link, const uint8_t *frame, size_t size) {
+    if (size < 1 || size - 1 > strlen(FRAME_TOPIC) || memcmp(frame + 1, FRAME_TOPIC, size - 1) != 0)
+        return 0; /* to something that is not ours to send */
+    int r = 0;
+    (void)pthread_mutex_lock(&link->lock);
+    if (frame[0] == 1) {
+        link->n_subscribers++;
+        r = begin_session(link);
+    } else if (frame[0] == 0 && link->n_subscribers && --link->n_subscribers == 0) {
+        delivery_sender_session_end(link->sender);
+        link->session_ms = 0;
+    }
+    (void)pthread_mutex_unlock(&link->lock);
+    return error_trace(r);
+}
+
+static int read_subscriptions(ProbeLink *link) {
+    uint8_t frame[256];
+    for (;;) {
+        int n = zmq_recv(link->sockets[PROBE_SIDE_DATA], frame, sizeof(frame), ZMQ_DONTWAIT);
+        if (n < 0)
+            return errno == EAGAIN || errno == EINTR ? 0 : error_origin(-errno);
+        int r = on_subscription(link, frame, (size_t)n < sizeof(frame) ? (size_t)n : 0);
+        if (r)
+            return error_trace(r);
+    }
+}
+
+static void on_state(ProbeLink *link, const void *bytes, size_t size) {
+    ControlState state;
+    int r = control_read(&state, bytes, size);
+    (void)pthread_mutex_lock(&link->lock);
+    if (r) {
+        link->status.malformed_states++;
+    } else {
+        link->state = state;
+        link->state_ms = clock_monotonic_ms();
+        link->status.clock_offset_ms = (int64_t)state.server_time_ms - (int64_t)clock_wall_ms();
+        delivery_sender_state(link->sender, &state.delivery);
+        (void)pthread_cond_broadcast(&link->moved);
+    }
+    (void)pthread_mutex_unlock(&link->lock);
+}
+
+static int read_states(ProbeLink *link) {
+    for (;;) {
+        zmq_msg_t part;
+        (void)zmq_msg_init(&part);
+        int n = zmq_msg_recv(&part, link->sockets[PROBE_SIDE_EVENTS], ZMQ_DONTWAIT);
+        if (n < 0) {
+            (void)zmq_msg_close(&part);
+            return errno == EAGAIN || errno == EINTR ? 0 : error_origin(-errno);
+        }
+        for (int i = 0; zmq_msg_more(&part); i++) { /* topic, then JSON; any further is nothing */
+            if (zmq_msg_recv(&part, link->sockets[PROBE_SIDE_EVENTS], 0) < 0)
+                break;
+            if (i == 0)
+                on_state(link, zmq_msg_data(&part), zmq_msg_size(&part));
+        }
+        (void)zmq_msg_close(&part);
+    }
+}
+
+/* -------------------------------------------------------------------------- how the link stands */
+
+static void note_standing(ProbeLink *link) {
+    ProbeStanding standing = {.bind = link->config.bind, .now_ms = clock_monotonic_ms()};
+    for (int i = 0; i < PROBE_N_SIDES; i++) {
+        probe_watch_view(link->watch, (ProbeSide)i, &standing.views[i]);
+        standing.endpoints[i] = link->attached[i];
+    }
+    DeliverySenderStatus sender;
+    ProbeLinkWord word;
+    char reason[512];
+    (void)pthread_mutex_lock(&link->lock);
+    delivery_sender_status(link->sender, &sender);
+    standing.session_ms = link->session_ms;
+    standing.state_ms = link->state_ms;
+    standing.synced = sender.synced;
+    standing.admitted = sender.admitted;
+    standing.admission_reason = link->state.reason;
+    (void)snprintf(reason, sizeof(reason), "%s", link->status.reason);
+    word = probe_link_judge(&standing, link->status.word, reason, sizeof(reason));
+    bool changed = word != link->status.word || strcmp(reason, link->status.reason) != 0;
+    link->status.word = word;
+    (void)snprintf(link->status.reason, sizeof(link->status.reason), "%s", reason);
+    (void)pthread_mutex_unlock(&link->lock);
+    if (changed && link->config.on_change)
+        link->config.on_change(link->config.userdata, word, reason);
+
+    for (int i = 0; i < PROBE_N_SIDES; i++) {
+        const ProbeView *view = &standing.views[i];
+        if (view->ready)
+            link->n_again[i] = 0;
+        uint64_t wait_ms = view->trouble == PROBE_LINK_KEY_REVOKED
+                               ? AGAIN_LAST_MS
+                               : (uint64_t)AGAIN_FIRST_MS << link->n_again[i];
+        if (!view->given_up || standing.now_ms - view->given_up_ms < wait_ms)
+            continue;
+        if (wait_ms < AGAIN_LAST_MS / 2)
+            link->n_again[i]++;
+        probe_watch_again(link->watch, (ProbeSide)i);
+        zsock_again(link->sockets[i], link->attached[i]);
+    }
+}
+
+/** note_end() - out of memory or descriptors: the thread cannot go on, and says so */
+static void note_end(ProbeLink *link, int r) {
+    char reason[512];
+    (void)snprintf(reason, sizeof(reason), "%s: the link has stopped: %s", link->attached[0],
+                   strerror(-r));
+    (void)pthread_mutex_lock(&link->lock);
+    link->status.word = PROBE_LINK_CONNECTING;
+    (void)snprintf(link->status.reason, sizeof(link->status.reason), "%s", reason);
+    (void)pthread_mutex_unlock(&link->lock);
+    if (link->config.on_change)
+        link->config.on_change(link->config.userdata, PROBE_LINK_CONNECTING, reason);
+}
+
+static void *run(void *arg) {
+    ProbeLink *link = arg;
+    bool more = false;
+    int r = 0;
+    while (!atomic_load(&link->stop) && !r) {
+        zmq_pollitem_t items[] = {
+            {.socket = link->sockets[PROBE_SIDE_DATA], .events = ZMQ_POLLIN},
+            {.socket = link->sockets[PROBE_SIDE_EVENTS], .events = ZMQ_POLLIN},
+            {.fd = link->wake_fd, .events = ZMQ_POLLIN},
+        };
+        (void)zmq_poll(items, 3, more ? 0 : link->blocked ? BLOCKED_MS : TURN_MS);
+        zsock_wake_clear(link->wake_fd);
+        r = read_subscriptions(link);
+        if (!r)
+            r = read_states(link);
+        more = send_due(link);
+        note_standing(link);
+    }
+    if (r)
+        note_end(link, r);
+    return NULL;
+}
+
+/* ------------------------------------------------------------------------------- the interface */
+
+static int read_config(ProbeLink *link, const ProbeLinkConfig *config, Reason *reason) {
+    if (endpoint_parse(&link->endpoints[PROBE_SIDE_DATA], config->endpoint, reason))
+        return PROBE_LINK_E_REFUSED;
+    if (config->events_endpoint
+            ? endpoint_parse(&link->endpoints[PROBE_SIDE_EVENTS], config->events_endpoint, reason)
+            : endpoint_next_port(&link->endpoints[PROBE_SIDE_EVENTS],
+                                 &link->endpoints[PROBE_SIDE_DATA], reason))
+        return PROBE_LINK_E_REFUSED;
+    if (!config->server_z85 || !key_check(config->server_z85)) {
+        reason_set(reason, "the hub's public key is missing: give it with --zmq-encryption-key");
+        return PROBE_LINK_E_REFUSED;
+    }
+    if (!config->bind && (link->endpoints[0].any || !link->endpoints[0].port)) {
+        reason_set(reason, "\"%s\": the probe connects, so it needs a host and a port",
+                   config->endpoint);
+        return PROBE_LINK_E_REFUSED;
+    }
+    memcpy(link->server_z85, config->server_z85, sizeof(link->server_z85));
+    link->config = *config;
+    link->hello = strdup(config->hello_json ? config->hello_json : "{}");
+    return link->hello ? 0 : error_origin(-ENOMEM);
+}
+
+static int open_sockets(ProbeLink *link) {
+    static const int types[] = {ZMQ_XPUB, ZMQ_SUB};
+    link->context = zmq_ctx_new();
+    if (!link->context)
+        return error_origin(-errno);
+    for (int i = 0; i < PROBE_N_SIDES; i++) {
+        link->sockets[i] = zsock_open(link->context, types[i]);
+        if (!link->sockets[i])
+            return error_origin(-errno);
+        int r = zsock_curve(link->sockets[i], &link->config.keys, link->server_z85);
+        if (r)
+            return error_trace(r);
+    }
+    int one = 1;
+    void *data = link->sockets[PROBE_SIDE_DATA];
+    if (zmq_setsockopt(data, ZMQ_XPUB_NODROP, &one, sizeof(one)) < 0 ||
+        zmq_setsockopt(data, ZMQ_XPUB_VERBOSER, &one, sizeof(one)) < 0 ||
+        zmq_setsockopt(link->sockets[PROBE_SIDE_EVENTS], ZMQ_SUBSCRIBE,
+                       link->config.keys.public_z85, 40) < 0)
+        return error_origin(-errno);
+    return 0;
+}
+
+/** attach() - with the events endpoint named, the hub binds it; else whoever binds data does */
+static int attach(ProbeLink *link, Reason *reason) {
+    ProbeWatchSide sides[PROBE_N_SIDES];
+    bool binds[] = {link->config.bind, link->config.bind && !link->config.events_endpoint};
+    for (int i = 0; i < PROBE_N_SIDES; i++)
+        sides[i] = (ProbeWatchSide){link->sockets[i], link->endpoints[i], binds[i]};
+    int r = probe_watch_new(&link->watch, link->context, sides, link->wake_fd);
+    for (int i = 0; i < PROBE_N_SIDES && !r; i++)
+        r = zsock_attach(link->sockets[i], &link->endpoints[i], binds[i], link->attached[i],
+                         sizeof(link->attached[i]), reason);
+    (void)snprintf(link->status.peer, sizeof(link->status.peer), "%s", link->attached[0]);
+    (void)snprintf(link->status.events, sizeof(link->status.events), "%s", link->attached[1]);
+    return r > 0 ? PROBE_LINK_E_REFUSED : error_trace(r);
+}
+
+int probe_link_new(ProbeLink **linkp, const ProbeLinkConfig *config, Reason *reason) {
+    if (sodium_init() < 0)
+        return error_origin(-EIO);
+    cleanup(probe_link_freep) ProbeLink *link = calloc(1, sizeof(*link));
+    if (!link)
+        return error_origin(-ENOMEM);
+    link->wake_fd = -1;
+    pthread_condattr_t monotonic;
+    (void)pthread_condattr_init(&monotonic);
+    (void)pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    (void)pthread_mutex_init(&link->lock, NULL);
+    (void)pthread_cond_init(&link->moved, &monotonic);
+    (void)pthread_condattr_destroy(&monotonic);
+    EpochId live;
+    randombytes_buf(&live, sizeof(live));
+
+    int r = read_config(link, config, reason);
+    if (!r)
+        r = delivery_sender_new(&link->sender, &live, config->spool.release, config->spool.spool);
+    if (!r)
+        r = zsock_wake_new(&link->wake_fd);
+    if (!r)
+        r = open_sockets(link);
+    if (!r)
+        r = attach(link, reason);
+    if (!r)
+        r = -pthread_create(&link->thread, NULL, run, link);
+    if (r)
+        return error_trace(r);
+    link->started = true;
+    *linkp = link;
+    link = NULL;
+    return 0;
+}
+
+ProbeLink *probe_link_free(ProbeLink *link) {
+    if (!link)
+        return NULL;
+    atomic_store(&link->stop, true);
+    if (link->started) {
+        zsock_wake(link->wake_fd);
+        (void)pthread_join(link->thread, NULL);
+    }
+    probe_watch_free(link->watch);
+    for (int i = 0; i < PROBE_N_SIDES; i++)
+        if (link->sockets[i])
+            (void)zmq_close(link->sockets[i]);
+    if (link->context)
+        (void)zmq_ctx_term(link->context);
+    if (link->wake_fd >= 0)
+        (void)close(link->wake_fd);
+    delivery_sender_free(link->sender);
+    buffer_deinit(&link->header);
+    free(link->hello);
+    free(link->pulse);
+    key_pair_wipe(&link->config.keys);
+    (void)pthread_cond_destroy(&link->moved);
+    (void)pthread_mutex_destroy(&link->lock);
+    free(link);
+    return NULL;
+}
+
+int probe_link_submit(ProbeLink *link, uint64_t id, size_t size, const BatchCounts *counts) {
+    if (size > BATCH_PAYLOAD_MAX_BYTES)
+        return error_origin(-EMSGSIZE);
+    (void)pthread_mutex_lock(&link->lock);
+    int r = delivery_sender_append(link->sender, id, (uint32_t)size, *counts, clock_monotonic_ms());
+    (void)pthread_mutex_unlock(&link->lock);
+    zsock_wake(link->wake_fd);
+    return error_trace(r);
+}
+
+void probe_link_dropped(ProbeLink *link, uint64_t id) {
+    (void)pthread_mutex_lock(&link->lock);
+    delivery_sender_drop(link->sender, id);
+    (void)pthread_cond_broadcast(&link->moved);
+    (void)pthread_mutex_unlock(&link->lock);
+    zsock_wake(link->wake_fd);
+}
+
+static int replace_text(ProbeLink *link, char **place, const char *json, bool again) {
+    if (strlen(json) > FRAME_JSON_MAX_BYTES)
+        return error_origin(-EMSGSIZE);
+    char *copy = strdup(json);
+    if (!copy)
+        return error_origin(-ENOMEM);
+    (void)pthread_mutex_lock(&link->lock);
+    free(*place);
+    *place = copy;
+    link->hello_again = link->hello_again || again;
+    (void)pthread_mutex_unlock(&link->lock);
+    zsock_wake(link->wake_fd);
+    return 0;
+}
+
+int probe_link_pulse(ProbeLink *link, const char *json) {
+    return error_trace(replace_text(link, &link->pulse, json, false));
+}
+
+int probe_link_hello(ProbeLink *link, const char *json) {
+    return error_trace(replace_text(link, &link->hello, json, true));
+}
+
+static void fill_status(const ProbeLink *link, ProbeLinkStatus *status) {
+    DeliverySenderStatus sender;
+    delivery_sender_status(link->sender, &sender);
+    *status = link->status;
+    status->session = sender.session;
+    status->pending_batches = sender.pending_batches;
+    status->pending_bytes = sender.pending_bytes;
+    status->pending = sender.pending;
+    status->stored = sender.stored;
+    status->dropped = sender.dropped;
+    status->resent_batches = sender.resent_batches;
+}
+
+void probe_link_status(ProbeLink *link, ProbeLinkStatus *status) {
+    (void)pthread_mutex_lock(&link->lock);
+    fill_status(link, status);
+    (void)pthread_mutex_unlock(&link->lock);
+}
+
+int probe_link_drain(ProbeLink *link, unsigned timeout_ms, uint64_t *left_flowsp) {
+    struct timespec until = {0};
+    (void)clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_sec += timeout_ms / 1000;
+    until.tv_nsec += (long)(timeout_ms % 1000) * 1000000;
+    if (until.tv_nsec >= 1000000000) {
+        until.tv_sec++;
+        until.tv_nsec -= 1000000000;
+    }
+    ProbeLinkStatus status;
+    (void)pthread_mutex_lock(&link->lock);
+    for (;;) {
+        fill_status(link, &status);
+        if (!status.pending_batches ||
+            pthread_cond_timedwait(&link->moved, &link->lock, &until) == ETIMEDOUT)
+            break;
+    }
+    fill_status(link, &status);
+    (void)pthread_mutex_unlock(&link->lock);
+    *left_flowsp = status.pending.flows;
+    return status.pending_batches ? PROBE_LINK_E_LEFT : 0;
+}

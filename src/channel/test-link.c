@@ -1,0 +1,602 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* Both links over real sockets on loopback. */
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <zmq.h>
+
+#include "channel/link-harness.h"
+
+enum { PATIENCE_MS = 30000 };
+
+typedef struct Scene {
+    KeyPair hub_keys;
+    uint16_t port;
+    char data[64], events[64]; /* endpoints for the probe */
+    char bound[80];            /* for the hub */
+    TestStore *store;
+    TestHub hub;
+    HubInterfaceConfig interface;
+    HubLinkConfig shape;
+} Scene;
+
+typedef struct Probe {
+    uint32_t index;
+    TestSpool *spool;
+    ProbeLink *link;
+    uint32_t n; /* submitted */
+    BatchCounts submitted;
+    pthread_mutex_t lock;
+    unsigned n_changes[PROBE_LINK_N_WORDS];
+} Probe;
+
+static void on_change(void *userdata, ProbeLinkWord word, const char *reason) {
+    Probe *probe = userdata;
+    (void)pthread_mutex_lock(&probe->lock);
+    probe->n_changes[word]++;
+    (void)pthread_mutex_unlock(&probe->lock);
+    assert_true(strlen(reason) > 0);
+    if (getenv("WEIR_VERBOSE"))
+        print_message("probe %u: %s: %s\n", probe->index, probe_link_word(word), reason);
+}
+
+static void scene_open(Scene *scene, bool hub_binds) {
+    *scene = (Scene){0};
+    assert_int_equal(key_pair_make(&scene->hub_keys), 0);
+    scene->port = free_ports();
+    (void)snprintf(scene->data, sizeof(scene->data), "tcp://127.0.0.1:%u", scene->port);
+    (void)snprintf(scene->events, sizeof(scene->events), "tcp://127.0.0.1:%u", scene->port + 1);
+    (void)snprintf(scene->bound, sizeof(scene->bound), "%s%s", scene->data, hub_binds ? "c" : "");
+    scene->store = calloc(1, sizeof(*scene->store));
+    assert_non_null(scene->store);
+    (void)pthread_mutex_init(&scene->store->lock, NULL);
+    scene->hub.store = scene->store;
+    scene->interface = (HubInterfaceConfig){.endpoint = scene->bound};
+    scene->shape = (HubLinkConfig){
+        .interfaces = &scene->interface, .n_interfaces = 1, .keys = scene->hub_keys};
+}
+
+static void scene_close(Scene *scene) {
+    if (scene->hub.link)
+        hub_kill(&scene->hub);
+    free(scene->store);
+}
+
+static void probe_open(Probe *probe, const Scene *scene, uint32_t index, ProbeLinkConfig config) {
+    *probe = (Probe){.index = index, .spool = test_spool_new()};
+    (void)pthread_mutex_init(&probe->lock, NULL);
+    assert_int_equal(key_pair_make(&config.keys), 0);
+    if (!config.endpoint)
+        config.endpoint = scene->data;
+    if (!config.server_z85)
+        config.server_z85 = scene->hub_keys.public_z85;
+    config.hello_json = "{\"name\":\"probe\"}";
+    config.spool = (ProbeLinkSpool){probe->spool, test_spool_fetch, test_spool_release};
+    config.on_change = on_change;
+    config.userdata = probe;
+    Reason reason = {""};
+    if (probe_link_new(&probe->link, &config, &reason))
+        fail_msg("%s", reason.text);
+}
+
+static void probe_close(Probe *probe) {
+    probe_link_free(probe->link);
+    test_spool_free(probe->spool);
+}
+
+static void submit(Probe *probe, uint32_t n, size_t size) {
+    uint8_t bytes[BATCH_PAYLOAD_MAX_BYTES];
+    memset(bytes, 0x5a, size);
+    for (; n; n--) {
+        Payload payload = {.probe = probe->index, .number = ++probe->n};
+        BatchCounts counts = counts_of(payload.number);
+        memcpy(bytes, &payload, sizeof(payload));
+        uint64_t id = test_spool_append(probe->spool, bytes, size);
+        assert_int_equal(probe_link_submit(probe->link, id, size, &counts), 0);
+        probe->submitted = batch_counts_add(probe->submitted, counts);
+    }
+}
+
+static void drain(Probe *probe) {
+    uint64_t left = 0;
+    if (probe_link_drain(probe->link, PATIENCE_MS, &left)) {
+        ProbeLinkStatus status;
+        probe_link_status(probe->link, &status);
+        fail_msg("%lu flows left; %s", (unsigned long)left, status.reason);
+    }
+    assert_int_equal(left, 0);
+}
+
+static void wait_word(Probe *probe, ProbeLinkWord word) {
+    ProbeLinkStatus status;
+    for (int i = 0; i < PATIENCE_MS / 10; i++) {
+        probe_link_status(probe->link, &status);
+        if (status.word == word)
+            return;
+        sleep_ms(10);
+    }
+    fail_msg("waited for \"%s\": %s", probe_link_word(word), status.reason);
+}
+
+static void wait_event(TestHub *hub, HubEventKind kind) {
+    for (int i = 0; i < PATIENCE_MS / 10; i++) {
+        if (atomic_load(&hub->n_events[kind]))
+            return;
+        sleep_ms(10);
+    }
+    fail_msg("event %d did not come", (int)kind);
+}
+
+static void check_once(const Scene *scene, const Probe *probe) {
+    for (uint32_t i = 1; i <= probe->n; i++)
+        if (scene->store->times[probe->index][i] != 1)
+            fail_msg("probe %u: batch %u of %u stored %u times", probe->index, i, probe->n,
+                     scene->store->times[probe->index][i]);
+}
+
+/* --------------------------------------------------------------------------- the plain cases */
+
+static void deliver(bool hub_binds, const char *events_of_hub) {
+    Scene scene;
+    Probe probe;
+    scene_open(&scene, hub_binds);
+    const char *events[] = {events_of_hub ? scene.events : NULL};
+    scene.shape.events = events;
+    scene.shape.n_events = events_of_hub != NULL;
+    hub_run(&scene.hub, &scene.shape);
+    probe_open(&probe, &scene, 0,
+               (ProbeLinkConfig){.bind = !hub_binds,
+                                 .events_endpoint = events_of_hub ? scene.events : NULL});
+    submit(&probe, 500, 3000);
+    drain(&probe);
+    wait_word(&probe, PROBE_LINK_UP);
+    check_once(&scene, &probe);
+    for (int i = 0; i < 100 && !atomic_load(&scene.hub.n_pulses); i++) {
+        assert_int_equal(probe_link_pulse(probe.link, "{\"flows\":1}"), 0);
+        sleep_ms(20);
+    }
+    assert_true(atomic_load(&scene.hub.n_pulses) > 0);
+    assert_string_equal(scene.hub.last_hello, "{\"name\":\"probe\"}");
+
+    HubInterfaceStatus interface;
+    assert_true(hub_link_interface(scene.hub.link, 0, &interface));
+    assert_false(hub_link_interface(scene.hub.link, 1, &interface));
+    assert_int_equal(interface.probes, 1);
+    assert_int_equal(interface.batches, 500);
+    assert_int_equal(interface.flows.octets, probe.submitted.octets);
+    assert_int_equal(interface.bound, hub_binds);
+    HubProbeStatus *statuses = NULL;
+    size_t n = 0;
+    assert_int_equal(hub_link_probes(scene.hub.link, &statuses, &n), 0);
+    assert_int_equal(n, 1);
+    assert_true(statuses[0].session);
+    assert_string_equal(statuses[0].address, "127.0.0.1");
+    assert_int_equal(statuses[0].received.flows, probe.submitted.flows);
+    free(statuses);
+
+    ProbeLinkStatus status;
+    probe_link_status(probe.link, &status);
+    assert_int_equal(status.stored.octets, probe.submitted.octets);
+    assert_int_equal(status.dropped.flows, 0);
+    assert_int_equal(status.pending_bytes, 0);
+    assert_true(status.clock_offset_ms > -1000 && status.clock_offset_ms < 1000);
+    assert_int_equal(probe.spool->held_bytes, 0);
+    probe_close(&probe);
+    wait_event(&scene.hub, HUB_EVENT_SESSION_END);
+    assert_int_equal(atomic_load(&scene.hub.n_events[HUB_EVENT_SESSION_BEGIN]), 1);
+    scene_close(&scene);
+}
+
+static void test_hub_binds(void **state) {
+    (void)state;
+    deliver(true, NULL);
+}
+
+static void test_hub_binds_events_named(void **state) {
+    (void)state;
+    deliver(true, "named");
+}
+
+static void test_probe_binds(void **state) {
+    (void)state;
+    deliver(false, NULL);
+}
+
+static void test_probe_binds_events_named(void **state) {
+    (void)state;
+    deliver(false, "named");
+}
+
+static void test_bad_config(void **state) {
+    (void)state;
+    KeyPair keys;
+    assert_int_equal(key_pair_make(&keys), 0);
+    static const struct {
+        const char *endpoint, *key, *words;
+    } rows[] = {
+        {"eth0", "", "not an endpoint"},
+        {"tcp://127.0.0.1:5556", NULL, "--zmq-encryption-key"},
+        {"tcp://127.0.0.1:5556", "short", "--zmq-encryption-key"},
+        {"tcp://*:5556", "", "needs a host"},
+        {"tcp://127.0.0.1:65535", "", "--zmq-publish-events"},
+    };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        ProbeLink *link = NULL;
+        Reason reason = {""};
+        ProbeLinkConfig config = {.endpoint = rows[i].endpoint,
+                                  .server_z85 = rows[i].key && !rows[i].key[0] ? keys.public_z85
+                                                                               : rows[i].key,
+                                  .keys = keys};
+        assert_int_equal(probe_link_new(&link, &config, &reason), PROBE_LINK_E_REFUSED);
+        assert_null(link);
+        if (!strstr(reason.text, rows[i].words))
+            fail_msg("%s: %s", rows[i].endpoint, reason.text);
+    }
+}
+
+static void test_port_in_use(void **state) {
+    (void)state;
+    Scene scene;
+    scene_open(&scene, true);
+    hub_run(&scene.hub, &scene.shape);
+    HubLink *second = NULL;
+    Reason reason = {""};
+    assert_int_equal(hub_link_new(&second, &scene.shape, &reason), 0);
+    assert_int_equal(hub_link_start(second, &reason), HUB_LINK_E_REFUSED);
+    assert_non_null(strstr(reason.text, "another program listens there"));
+    hub_link_free(second);
+    scene_close(&scene);
+}
+
+/* ------------------------------------------------------------------------- what can be wrong */
+
+static void wrong_key(bool hub_binds) {
+    Scene scene;
+    Probe probe;
+    KeyPair other;
+    scene_open(&scene, hub_binds);
+    assert_int_equal(key_pair_make(&other), 0);
+    hub_run(&scene.hub, &scene.shape);
+    probe_open(&probe, &scene, 0,
+               (ProbeLinkConfig){.bind = !hub_binds, .server_z85 = other.public_z85});
+    submit(&probe, 3, 100);
+    wait_word(&probe, PROBE_LINK_WRONG_KEY);
+    wait_event(&scene.hub, HUB_EVENT_WRONG_KEY);
+    assert_string_equal(scene.hub.last_address, "127.0.0.1");
+    sleep_ms(1500); /* several attempts, named once */
+    assert_int_equal(probe.n_changes[PROBE_LINK_WRONG_KEY], 1);
+    assert_int_equal(atomic_load(&scene.hub.n_events[HUB_EVENT_WRONG_KEY]), 1);
+    HubInterfaceStatus status;
+    assert_true(hub_link_interface(scene.hub.link, 0, &status));
+    assert_true(status.n_wrong_key > 1);
+    assert_int_equal(scene.store->n_stored, 0);
+    probe_close(&probe);
+    scene_close(&scene);
+}
+
+static void test_wrong_key(void **state) {
+    (void)state;
+    wrong_key(true);
+}
+
+static void test_wrong_key_probe_binds(void **state) {
+    (void)state;
+    wrong_key(false);
+}
+
+static void *plain_socket(void *context, int type, const char *endpoint, bool bind) {
+    int none = 0;
+    void *socket = zmq_socket(context, type);
+    assert_non_null(socket);
+    (void)zmq_setsockopt(socket, ZMQ_LINGER, &none, sizeof(none));
+    if (type == ZMQ_SUB)
+        (void)zmq_setsockopt(socket, ZMQ_SUBSCRIBE, "", 0);
+    assert_int_equal(bind ? zmq_bind(socket, endpoint) : zmq_connect(socket, endpoint), 0);
+    return socket;
+}
+
+static void plain_hub(bool hub_binds) {
+    Scene scene;
+    Probe probe;
+    scene_open(&scene, hub_binds);
+    void *context = zmq_ctx_new();
+    void *hub = plain_socket(context, ZMQ_SUB, scene.data, hub_binds);
+    probe_open(&probe, &scene, 0, (ProbeLinkConfig){.bind = !hub_binds});
+    submit(&probe, 3, 100);
+    wait_word(&probe, PROBE_LINK_PLAIN_PEER);
+    char bytes[64];
+    assert_int_equal(zmq_recv(hub, bytes, sizeof(bytes), ZMQ_DONTWAIT), -1);
+    (void)zmq_close(hub);
+    (void)zmq_ctx_term(context);
+    if (hub_binds) { /* a real one takes its place: found without a restart of the probe */
+        hub_run(&scene.hub, &scene.shape);
+        wait_word(&probe, PROBE_LINK_UP);
+        drain(&probe);
+        check_once(&scene, &probe);
+    }
+    probe_close(&probe);
+    scene_close(&scene);
+}
+
+static void test_plain_hub(void **state) {
+    (void)state;
+    plain_hub(true);
+}
+
+static void test_plain_hub_probe_binds(void **state) {
+    (void)state;
+    plain_hub(false);
+}
+
+static void plain_probe(bool hub_binds) {
+    Scene scene;
+    scene_open(&scene, hub_binds);
+    void *context = zmq_ctx_new();
+    hub_run(&scene.hub, &scene.shape);
+    void *probe = plain_socket(context, ZMQ_XPUB, scene.data, !hub_binds);
+    wait_event(&scene.hub, HUB_EVENT_PLAIN_PEER);
+    assert_string_equal(scene.hub.last_address, "127.0.0.1");
+    (void)zmq_close(probe);
+    (void)zmq_ctx_term(context);
+    scene_close(&scene);
+}
+
+static void test_plain_probe(void **state) {
+    (void)state;
+    plain_probe(true);
+}
+
+static void test_plain_probe_binds(void **state) {
+    (void)state;
+    plain_probe(false);
+}
+
+static void test_nobody_there_then_somebody(void **state) {
+    (void)state;
+    Scene scene;
+    Probe probe;
+    scene_open(&scene, true);
+    probe_open(&probe, &scene, 0, (ProbeLinkConfig){0});
+    submit(&probe, 10, 100);
+    wait_word(&probe, PROBE_LINK_REFUSED);
+    uint64_t left = 0;
+    assert_int_equal(probe_link_drain(probe.link, 300, &left), PROBE_LINK_E_LEFT);
+    assert_true(left > 0);
+    assert_int_equal(probe.n_changes[PROBE_LINK_REFUSED], 1);
+    hub_run(&scene.hub, &scene.shape);
+    drain(&probe);
+    wait_word(&probe, PROBE_LINK_UP);
+    check_once(&scene, &probe);
+    probe_close(&probe);
+    scene_close(&scene);
+}
+
+static void test_unknown_name(void **state) {
+    (void)state;
+    Scene scene;
+    Probe probe;
+    scene_open(&scene, true);
+    probe_open(&probe, &scene, 0, (ProbeLinkConfig){.endpoint = "tcp://hub.invalid:5556"});
+    wait_word(&probe, PROBE_LINK_NAME_UNKNOWN);
+    probe_close(&probe);
+    scene_close(&scene);
+}
+
+static void test_events_port_closed(void **state) {
+    (void)state;
+    Scene scene;
+    Probe probe;
+    scene_open(&scene, true);
+    uint16_t closed = free_ports();
+    char nowhere[64];
+    (void)snprintf(nowhere, sizeof(nowhere), "tcp://127.0.0.1:%u", closed);
+    hub_run(&scene.hub, &scene.shape);
+    probe_open(&probe, &scene, 0, (ProbeLinkConfig){.events_endpoint = nowhere});
+    wait_word(&probe, PROBE_LINK_EVENTS_CLOSED);
+    ProbeLinkStatus status;
+    probe_link_status(probe.link, &status);
+    assert_non_null(strstr(status.reason, nowhere));
+    assert_true(status.session);
+    probe_close(&probe);
+    scene_close(&scene);
+}
+
+/** a nosy probe subscribes to everybody's state and is given nothing */
+static void test_state_is_for_its_owner_only(void **state) {
+    (void)state;
+    Scene scene;
+    Probe probe;
+    scene_open(&scene, true);
+    hub_run(&scene.hub, &scene.shape);
+    void *context = zmq_ctx_new();
+    void *nosy = zmq_socket(context, ZMQ_SUB);
+    KeyPair keys;
+    int none = 0;
+    int timeout_ms = 1500;
+    assert_int_equal(key_pair_make(&keys), 0);
+    (void)zmq_setsockopt(nosy, ZMQ_LINGER, &none, sizeof(none));
+    (void)zmq_setsockopt(nosy, ZMQ_RCVTIMEO, &timeout_ms, sizeof(timeout_ms));
+    (void)zmq_setsockopt(nosy, ZMQ_CURVE_SERVERKEY, scene.hub_keys.public_z85, 41);
+    (void)zmq_setsockopt(nosy, ZMQ_CURVE_PUBLICKEY, keys.public_z85, 41);
+    (void)zmq_setsockopt(nosy, ZMQ_CURVE_SECRETKEY, keys.secret_z85, 41);
+    (void)zmq_setsockopt(nosy, ZMQ_SUBSCRIBE, "", 0);
+    assert_int_equal(zmq_connect(nosy, scene.events), 0);
+    probe_open(&probe, &scene, 0, (ProbeLinkConfig){0});
+    submit(&probe, 10, 100);
+    drain(&probe);
+    char bytes[64];
+    assert_int_equal(zmq_recv(nosy, bytes, sizeof(bytes), 0), -1);
+    (void)zmq_close(nosy);
+    (void)zmq_ctx_term(context);
+    probe_close(&probe);
+    scene_close(&scene);
+}
+
+/* -------------------------------------------------------------------------------- exactly once */
+
+static uint64_t sessions_of(Probe *probe) {
+    ProbeLinkStatus status;
+    probe_link_status(probe->link, &status);
+    return status.sessions;
+}
+
+/** feed() - n batches of mixed size; now and then something happens, and the probe is back */
+static void feed(Probe *probe, uint32_t n, uint32_t every, void (*happens)(Scene *), Scene *scene) {
+    for (uint32_t done = 0; done < n; done += 50) {
+        submit(probe, 50, done % 1000 == 0 ? 40000 : 300);
+        if (done % 500 == 0)
+            sleep_ms(3);
+        if (done == 0 || done % every != 0)
+            continue;
+        uint64_t before = sessions_of(probe);
+        happens(scene);
+        for (int i = 0; i < PATIENCE_MS && sessions_of(probe) == before; i++)
+            sleep_ms(1);
+    }
+}
+
+static void restart_hub(Scene *scene) {
+    hub_kill(&scene->hub);
+    sleep_ms(100);
+    hub_run(&scene->hub, &scene->shape);
+}
+
+static void test_hub_killed_again_and_again(void **state) {
+    (void)state;
+    Scene scene;
+    Probe probe;
+    scene_open(&scene, true);
+    atomic_store(&scene.hub.discard_every, 7);
+    hub_run(&scene.hub, &scene.shape);
+    probe_open(&probe, &scene, 0, (ProbeLinkConfig){0});
+    feed(&probe, 20000, 2000, restart_hub, &scene);
+    drain(&probe);
+    check_once(&scene, &probe);
+    assert_int_equal(scene.store->n_gaps, 0);
+    ProbeLinkStatus status;
+    probe_link_status(probe.link, &status);
+    print_message("20000 batches, %lu sessions, %lu resent\n", (unsigned long)status.sessions,
+                  (unsigned long)status.resent_batches);
+    assert_true(status.sessions >= 9);
+    assert_int_equal(status.stored.octets, probe.submitted.octets);
+    assert_int_equal(probe.spool->held_bytes, 0);
+    probe_close(&probe);
+    scene_close(&scene);
+}
+
+static void test_slow_store_and_two_probes(void **state) {
+    (void)state;
+    Scene scene;
+    Probe probes[2];
+    scene_open(&scene, true);
+    scene.shape.budget_bytes = 1 << 20;
+    hub_run(&scene.hub, &scene.shape);
+    atomic_store(&scene.hub.slow_ms, 100);
+    for (uint32_t i = 0; i < 2; i++)
+        probe_open(&probes[i], &scene, i, (ProbeLinkConfig){0});
+    for (int i = 0; i < 20; i++)
+        for (uint32_t p = 0; p < 2; p++)
+            submit(&probes[p], 10, 30000);
+    for (uint32_t i = 0; i < 2; i++) {
+        drain(&probes[i]);
+        check_once(&scene, &probes[i]);
+        probe_close(&probes[i]);
+    }
+    scene_close(&scene);
+}
+
+static Proxy proxies[2];
+
+static void cut_both(Scene *scene) {
+    (void)scene;
+    proxy_cut(&proxies[0]);
+    sleep_ms(20);
+    proxy_cut(&proxies[1]);
+}
+
+static void test_connections_cut(void **state) {
+    (void)state;
+    Scene scene;
+    Probe probe;
+    scene_open(&scene, true);
+    hub_run(&scene.hub, &scene.shape);
+    char endpoints[2][64];
+    for (uint16_t i = 0; i < 2; i++) {
+        proxy_start(&proxies[i], (uint16_t)(scene.port + i));
+        (void)snprintf(endpoints[i], sizeof(endpoints[i]), "tcp://127.0.0.1:%u", proxies[i].port);
+    }
+    probe_open(&probe, &scene, 0,
+               (ProbeLinkConfig){.endpoint = endpoints[0], .events_endpoint = endpoints[1]});
+    feed(&probe, 10000, 1000, cut_both, &scene);
+    drain(&probe);
+    check_once(&scene, &probe);
+    ProbeLinkStatus status;
+    probe_link_status(probe.link, &status);
+    assert_true(status.sessions >= 3);
+    probe_close(&probe);
+    for (int i = 0; i < 2; i++)
+        proxy_stop(&proxies[i]);
+    scene_close(&scene);
+}
+
+static void test_spool_limit_makes_an_exact_gap(void **state) {
+    (void)state;
+    Scene scene;
+    Probe probe;
+    scene_open(&scene, true);
+    probe_open(&probe, &scene, 0, (ProbeLinkConfig){0});
+    BatchCounts dropped = {0};
+    uint64_t id = 0;
+    for (uint32_t i = 0; i < 3000; i++) {
+        submit(&probe, 1, 500);
+        while (test_spool_drop_oldest(probe.spool, 500000, &id)) {
+            dropped = batch_counts_add(dropped, counts_of((uint32_t)id));
+            probe_link_dropped(probe.link, id);
+        }
+    }
+    ProbeLinkStatus status;
+    probe_link_status(probe.link, &status);
+    assert_int_equal(status.dropped.octets, dropped.octets);
+    assert_true(dropped.flows > 0);
+    hub_run(&scene.hub, &scene.shape);
+    drain(&probe);
+    uint64_t stored = 0;
+    for (uint32_t i = 1; i <= probe.n; i++)
+        stored += scene.store->times[0][i];
+    assert_int_equal(stored, 1000);
+    assert_true(batch_counts_equal(scene.store->gaps, dropped));
+    probe_close(&probe);
+    scene_close(&scene);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_hub_binds),
+        cmocka_unit_test(test_hub_binds_events_named),
+        cmocka_unit_test(test_probe_binds),
+        cmocka_unit_test(test_probe_binds_events_named),
+        cmocka_unit_test(test_bad_config),
+        cmocka_unit_test(test_port_in_use),
+        cmocka_unit_test(test_wrong_key),
+        cmocka_unit_test(test_wrong_key_probe_binds),
+        cmocka_unit_test(test_plain_hub),
+        cmocka_unit_test(test_plain_hub_probe_binds),
+        cmocka_unit_test(test_plain_probe),
+        cmocka_unit_test(test_plain_probe_binds),
+        cmocka_unit_test(test_nobody_there_then_somebody),
+        cmocka_unit_test(test_unknown_name),
+        cmocka_unit_test(test_events_port_closed),
+        cmocka_unit_test(test_state_is_for_its_owner_only),
+        cmocka_unit_test(test_hub_killed_again_and_again),
+        cmocka_unit_test(test_slow_store_and_two_probes),
+        cmocka_unit_test(test_connections_cut),
+        cmocka_unit_test(test_spool_limit_makes_an_exact_gap),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+#include "channel/zsock.h"
+
+#include <errno.h>
+#include <netdb.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <unistd.h>
+#include <zmq.h>
+
+#include "base/error.h"
+
+static int set_int(void *socket, int option, int value) {
+    return zmq_setsockopt(socket, option, &value, sizeof(value));
+}
+
+void *zsock_open(void *context, int type) {
+    /* docs/wire/channel.md says why each */
+    static const struct {
+        int option, value;
+    } options[] = {
+        {ZMQ_LINGER, 0},
+        {ZMQ_IPV6, 1},
+        {ZMQ_IMMEDIATE, 1},
+        {ZMQ_SNDHWM, ZSOCK_SNDHWM},
+        {ZMQ_RCVHWM, ZSOCK_RCVHWM},
+        {ZMQ_RCVBUF, 128 * 1024},
+        {ZMQ_BACKLOG, 4096},
+        {ZMQ_HANDSHAKE_IVL, 15000},
+        {ZMQ_CONNECT_TIMEOUT, 15000},
+        {ZMQ_RECONNECT_IVL, 100}, /* libzmq adds a random part of this */
+        {ZMQ_RECONNECT_IVL_MAX, 10000},
+        {ZMQ_HEARTBEAT_IVL, 5000},
+        {ZMQ_HEARTBEAT_TIMEOUT, 30000},
+        {ZMQ_HEARTBEAT_TTL, 30000},
+    };
+    void *socket = zmq_socket(context, type);
+    if (!socket)
+        return NULL;
+    int r = 0;
+    for (size_t i = 0; i < sizeof(options) / sizeof(options[0]) && r == 0; i++)
+        r = set_int(socket, options[i].option, options[i].value);
+    int64_t most = 131072;
+    if (r == 0)
+        r = zmq_setsockopt(socket, ZMQ_MAXMSGSIZE, &most, sizeof(most));
+    if (r < 0) {
+        int saved = errno;
+        (void)zmq_close(socket);
+        errno = saved;
+        return NULL;
+    }
+    return socket;
+}
+
+int zsock_curve(void *socket, const KeyPair *keys, const char *server_z85) {
+    int r = 0;
+    if (server_z85) {
+        r = zmq_setsockopt(socket, ZMQ_CURVE_SERVERKEY, server_z85, 41);
+    } else {
+        r = set_int(socket, ZMQ_CURVE_SERVER, 1);
+        if (r == 0)
+            r = zmq_setsockopt(socket, ZMQ_ZAP_DOMAIN, "weir", 4);
+    }
+    if (r == 0)
+        r = zmq_setsockopt(socket, ZMQ_CURVE_PUBLICKEY, keys->public_z85, 41);
+    if (r == 0)
+        r = zmq_setsockopt(socket, ZMQ_CURVE_SECRETKEY, keys->secret_z85, 41);
+    return r < 0 ? error_origin(-errno) : 0;
+}
+
+int zsock_attach(void *socket, const Endpoint *endpoint, bool bind, char *text, size_t size,
+                 Reason *reason) {
+    endpoint_write(endpoint, text, size);
+    if ((bind ? zmq_bind(socket, text) : zmq_connect(socket, text)) < 0) {
+        const char *hint = errno == EADDRINUSE      ? ": another program listens there"
+                           : errno == EADDRNOTAVAIL ? ": this machine has no such address"
+                           : errno == EINVAL && !bind && endpoint->any
+                               ? ": * is for the side that binds"
+                               : "";
+        reason_set(reason, "cannot %s %s: %s%s", bind ? "listen on" : "connect to", text,
+                   zmq_strerror(errno), hint);
+        return ZSOCK_E_REFUSED;
+    }
+    if (bind && zmq_getsockopt(socket, ZMQ_LAST_ENDPOINT, text, &size) < 0)
+        return error_origin(-errno);
+    return 0;
+}
+
+void zsock_again(void *socket, const char *text) {
+    (void)zmq_disconnect(socket, text);
+    (void)zmq_connect(socket, text);
+}
+
+int zsock_monitor(void **pairp, void *context, void *socket, const char *name) {
+    char address[64];
+    (void)snprintf(address, sizeof(address), "inproc://monitor-%s", name);
+    if (zmq_socket_monitor(socket, address, ZMQ_EVENT_ALL) < 0)
+        return error_origin(-errno);
+    void *pair = zmq_socket(context, ZMQ_PAIR);
+    if (!pair)
+        return error_origin(-errno);
+    if (set_int(pair, ZMQ_LINGER, 0) < 0 || set_int(pair, ZMQ_RCVHWM, 0) < 0 ||
+        zmq_connect(pair, address) < 0) {
+        int r = -errno;
+        (void)zmq_close(pair);
+        return error_origin(r);
+    }
+    *pairp = pair;
+    return 0;
+}
+
+bool zsock_monitor_read(void *pair, ZsockEvent *event) {
+    uint8_t bytes[6] = {0};
+    int n = zmq_recv(pair, bytes, sizeof(bytes), ZMQ_DONTWAIT);
+    if (n < 0)
+        return false;
+    int more = 0;
+    size_t size = sizeof(more);
+    while (zmq_getsockopt(pair, ZMQ_RCVMORE, &more, &size) == 0 && more) {
+        char rest[8]; /* the endpoint, cut off */
+        (void)zmq_recv(pair, rest, sizeof(rest), 0);
+    }
+    uint16_t kind = 0;
+    memcpy(&kind, bytes, sizeof(kind)); /* host order: zmq_socket_monitor(3) */
+    memcpy(&event->value, bytes + 2, sizeof(event->value));
+    event->kind = kind;
+    return true;
+}
+
+void zsock_peer_address(int fd, char *text, size_t size) {
+    struct sockaddr_storage address;
+    socklen_t length = sizeof(address);
+    text[0] = '\0';
+    if (getpeername(fd, (struct sockaddr *)&address, &length) < 0)
+        return;
+    char host[NI_MAXHOST];
+    if (getnameinfo((struct sockaddr *)&address, length, host, sizeof(host), NULL, 0,
+                    NI_NUMERICHOST) != 0)
+        return;
+    const char *plain = strncmp(host, "::ffff:", 7) == 0 ? host + 7 : host;
+    (void)snprintf(text, size, "%s", plain);
+}
+
+int zsock_wake_new(int *fdp) {
+    int fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    if (fd < 0)
+        return error_origin(-errno);
+    *fdp = fd;
+    return 0;
+}
+
+void zsock_wake(int fd) {
+    uint64_t one = 1;
+    ssize_t n = write(fd, &one, sizeof(one));
+    (void)n; /* full: it is awake already */
+}
+
+void zsock_wake_clear(int fd) {
+    uint64_t count;
+    ssize_t n = read(fd, &count, sizeof(count));
+    (void)n;
+}

@@ -1,0 +1,59 @@
+#pragma once
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/*
+ * ZeroMQ sockets
+ *
+ * What both ends of the channel do alike: the options of every socket, CURVE, attaching, reading
+ * monitors. Internal to the layer.
+ */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/reason.h"
+#include "channel/endpoint.h"
+#include "channel/keys.h"
+
+enum {
+    _ZSOCK_E_SUCCESS,
+    ZSOCK_E_REFUSED, /* the address is not ours, or in use */
+};
+
+enum { ZSOCK_SNDHWM = 16, ZSOCK_RCVHWM = 4 };
+
+/** zsock_open() - a socket with the channel's options; NULL with errno set */
+void *zsock_open(void *context, int type);
+
+/* server_z85 is the hub's public key; the hub passes NULL and is the CURVE server */
+int zsock_curve(void *socket, const KeyPair *keys, const char *server_z85);
+
+/**
+ * zsock_attach() - bind or connect. `text` is what it was done with, a port `*` resolved: the form
+ * zsock_again() takes.
+ */
+int zsock_attach(void *socket, const Endpoint *endpoint, bool bind, char *text, size_t size,
+                 Reason *reason);
+
+/** zsock_again() - a connecting socket whose peer failed the handshake does not try again itself */
+void zsock_again(void *socket, const char *text);
+
+/** zsock_monitor() - events of the socket on a new PAIR; call before zsock_attach() */
+int zsock_monitor(void **pairp, void *context, void *socket, const char *name);
+
+typedef struct ZsockEvent {
+    unsigned kind; /* ZMQ_EVENT_… */
+    uint32_t value;
+} ZsockEvent;
+
+/* false: nothing there now */
+bool zsock_monitor_read(void *pair, ZsockEvent *event);
+
+/** zsock_peer_address() - of a connected descriptor, without port; "" when it is gone */
+void zsock_peer_address(int fd, char *text, size_t size);
+
+/** zsock_wake() and friends - an eventfd */
+int zsock_wake_new(int *fdp);
+void zsock_wake(int fd);
+void zsock_wake_clear(int fd);
