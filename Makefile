@@ -29,6 +29,7 @@ fresh: ## prove check and run on a minimal Debian 12 in a temporary folder (root
 bench: ## measure, side by side with what one would use instead
 	@scripts/install-deps build bench
 	@$(MAKE) --no-print-directory programs
+	@ninja -C build --quiet bench/feed
 	@bench/run
 
 fault: ## the fault campaign
