@@ -18,6 +18,13 @@ enum {
     BACKLOG = 1024,
 };
 
+/** hand_over() - the descriptor leaves the scope that would close it */
+static int hand_over(int *fdp) {
+    int fd = *fdp;
+    *fdp = -1;
+    return fd;
+}
+
 static int open_socket(int *fdp, const struct addrinfo *info, int *errorp) {
     cleanup(closep) int fd =
         socket(info->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, info->ai_protocol);
@@ -30,8 +37,7 @@ static int open_socket(int *fdp, const struct addrinfo *info, int *errorp) {
         *errorp = errno;
         return HTTP_SERVER_E_REFUSED;
     }
-    *fdp = fd;
-    fd = -1;
+    *fdp = hand_over(&fd);
     return 0;
 }
 
@@ -68,12 +74,14 @@ static int open_listener(int *fdp, const HttpListen *listen, Reason *reason) {
 }
 
 static uint16_t port_of(int fd) {
-    struct sockaddr_storage address = {0};
+    union {
+        struct sockaddr any;
+        struct sockaddr_in in;
+        struct sockaddr_in6 in6;
+    } address = {.in6 = {0}};
     socklen_t size = sizeof(address);
-    (void)getsockname(fd, (struct sockaddr *)&address, &size);
-    if (address.ss_family == AF_INET6)
-        return ntohs(((const struct sockaddr_in6 *)(const void *)&address)->sin6_port);
-    return ntohs(((const struct sockaddr_in *)(const void *)&address)->sin_port);
+    (void)getsockname(fd, &address.any, &size);
+    return ntohs(address.any.sa_family == AF_INET6 ? address.in6.sin6_port : address.in.sin_port);
 }
 
 int http_listen(struct MHD_Daemon **daemonp, const HttpListen *listen, const HttpConfig *config,

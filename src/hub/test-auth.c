@@ -24,7 +24,6 @@ static struct {
     uint16_t port, tls_port;
     _Atomic uint64_t now_ms;
     /* of the last answer */
-    int status;
     Buffer answer;
     char cookie[128];
     char csrf[128];
@@ -158,10 +157,9 @@ static int ask_at(uint16_t port, gnutls_certificate_credentials_t credentials, c
     buffer_put(&fixture.answer, client.in.bytes, client.in.size);
     client_close(&client);
     buffer_deinit(&request);
-    fixture.status = 0;
-    const char *text = buffer_text(&fixture.answer);
-    (void)sscanf(text, "HTTP/1.1 %d", &fixture.status);
-    return fixture.status;
+    char status[16];
+    between(buffer_text(&fixture.answer), "HTTP/1.1 ", " ", status, sizeof(status));
+    return (int)strtol(status, NULL, 10);
 }
 
 static int ask(const char *method, const char *path, const char *headers, const char *body) {
