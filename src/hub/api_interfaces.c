@@ -151,7 +151,7 @@ void api_write_interface_members(Json *json, Hub *hub, unsigned i, uint64_t now_
     json_u64(json, "id", i + 1);
     json_text(json, "name", interface->name);
     json_text(json, "endpoint", interface->given);
-    json_text(json, "events_endpoint", *status.events ? status.events : events);
+    json_text(json, "events_endpoint", events);
     json_text(json, "mode", interface->data.collector ? "bind" : "connect");
     uint64_t connected = 0;
     write_state(json, hub, i, now_ms, &connected);

@@ -42,9 +42,12 @@ static int refused(int r, int answer, Reason *reason) {
 /* --zmq-encryption-key-priv: kept in the data directory, but never put over another pair */
 static int keep_private_key(const HubConfig *config, Reason *reason) {
     KeyPair given = {0};
-    int r = key_pair_from_secret(&given, config->private_key, reason);
-    if (r)
+    Reason detail = {0};
+    int r = key_pair_from_secret(&given, config->private_key, &detail);
+    if (r) {
+        reason_set(reason, "--zmq-encryption-key-priv: %s", detail.text);
         return refused(r, HUB_E_USAGE, reason);
+    }
     char path[PATH_MAX];
     (void)snprintf(path, sizeof(path), "%s/zmq-key.priv", config->data_dir);
     if (access(path, F_OK) == 0) {

@@ -100,7 +100,7 @@ def test_hub_usage(lab):
         (["-i", "tcp://*:5556c", "--zmq-publish-events", "tcp://*:1", "--zmq-publish-events",
           "tcp://*:2"], "--zmq-publish-events"),
         (["-i", "tcp://*:5556c", "--zmq-encryption-key-priv", "short"], "key-priv"),
-        (["-i", "tcp://*:5556c", "-I", "tcp://x:1"], "-I", "--ntopng"),
+        (["-i", "tcp://*:5556c", "-I", "tcp://x:1"], "--export-flows|-I", "--ntopng"),
         (["-i", "tcp://*:5556c", "--tls-cert", "/x.pem"], "--tls-key"),
         (["--print-sample-config"], "-i"),
     ]
