@@ -221,8 +221,6 @@ bool delivery_receiver_next_state(DeliveryReceiver *receiver, uint64_t now_ms, P
 size_t delivery_receiver_peers(const DeliveryReceiver *receiver);
 bool delivery_receiver_status(const DeliveryReceiver *receiver, size_t i,
                               DeliveryPeerStatus *status);
-bool delivery_receiver_mark(const DeliveryReceiver *receiver, const PeerKey *key,
-                            const EpochId *epoch, DeliveryMark *mark);
 
 DEFINE_CLEANUP(DeliverySender *, delivery_sender_free)
 DEFINE_CLEANUP(DeliveryReceiver *, delivery_receiver_free)

@@ -152,12 +152,16 @@ static void tell_soon(DeliveryReceiver *receiver, Peer *peer, bool at_once) {
     }
 }
 
-static void set_demand(DeliveryReceiver *receiver, Peer *peer, uint64_t demand) {
-    if (demand > DELIVERY_CREDIT_MAX_BYTES)
-        demand = DELIVERY_CREDIT_MAX_BYTES;
+static void set_demand(DeliveryReceiver *receiver, Peer *peer, uint64_t backlog_bytes) {
+    uint64_t most = DELIVERY_CREDIT_MAX_BYTES - DELIVERY_CREDIT_MIN_BYTES;
+    uint64_t demand = DELIVERY_CREDIT_MIN_BYTES + (backlog_bytes < most ? backlog_bytes : most);
     receiver->demand += demand;
     receiver->demand -= peer->demand;
     peer->demand = demand;
+}
+
+static uint64_t left(uint64_t whole, uint64_t part) {
+    return whole > part ? whole - part : 0;
 }
 
 /* ------------------------------------------------------------------------------- the epochs */
@@ -316,8 +320,8 @@ int delivery_receiver_hello(DeliveryReceiver *receiver, const PeerKey *key,
     peer->hello_id = hello->hello_id;
     peer->heard_ms = now_ms;
     peer->n_resyncs = 0;
-    if (peer->demand < DELIVERY_CREDIT_MIN_BYTES)
-        set_demand(receiver, peer, DELIVERY_CREDIT_MIN_BYTES);
+    if (!peer->demand)
+        set_demand(receiver, peer, 0);
     tell_soon(receiver, peer, true);
     return 0;
 }
@@ -345,10 +349,6 @@ static DeliveryVerdict judge(const DeliveryReceiver *receiver, const Peer *peer,
     if (batch->bytes && receiver->held_bytes + batch->bytes > receiver->config.budget_bytes)
         return DELIVERY_OVER_BUDGET;
     return DELIVERY_TAKEN;
-}
-
-static uint64_t left(uint64_t whole, uint64_t part) {
-    return whole > part ? whole - part : 0;
 }
 
 static int take(DeliveryReceiver *receiver, Peer *peer, ReceiverEpoch *epoch,
@@ -393,10 +393,7 @@ int delivery_receiver_take(DeliveryReceiver *receiver, const PeerKey *key,
     if (epoch) {
         epoch->announced = true;
         peer->status.backlog_bytes = batch->backlog_bytes;
-        uint64_t backlog = batch->backlog_bytes < DELIVERY_CREDIT_MAX_BYTES
-                               ? batch->backlog_bytes
-                               : DELIVERY_CREDIT_MAX_BYTES;
-        set_demand(receiver, peer, backlog + DELIVERY_CREDIT_MIN_BYTES);
+        set_demand(receiver, peer, batch->backlog_bytes);
         verdict = judge(receiver, peer, epoch, batch);
         if (verdict == DELIVERY_OUT_OF_ORDER || verdict == DELIVERY_OVER_BUDGET)
             epoch->out_of_step = true;
@@ -547,7 +544,8 @@ static bool is_due(DeliveryReceiver *receiver, Peer *peer, uint64_t now_ms) {
     if (!peer->hello_id)
         return false;
     if (now_ms - peer->heard_ms > receiver->config.silent_ms) {
-        set_demand(receiver, peer, 0);
+        receiver->demand -= peer->demand;
+        peer->demand = 0;
         return false;
     }
     ask_again(receiver, peer, now_ms);
@@ -583,8 +581,6 @@ bool delivery_receiver_next_state(DeliveryReceiver *receiver, uint64_t now_ms, P
     return false;
 }
 
-/* --------------------------------------------------------------------------------- to be seen */
-
 size_t delivery_receiver_peers(const DeliveryReceiver *receiver) {
     return receiver->n_peers;
 }
@@ -598,15 +594,5 @@ bool delivery_receiver_status(const DeliveryReceiver *receiver, size_t i,
     status->admitted = peer->admitted;
     status->heard_ms = peer->heard_ms;
     status->credit_bytes = peer->credit;
-    return true;
-}
-
-bool delivery_receiver_mark(const DeliveryReceiver *receiver, const PeerKey *key, const EpochId *id,
-                            DeliveryMark *mark) {
-    Peer *peer = find_peer(receiver, key);
-    const ReceiverEpoch *epoch = peer ? peer_epoch(peer, id) : NULL;
-    if (!epoch)
-        return false;
-    *mark = (DeliveryMark){.epoch = *id, .received = epoch->received, .stored = epoch->stored};
     return true;
 }

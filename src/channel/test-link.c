@@ -11,134 +11,7 @@
 
 #include <zmq.h>
 
-#include "channel/link-harness.h"
-
-enum { PATIENCE_MS = 30000 };
-
-typedef struct Scene {
-    KeyPair hub_keys;
-    uint16_t port;
-    char data[64], events[64]; /* endpoints for the probe */
-    char bound[80];            /* for the hub */
-    TestStore *store;
-    TestHub hub;
-    HubInterfaceConfig interface;
-    HubLinkConfig shape;
-} Scene;
-
-typedef struct Probe {
-    uint32_t index;
-    TestSpool *spool;
-    ProbeLink *link;
-    uint32_t n; /* submitted */
-    BatchCounts submitted;
-    pthread_mutex_t lock;
-    unsigned n_changes[PROBE_LINK_N_WORDS];
-} Probe;
-
-static void on_change(void *userdata, ProbeLinkWord word, const char *reason) {
-    Probe *probe = userdata;
-    (void)pthread_mutex_lock(&probe->lock);
-    probe->n_changes[word]++;
-    (void)pthread_mutex_unlock(&probe->lock);
-    assert_true(strlen(reason) > 0);
-    if (getenv("WEIR_VERBOSE"))
-        print_message("probe %u: %s: %s\n", probe->index, probe_link_word(word), reason);
-}
-
-static void scene_open(Scene *scene, bool hub_binds) {
-    *scene = (Scene){0};
-    assert_int_equal(key_pair_make(&scene->hub_keys), 0);
-    scene->port = free_ports();
-    (void)snprintf(scene->data, sizeof(scene->data), "tcp://127.0.0.1:%u", scene->port);
-    (void)snprintf(scene->events, sizeof(scene->events), "tcp://127.0.0.1:%u", scene->port + 1);
-    (void)snprintf(scene->bound, sizeof(scene->bound), "%s%s", scene->data, hub_binds ? "c" : "");
-    scene->store = calloc(1, sizeof(*scene->store));
-    assert_non_null(scene->store);
-    (void)pthread_mutex_init(&scene->store->lock, NULL);
-    scene->hub.store = scene->store;
-    scene->interface = (HubInterfaceConfig){.endpoint = scene->bound};
-    scene->shape = (HubLinkConfig){
-        .interfaces = &scene->interface, .n_interfaces = 1, .keys = scene->hub_keys};
-}
-
-static void scene_close(Scene *scene) {
-    if (scene->hub.link)
-        hub_kill(&scene->hub);
-    free(scene->store);
-}
-
-static void probe_open(Probe *probe, const Scene *scene, uint32_t index, ProbeLinkConfig config) {
-    *probe = (Probe){.index = index, .spool = test_spool_new()};
-    (void)pthread_mutex_init(&probe->lock, NULL);
-    assert_int_equal(key_pair_make(&config.keys), 0);
-    if (!config.endpoint)
-        config.endpoint = scene->data;
-    if (!config.server_z85)
-        config.server_z85 = scene->hub_keys.public_z85;
-    config.hello_json = "{\"name\":\"probe\"}";
-    config.spool = (ProbeLinkSpool){probe->spool, test_spool_fetch, test_spool_release};
-    config.on_change = on_change;
-    config.userdata = probe;
-    Reason reason = {""};
-    if (probe_link_new(&probe->link, &config, &reason))
-        fail_msg("%s", reason.text);
-}
-
-static void probe_close(Probe *probe) {
-    probe_link_free(probe->link);
-    test_spool_free(probe->spool);
-}
-
-static void submit(Probe *probe, uint32_t n, size_t size) {
-    uint8_t bytes[BATCH_PAYLOAD_MAX_BYTES];
-    memset(bytes, 0x5a, size);
-    for (; n; n--) {
-        Payload payload = {.probe = probe->index, .number = ++probe->n};
-        BatchCounts counts = counts_of(payload.number);
-        memcpy(bytes, &payload, sizeof(payload));
-        uint64_t id = test_spool_append(probe->spool, bytes, size);
-        assert_int_equal(probe_link_submit(probe->link, id, size, &counts), 0);
-        probe->submitted = batch_counts_add(probe->submitted, counts);
-    }
-}
-
-static void drain(Probe *probe) {
-    uint64_t left = 0;
-    if (probe_link_drain(probe->link, PATIENCE_MS, &left)) {
-        ProbeLinkStatus status;
-        probe_link_status(probe->link, &status);
-        fail_msg("%lu flows left; %s", (unsigned long)left, status.reason);
-    }
-    assert_int_equal(left, 0);
-}
-
-static void wait_word(Probe *probe, ProbeLinkWord word) {
-    ProbeLinkStatus status;
-    for (int i = 0; i < PATIENCE_MS / 10; i++) {
-        probe_link_status(probe->link, &status);
-        if (status.word == word)
-            return;
-        sleep_ms(10);
-    }
-    fail_msg("waited for \"%s\": %s", probe_link_word(word), status.reason);
-}
-
-static void wait_event(TestHub *hub, HubEventKind kind) {
-    for (int i = 0; i < PATIENCE_MS / 10; i++) {
-        if (atomic_load(&hub->n_events[kind]))
-            return;
-        sleep_ms(10);
-    }
-    fail_msg("event %d did not come", (int)kind);
-}
-
-static void check_once(const Scene *scene, const Probe *probe) {
-    for (uint32_t i = 1; i <= probe->n; i++)
-        if (scene->store->times[probe->index][i] != 1)
-            fail_msg("probe %u: batch %u of %u stored %u times", probe->index, i, probe->n,
-                     scene->store->times[probe->index][i]);
-}
+#include "channel/link-scene.h"
 
 /* --------------------------------------------------------------------------- the plain cases */
 
@@ -301,19 +174,34 @@ static void *plain_socket(void *context, int type, const char *endpoint, bool bi
     return socket;
 }
 
+/**
+ * Either end may be the first to see that the other does not encrypt; the one that is not only sees
+ * the connection go, and after it libzmq does not try again: so a new socket each time.
+ */
+static bool probe_is_told(Probe *probe) {
+    ProbeLinkStatus status;
+    probe_link_status(probe->link, &status);
+    return status.word == PROBE_LINK_PLAIN_PEER;
+}
+
 static void plain_hub(bool hub_binds) {
     Scene scene;
     Probe probe;
     scene_open(&scene, hub_binds);
     void *context = zmq_ctx_new();
-    void *hub = plain_socket(context, ZMQ_SUB, scene.data, hub_binds);
     probe_open(&probe, &scene, 0, (ProbeLinkConfig){.bind = !hub_binds});
     submit(&probe, 3, 100);
-    wait_word(&probe, PROBE_LINK_PLAIN_PEER);
-    char bytes[64];
-    assert_int_equal(zmq_recv(hub, bytes, sizeof(bytes), ZMQ_DONTWAIT), -1);
-    (void)zmq_close(hub);
+    for (int i = 0; i < 100 && !probe_is_told(&probe); i++) {
+        void *hub = plain_socket(context, ZMQ_SUB, scene.data, hub_binds);
+        for (int k = 0; k < 100 && !probe_is_told(&probe); k++)
+            sleep_ms(hub_binds ? 50 : 3);
+        char bytes[64];
+        assert_int_equal(zmq_recv(hub, bytes, sizeof(bytes), ZMQ_DONTWAIT), -1);
+        (void)zmq_unbind(hub, scene.data);
+        (void)zmq_close(hub);
+    }
     (void)zmq_ctx_term(context);
+    wait_word(&probe, PROBE_LINK_PLAIN_PEER);
     if (hub_binds) { /* a real one takes its place: found without a restart of the probe */
         hub_run(&scene.hub, &scene.shape);
         wait_word(&probe, PROBE_LINK_UP);
@@ -339,10 +227,15 @@ static void plain_probe(bool hub_binds) {
     scene_open(&scene, hub_binds);
     void *context = zmq_ctx_new();
     hub_run(&scene.hub, &scene.shape);
-    void *probe = plain_socket(context, ZMQ_XPUB, scene.data, !hub_binds);
+    for (int i = 0; i < 100 && !atomic_load(&scene.hub.n_events[HUB_EVENT_PLAIN_PEER]); i++) {
+        void *probe = plain_socket(context, ZMQ_XPUB, scene.data, !hub_binds);
+        for (int k = 0; k < 50 && !atomic_load(&scene.hub.n_events[HUB_EVENT_PLAIN_PEER]); k++)
+            sleep_ms(hub_binds ? 5 : 100);
+        (void)zmq_unbind(probe, scene.data);
+        (void)zmq_close(probe);
+    }
     wait_event(&scene.hub, HUB_EVENT_PLAIN_PEER);
     assert_string_equal(scene.hub.last_address, "127.0.0.1");
-    (void)zmq_close(probe);
     (void)zmq_ctx_term(context);
     scene_close(&scene);
 }

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <netdb.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
@@ -84,8 +85,17 @@ int zsock_attach(void *socket, const Endpoint *endpoint, bool bind, char *text, 
                    zmq_strerror(errno), hint);
         return ZSOCK_E_REFUSED;
     }
-    if (bind && zmq_getsockopt(socket, ZMQ_LAST_ENDPOINT, text, &size) < 0)
+    if (!bind)
+        return 0;
+    char bound[300] = ""; /* with ZMQ_IPV6 it reads [::ffff:127.0.0.1]; only its port is news */
+    size_t length = sizeof(bound);
+    if (zmq_getsockopt(socket, ZMQ_LAST_ENDPOINT, bound, &length) < 0)
         return error_origin(-errno);
+    Endpoint resolved = *endpoint;
+    const char *port = strrchr(bound, ':');
+    if (port)
+        resolved.port = (uint16_t)strtoul(port + 1, NULL, 10);
+    endpoint_write(&resolved, text, size);
     return 0;
 }
 

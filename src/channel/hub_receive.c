@@ -1,0 +1,436 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/*
+ * The hub's receive thread. It never waits for anything but the network: what it cannot take now
+ * is asked for again (docs/wire/channel.md).
+ */
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/crc32c.h"
+#include "base/error.h"
+#include "channel/frame.h"
+#include "channel/hub_link_inner.h"
+#include "channel/zsock.h"
+
+enum {
+    TURN_MS = 10,
+    BURST = 32,         /* messages of one socket before the next has its turn */
+    STATES_BURST = 512, /* states told in one turn */
+    SWEEP_MS = 250,     /* between two looks for ended sessions */
+};
+
+/** Owned - a HubBatch and the message its payload lies in */
+typedef struct Owned {
+    HubBatch batch;
+    zmq_msg_t message;
+} Owned;
+
+HubBatch *hub_batch_free(HubBatch *batch) {
+    if (!batch)
+        return NULL;
+    Owned *owned = batch->owner;
+    (void)zmq_msg_close(&owned->message);
+    free(owned);
+    return NULL;
+}
+
+/* -------------------------------------------------------------------------------- receiving */
+
+/** Arrival - one message and who it is from */
+typedef struct Arrival {
+    zmq_msg_t header, payload;
+    PeerKey key;
+    unsigned interface;
+    const char *address;
+    size_t peer; /* index */
+    Frame frame;
+} Arrival;
+
+static void post(HubLink *link, const HubEvent *event) {
+    if (link->config.on_event)
+        link->config.on_event(link->config.userdata, event);
+}
+
+/** note_heard() - the session it belongs to; tells of a new one. `hello` is NULL for other kinds */
+static int note_heard(HubLink *link, Arrival *arrival, const char *hello) {
+    Session *session = NULL;
+    char *copy = hello ? strdup(hello) : NULL;
+    if (hello && !copy)
+        return error_origin(-ENOMEM);
+    HubEvent event = {.kind = HUB_EVENT_SESSION_BEGIN, .interface = arrival->interface};
+    (void)pthread_mutex_lock(&link->lock);
+    int r = delivery_receiver_peer(link->receiver, &arrival->key, &arrival->peer);
+    if (!r)
+        r = sessions_get(&link->sessions, arrival->peer, &arrival->key, &session);
+    if (r) {
+        (void)pthread_mutex_unlock(&link->lock);
+        free(copy);
+        return error_trace(r);
+    }
+    uint64_t now_ms = clock_monotonic_ms();
+    bool news =
+        session_heard(session, arrival->interface, arrival->address, now_ms, clock_wall_ms());
+    delivery_receiver_heard(link->receiver, &arrival->key, now_ms);
+    if (copy) {
+        news = news || arrival->frame.hello.hello_id != session->hello_id ||
+               strcmp(copy, session->hello ? session->hello : "") != 0;
+        session->hello_id = arrival->frame.hello.hello_id;
+        free(session->hello);
+        session->hello = copy;
+    }
+    event.key = session->key;
+    memcpy(event.address, session->address, sizeof(event.address));
+    event.json = session->hello ? session->hello : "{}"; /* only this thread replaces it */
+    (void)pthread_mutex_unlock(&link->lock);
+    if (news)
+        post(link, &event);
+    return 0;
+}
+
+/** payload_text() - as a C string; NULL when it is too long for JSON of ours */
+static char *payload_text(const zmq_msg_t *payload) {
+    size_t size = zmq_msg_size(payload);
+    if (size > FRAME_JSON_MAX_BYTES)
+        return NULL;
+    const char *bytes = zmq_msg_data((zmq_msg_t *)(uintptr_t)payload);
+    return strndup(bytes, size);
+}
+
+static void count_malformed(HubLink *link, unsigned interface, const PeerKey *key) {
+    (void)pthread_mutex_lock(&link->lock);
+    link->interfaces[interface].malformed++;
+    size_t i = 0;
+    Session *session = NULL;
+    if (key && delivery_receiver_peer(link->receiver, key, &i) == 0 &&
+        sessions_get(&link->sessions, i, key, &session) == 0)
+        session->n_malformed++;
+    (void)pthread_mutex_unlock(&link->lock);
+}
+
+static int on_hello(HubLink *link, Arrival *arrival) {
+    char *text = payload_text(&arrival->payload);
+    if (!text) {
+        count_malformed(link, arrival->interface, &arrival->key);
+        return 0;
+    }
+    (void)pthread_mutex_lock(&link->lock);
+    int r = delivery_receiver_hello(link->receiver, &arrival->key, &arrival->frame.hello,
+                                    clock_monotonic_ms());
+    (void)pthread_mutex_unlock(&link->lock);
+    if (!r)
+        r = note_heard(link, arrival, text);
+    free(text);
+    return error_trace(r);
+}
+
+static int on_pulse(HubLink *link, Arrival *arrival) {
+    int r = note_heard(link, arrival, NULL);
+    char *text = r ? NULL : payload_text(&arrival->payload);
+    if (r)
+        return error_trace(r);
+    if (!text) {
+        count_malformed(link, arrival->interface, &arrival->key);
+        return 0;
+    }
+    (void)pthread_mutex_lock(&link->lock);
+    link->interfaces[arrival->interface].pulses++;
+    (void)pthread_mutex_unlock(&link->lock);
+    if (link->config.on_pulse)
+        link->config.on_pulse(link->config.userdata, &arrival->key, arrival->interface, text,
+                              strlen(text));
+    free(text);
+    return 0;
+}
+
+/** take() - the delivery's verdict, and the counters that follow from it */
+static int take(HubLink *link, Arrival *arrival, HubBatch *batch, bool *takenp) {
+    DeliveryVerdict verdict = DELIVERY_MALFORMED;
+    size_t bytes = zmq_msg_size(&arrival->payload);
+    (void)pthread_mutex_lock(&link->lock);
+    int r = delivery_receiver_take(link->receiver, &arrival->key, &arrival->frame.batch,
+                                   clock_monotonic_ms(), &verdict, &batch->counts);
+    batch->generation = link->generation;
+    HubInterfaceStatus *interface = &link->interfaces[arrival->interface];
+    Session *session = &link->sessions.sessions[arrival->peer];
+    if (!r && verdict == DELIVERY_TAKEN) {
+        interface->batches++;
+        interface->bytes += bytes;
+        if (!batch->gap)
+            interface->flows = batch_counts_add(interface->flows, batch->counts);
+        session->batches++;
+        session->bytes += bytes;
+    }
+    interface->malformed += verdict == DELIVERY_MALFORMED;
+    (void)pthread_mutex_unlock(&link->lock);
+    *takenp = verdict == DELIVERY_TAKEN;
+    return error_trace(r);
+}
+
+/** hand_over() - to the daemon; what it has no room for is asked for again */
+static void hand_over(HubLink *link, Arrival *arrival, Owned *owned) {
+    if (link->config.on_batch(link->config.userdata, &owned->batch))
+        return;
+    (void)pthread_mutex_lock(&link->lock);
+    delivery_receiver_untake(link->receiver, &arrival->key, &arrival->frame.batch);
+    (void)pthread_mutex_unlock(&link->lock);
+    hub_batch_free(&owned->batch);
+}
+
+static int on_batch(HubLink *link, Arrival *arrival) {
+    DeliveryBatch *batch = &arrival->frame.batch;
+    const void *bytes = zmq_msg_data(&arrival->payload);
+    size_t size = zmq_msg_size(&arrival->payload);
+    if (size != batch->bytes) {
+        count_malformed(link, arrival->interface, &arrival->key);
+        return 0;
+    }
+    int r = note_heard(link, arrival, NULL);
+    if (r)
+        return error_trace(r);
+    bool corrupt = !batch->gap && crc32c(0, bytes, size) != arrival->frame.crc32c;
+    if (corrupt) { /* CURVE let it through, so it was so when sent, and will be when sent again */
+        batch->gap = true;
+        batch->bytes = 0;
+    }
+    Owned *owned = calloc(1, sizeof(*owned));
+    if (!owned)
+        return error_origin(-ENOMEM);
+    owned->batch = (HubBatch){
+        .key = arrival->key,
+        .epoch = batch->epoch,
+        .first = batch->first,
+        .last = batch->last,
+        .gap = batch->gap,
+        .corrupt = corrupt,
+        .interface = arrival->interface,
+        .totals = batch->totals,
+        .received_ms = clock_wall_ms(),
+        .owner = owned,
+    };
+    bool taken = false;
+    r = take(link, arrival, &owned->batch, &taken);
+    if (r || !taken) {
+        free(owned);
+        return error_trace(r);
+    }
+    (void)zmq_msg_init(&owned->message);
+    if (!batch->gap) {
+        (void)zmq_msg_move(&owned->message, &arrival->payload);
+        owned->batch.payload = zmq_msg_data(&owned->message);
+        owned->batch.size = size;
+    }
+    hand_over(link, arrival, owned);
+    return 0;
+}
+
+static int on_message(HubLink *link, Arrival *arrival) {
+    static int (*const handlers[])(HubLink *, Arrival *) = {
+        [FRAME_HELLO] = on_hello,
+        [FRAME_BATCH] = on_batch,
+        [FRAME_GAP] = on_batch,
+        [FRAME_PULSE] = on_pulse,
+    };
+    const char *user = zmq_msg_gets(&arrival->header, "User-Id");
+    const char *address = zmq_msg_gets(&arrival->header, "Peer-Address");
+    if (!user || strlen(user) != 40) { /* ZAP names every peer, so there is none */
+        count_malformed(link, arrival->interface, NULL);
+        return 0;
+    }
+    memcpy(arrival->key.z85, user, sizeof(arrival->key.z85));
+    arrival->address = address ? address : "";
+    int r =
+        frame_read(&arrival->frame, zmq_msg_data(&arrival->header), zmq_msg_size(&arrival->header));
+    if (r == 0)
+        return error_trace(handlers[arrival->frame.kind](link, arrival));
+    if (r == FRAME_E_FOREIGN) {
+        (void)pthread_mutex_lock(&link->lock);
+        link->interfaces[arrival->interface].foreign++;
+        (void)pthread_mutex_unlock(&link->lock);
+    } else {
+        count_malformed(link, arrival->interface, &arrival->key);
+    }
+    return 0;
+}
+
+/** read_message() - false: none there. A message of other than two frames is malformed */
+static bool read_message(HubLink *link, Side *side, Arrival *arrival, bool *goodp) {
+    (void)zmq_msg_init(&arrival->header);
+    (void)zmq_msg_init(&arrival->payload);
+    *goodp = false;
+    if (zmq_msg_recv(&arrival->header, side->socket, ZMQ_DONTWAIT) < 0)
+        return false;
+    if (zmq_msg_more(&arrival->header) && zmq_msg_recv(&arrival->payload, side->socket, 0) >= 0)
+        *goodp = !zmq_msg_more(&arrival->payload);
+    if (*goodp)
+        return true;
+    while (zmq_msg_more(&arrival->payload))
+        if (zmq_msg_recv(&arrival->payload, side->socket, 0) < 0)
+            break;
+    count_malformed(link, side->interface, NULL);
+    return true;
+}
+
+static int read_data(HubLink *link, Side *side, Arrival *arrival) {
+    int r = 0;
+    bool any = true;
+    for (int i = 0; i < BURST && any && !r; i++) {
+        bool good = false;
+        arrival->interface = side->interface;
+        any = read_message(link, side, arrival, &good);
+        if (good)
+            r = on_message(link, arrival);
+        (void)zmq_msg_close(&arrival->header);
+        (void)zmq_msg_close(&arrival->payload);
+    }
+    return error_trace(r);
+}
+
+/* ---------------------------------------------------------------------------------- events */
+
+/** on_subscription() - a probe may listen to its own topic only (ZMQ_XPUB_MANUAL) */
+static int on_subscription(HubLink *link, size_t side, zmq_msg_t *message) {
+    const uint8_t *bytes = zmq_msg_data(message);
+    size_t size = zmq_msg_size(message);
+    const char *user = zmq_msg_gets(message, "User-Id");
+    PeerKey key = {""};
+    if (size != 41)
+        return 0;
+    memcpy(key.z85, bytes + 1, 40);
+    bool own = user && strcmp(user, key.z85) == 0;
+    if (own && zmq_setsockopt(link->sides[side].socket, bytes[0] ? ZMQ_SUBSCRIBE : ZMQ_UNSUBSCRIBE,
+                              key.z85, 40) < 0)
+        return 0;
+    if (bytes[0] ? !own : user != NULL && !own)
+        return 0;
+
+    size_t i = 0;
+    Session *session = NULL;
+    (void)pthread_mutex_lock(&link->lock);
+    int r = 0;
+    if (own)
+        r = delivery_receiver_peer(link->receiver, &key, &i);
+    else /* a connection that went away says no User-Id */
+        for (i = 0; i < link->sessions.n; i++)
+            if (memcmp(&link->sessions.sessions[i].key, &key, sizeof(key)) == 0)
+                break;
+    if (!r && (own || i < link->sessions.n))
+        r = sessions_get(&link->sessions, i, &key, &session);
+    if (session && bytes[0]) {
+        session->events = (unsigned)side;
+        session->leaving_ms = 0;
+        delivery_receiver_tell(link->receiver, &key);
+    } else if (session) {
+        session->leaving_ms = clock_monotonic_ms();
+    }
+    (void)pthread_mutex_unlock(&link->lock);
+    return error_trace(r);
+}
+
+static int read_events(HubLink *link, size_t side) {
+    int r = 0;
+    for (int i = 0; i < BURST && !r; i++) {
+        zmq_msg_t message;
+        (void)zmq_msg_init(&message);
+        if (zmq_msg_recv(&message, link->sides[side].socket, ZMQ_DONTWAIT) < 0) {
+            (void)zmq_msg_close(&message);
+            break;
+        }
+        r = on_subscription(link, side, &message);
+        (void)zmq_msg_close(&message);
+    }
+    return error_trace(r);
+}
+
+static void tell_states(HubLink *link) {
+    ControlState state = {.admission = "admitted"};
+    PeerKey key;
+    for (int i = 0; i < STATES_BURST; i++) {
+        size_t peer = 0;
+        Session *session = NULL;
+        unsigned events = 0;
+        (void)pthread_mutex_lock(&link->lock);
+        bool due = delivery_receiver_next_state(link->receiver, clock_monotonic_ms(), &key,
+                                                &state.delivery);
+        if (due && delivery_receiver_peer(link->receiver, &key, &peer) == 0 &&
+            sessions_get(&link->sessions, peer, &key, &session) == 0)
+            events = session->events;
+        (void)pthread_mutex_unlock(&link->lock);
+        if (!due)
+            return;
+        if (!events)
+            continue; /* it has not subscribed yet: told as soon as it does */
+        (void)snprintf(state.admission, sizeof(state.admission), "%s",
+                       state.delivery.admitted ? "admitted" : "pending");
+        state.server_time_ms = clock_wall_ms();
+        buffer_clear(&link->text);
+        control_write(&link->text, &state);
+        void *socket = link->sides[events].socket;
+        if (!link->text.failed && zmq_send(socket, key.z85, 40, ZMQ_SNDMORE | ZMQ_DONTWAIT) == 40)
+            (void)zmq_send(socket, link->text.bytes, link->text.size, ZMQ_DONTWAIT);
+    }
+}
+
+/* ------------------------------------------------------------------------------- the thread */
+
+static void end_sessions(HubLink *link) {
+    uint64_t now_ms = clock_monotonic_ms();
+    if (now_ms - link->sweep_ms < SWEEP_MS)
+        return;
+    link->sweep_ms = now_ms;
+    for (size_t i = 0;; i++) {
+        HubEvent event = {.kind = HUB_EVENT_SESSION_END};
+        bool over = false;
+        (void)pthread_mutex_lock(&link->lock);
+        bool end = i >= link->sessions.n;
+        if (!end) {
+            Session *session = &link->sessions.sessions[i];
+            over = session_over(session, now_ms);
+            event.key = session->key;
+            event.interface = session->interface;
+            memcpy(event.address, session->address, sizeof(event.address));
+            event.json = session->hello;
+        }
+        (void)pthread_mutex_unlock(&link->lock);
+        if (end)
+            return;
+        if (over)
+            post(link, &event);
+    }
+}
+
+static void look_after(HubLink *link) {
+    HubEvent event;
+    while (hub_watch_problem(link->watch, &event))
+        post(link, &event);
+    for (size_t i = 0; i < link->n_sides; i++)
+        if (!link->sides[i].bind && hub_watch_again(link->watch, i))
+            zsock_again(link->sides[i].socket, link->sides[i].attached);
+    end_sessions(link);
+}
+
+void *hub_receive(void *arg) {
+    HubLink *link = arg;
+    Arrival *arrival = calloc(1, sizeof(*arrival));
+    int r = arrival ? 0 : -ENOMEM;
+    while (!atomic_load(&link->stop)) {
+        for (size_t i = 0; i < link->n_sides; i++)
+            link->items[i] =
+                (zmq_pollitem_t){.socket = link->sides[i].socket, .events = ZMQ_POLLIN};
+        link->items[link->n_sides] = (zmq_pollitem_t){.fd = link->wake_fd, .events = ZMQ_POLLIN};
+        (void)zmq_poll(link->items, (int)link->n_sides + 1, TURN_MS);
+        zsock_wake_clear(link->wake_fd);
+        /* out of memory: what came is lost here, safe in the spool, and asked for again */
+        for (size_t i = 0; i < link->n_sides && arrival; i++)
+            r = i < link->n_data ? read_data(link, &link->sides[i], arrival) : read_events(link, i);
+        (void)r;
+        tell_states(link);
+        look_after(link);
+    }
+    free(arrival);
+    return NULL;
+}
