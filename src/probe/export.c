@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -11,8 +12,10 @@
 #include "base/buffer.h"
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/hash.h"
 #include "base/json.h"
 #include "base/queue.h"
+#include "codec/batch.h"
 #include "flow/field.h"
 #include "probe/counters.h"
 
@@ -23,33 +26,42 @@ enum {
     JSON_CHUNK = 64 * 1024,
 };
 
+/* a batch on its way */
+typedef struct Parcel {
+    FlowBatch *batch;
+    unsigned lane;
+    uint64_t begun_ms; /* when the first record came into it */
+} Parcel;
+
 struct Export {
     ExportConfig config;
     Queue *full;  /* meter to export */
     Queue *empty; /* and back */
-    FlowBatch *batches[BATCHES];
-    FlowBatch *filling;
-    uint64_t begun_ms; /* when the first record came into it */
+    Parcel parcels[BATCHES];
+    Parcel *filling[EXPORT_LANES_MAX];
     pthread_t thread;
     bool running;
 
     /* the thread's */
     FILE *json;
     Buffer lines;
-    int failure; /* errno of a write that failed; told at the end */
+    BatchCodec *codec;
+    Buffer encoded;
+    atomic_int write_failure;  /* errno; told at the end */
+    atomic_int submit_failure; /* negative errno */
 };
 
 /* --- the thread --------------------------------------------------------------------------- */
 
 static void lines_flush(Export *export) {
     Buffer *lines = &export->lines;
-    if (lines->failed && !export->failure)
-        export->failure = ENOMEM;
-    if (lines->size && !export->failure) {
+    if (lines->failed)
+        export->write_failure = ENOMEM;
+    if (lines->size && !export->write_failure) {
         errno = 0;
         if (fwrite(lines->bytes, 1, lines->size, export->json) != lines->size ||
             fflush(export->json) != 0)
-            export->failure = errno ? errno : EIO;
+            export->write_failure = errno ? errno : EIO;
     }
     buffer_clear(lines);
 }
@@ -65,19 +77,47 @@ static void write_lines(Export *export, const FlowBatch *batch) {
     lines_flush(export);
 }
 
+/* as many messages as the batch needs, for one holds 60,000 bytes */
+static int submit(Export *export, const Parcel *parcel) {
+    const FlowBatch *batch = parcel->batch;
+    for (size_t done = 0; done < batch->n;) {
+        size_t taken = 0;
+        BatchCounts counts;
+        buffer_clear(&export->encoded);
+        int r = batch_encode(export->codec, &export->encoded, batch->records + done,
+                             batch->n - done, clock_wall_ms(), &taken, &counts);
+        if (r == 0)
+            r = export->config.submit(export->config.userdata, parcel->lane, export->encoded.bytes,
+                                      export->encoded.size, &counts);
+        if (r < 0)
+            return error_trace(r);
+        done += taken;
+    }
+    return 0;
+}
+
+static void export_parcel(Export *export, const Parcel *parcel) {
+    if (export->json)
+        write_lines(export, parcel->batch);
+    if (!export->config.submit || export->submit_failure)
+        return;
+    int r = submit(export, parcel);
+    if (r < 0)
+        export->submit_failure = r;
+}
+
 static void *export_run(void *userdata) {
     Export *export = userdata;
     for (;;) {
-        FlowBatch *batch = queue_pop(export->full, 1000);
-        if (!batch) {
-            if (queue_closed(export->full))
+        Parcel *parcel = queue_pop(export->full, 1000);
+        if (!parcel) {
+            if (queue_closed(export->full) && queue_length(export->full) == 0)
                 return NULL;
             continue;
         }
-        if (export->json)
-            write_lines(export, batch);
-        flow_batch_clear(batch);
-        (void)queue_push(export->empty, batch); /* has room for all there are */
+        export_parcel(export, parcel);
+        flow_batch_clear(parcel->batch);
+        (void)queue_push(export->empty, parcel); /* has room for all there are */
     }
 }
 
@@ -98,15 +138,17 @@ static int json_open(Export *export, Reason *reason) {
     return EXPORT_E_REFUSED;
 }
 
-static int batches_make(Export *export) {
+static int parcels_make(Export *export) {
     int r = queue_new(&export->full, BATCHES);
     if (r == 0)
         r = queue_new(&export->empty, BATCHES);
     for (size_t i = 0; r == 0 && i < BATCHES; i++) {
-        r = flow_batch_new(&export->batches[i], BATCH_RECORDS);
+        r = flow_batch_new(&export->parcels[i].batch, BATCH_RECORDS);
         if (r == 0)
-            (void)queue_push(export->empty, export->batches[i]);
+            (void)queue_push(export->empty, &export->parcels[i]);
     }
+    if (r == 0 && export->config.submit)
+        r = batch_codec_new(&export->codec);
     return error_trace(r);
 }
 
@@ -117,7 +159,7 @@ int export_new(Export **exportp, const ExportConfig *config, Reason *reason) {
     export->config = *config;
     int r = json_open(export, reason);
     if (r == 0)
-        r = batches_make(export);
+        r = parcels_make(export);
     if (r)
         return error_trace(r);
     r = -pthread_create(&export->thread, NULL, export_run, export);
@@ -144,10 +186,12 @@ Export *export_free(Export *export) {
     if (export->json && export->json != stdout)
         (void)fclose(export->json);
     for (size_t i = 0; i < BATCHES; i++)
-        flow_batch_free(export->batches[i]);
+        flow_batch_free(export->parcels[i].batch);
     queue_free(export->full);
     queue_free(export->empty);
+    batch_codec_free(export->codec);
     buffer_deinit(&export->lines);
+    buffer_deinit(&export->encoded);
     free(export);
     return NULL;
 }
@@ -161,23 +205,37 @@ static void count_dropped(Export *export, const FlowRecord *record) {
     metric_add(&counters[COUNTER_EXPORT_DROPPED_OCTETS], record->octets + record->rev_octets);
 }
 
-static void hand_over(Export *export) {
-    if (!export->filling)
+static void hand_over(Export *export, unsigned lane) {
+    if (!export->filling[lane])
         return;
     metric_add(&export->config.counters[COUNTER_BATCHES], 1);
-    (void)queue_push(export->full, export->filling); /* has room for all there are */
-    export->filling = NULL;
+    (void)queue_push(export->full, export->filling[lane]); /* has room for all there are */
+    export->filling[lane] = NULL;
 }
 
 /* a batch to fill; none comes back in time: NULL */
-static FlowBatch *batch_take(Export *export) {
-    if (export->filling)
-        return export->filling;
+static FlowBatch *batch_take(Export *export, unsigned lane) {
+    Parcel *parcel = export->filling[lane];
+    if (parcel)
+        return parcel->batch;
     do
-        export->filling = queue_pop(export->empty, export->config.patient ? 1000 : 0);
-    while (!export->filling && export->config.patient);
-    export->begun_ms = clock_monotonic_ms();
-    return export->filling;
+        parcel = queue_pop(export->empty, export->config.patient ? 1000 : 0);
+    while (!parcel && export->config.patient);
+    if (!parcel)
+        return NULL;
+    parcel->lane = lane;
+    parcel->begun_ms = clock_monotonic_ms();
+    export->filling[lane] = parcel;
+    return parcel->batch;
+}
+
+/* by the two ends, so that both directions and all splits of a flow go the same way */
+static unsigned lane_of(const Export *export, const FlowRecord *record) {
+    if (export->config.lanes <= 1)
+        return 0;
+    uint64_t hash = hash_bytes(&record->src_ip, sizeof(record->src_ip), record->src_port) ^
+                    hash_bytes(&record->dst_ip, sizeof(record->dst_ip), record->dst_port);
+    return (unsigned)(hash % export->config.lanes);
 }
 
 static void keep_text(FlowBatch *batch, FlowText *text) {
@@ -190,7 +248,8 @@ static void keep_text(FlowBatch *batch, FlowText *text) {
 
 void export_record(void *userdata, const FlowRecord *record) {
     Export *export = userdata;
-    FlowBatch *batch = batch_take(export);
+    unsigned lane = lane_of(export, record);
+    FlowBatch *batch = batch_take(export, lane);
     FlowRecord *copy = batch ? flow_batch_add(batch) : NULL;
     if (!copy) {
         count_dropped(export, record);
@@ -201,25 +260,33 @@ void export_record(void *userdata, const FlowRecord *record) {
     keep_text(batch, &copy->app_category);
     keep_text(batch, &copy->server_name);
     if (batch->n >= BATCH_RECORDS)
-        hand_over(export);
+        hand_over(export, lane);
 }
 
 void export_tick(Export *export, uint64_t now_ms) {
-    if (export->filling && now_ms - export->begun_ms >= BATCH_AGE_MS)
-        hand_over(export);
+    for (unsigned lane = 0; lane < EXPORT_LANES_MAX; lane++)
+        if (export->filling[lane] && now_ms - export->filling[lane]->begun_ms >= BATCH_AGE_MS)
+            hand_over(export, lane);
+}
+
+bool export_failed(const Export *export) {
+    return export->write_failure || export->submit_failure;
 }
 
 int export_finish(Export *export, Reason *reason) {
-    hand_over(export);
+    for (unsigned lane = 0; lane < EXPORT_LANES_MAX; lane++)
+        hand_over(export, lane);
     thread_join(export);
     if (export->json && export->json != stdout) {
-        if (fclose(export->json) != 0 && !export->failure)
-            export->failure = errno;
+        if (fclose(export->json) != 0 && !export->write_failure)
+            export->write_failure = errno;
         export->json = NULL;
     }
-    if (!export->failure)
+    if (export->submit_failure)
+        return error_trace(export->submit_failure);
+    if (!export->write_failure)
         return 0;
     reason_set(reason, "--json %s could not be written: %s", export->config.json,
-               strerror(export->failure));
+               strerror(export->write_failure));
     return EXPORT_E_REFUSED;
 }

@@ -6,8 +6,8 @@
  *
  * Records leave the meter's thread here: copied into a batch, which goes to a thread of its own
  * when it holds 350 records or is 200 ms old. That thread writes JSON lines, and encodes the batch
- * once and hands it to the spool and every hub's link. Batches are reused, so a steady stream
- * allocates nothing.
+ * once and submits it. There is a batch a lane; a flow always takes the same lane. Batches are
+ * reused, so a steady stream allocates nothing.
  *
  * When the thread cannot keep up, a file waits; a live capture must not, and drops the batch,
  * counted in flows, packets and octets.
@@ -30,13 +30,17 @@ typedef struct ExportConfig {
     bool patient;          /* wait when behind (files), instead of dropping (live) */
     MetricValue *counters; /* borrowed; _COUNTER_N of them, written by the meter's thread */
     /* takes an encoded batch, on the export's thread; NULL: nothing is encoded */
-    int (*submit)(void *userdata, const void *bytes, size_t size, const BatchCounts *counts);
+    int (*submit)(void *userdata, unsigned lane, const void *bytes, size_t size,
+                  const BatchCounts *counts);
     void *userdata;
+    unsigned lanes; /* at most EXPORT_LANES_MAX */
 } ExportConfig;
+
+enum { EXPORT_LANES_MAX = 16 };
 
 enum {
     _EXPORT_E_SUCCESS,
-    EXPORT_E_REFUSED, /* the JSON file cannot be written: the reason says why */
+    EXPORT_E_REFUSED, /* cannot be written or encoded: the reason says why */
 };
 
 int export_new(Export **exportp, const ExportConfig *config, Reason *reason);
@@ -51,6 +55,9 @@ void export_record(void *userdata, const FlowRecord *record);
 
 /** export_tick() - hand over a batch that is old enough */
 void export_tick(Export *export, uint64_t now_ms);
+
+/** export_failed() - writing or submitting failed for good: there is no point in going on */
+bool export_failed(const Export *export);
 
 /** export_finish() - hand over everything, wait until it is written and submitted */
 int export_finish(Export *export, Reason *reason);

@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "probe/deliver.h"
 #include "probe/options.h"
 #include "probe/run.h"
 
@@ -20,6 +21,8 @@ int main(int argc, char **argv) {
         return RUN_DONE;
     if (r == 0)
         r = options_check(&config, &reason);
+    if (r == 0)
+        r = deliver_check(&config, &reason);
     if (r < 0) {
         (void)fprintf(stderr, "weir-probe: %s\n",
                       error_describe(r, reason.text, sizeof(reason.text)));

@@ -1,63 +1,23 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-#include "probe/meter.h"
-
 #include <errno.h>
 #include <string.h>
 
 #include "base/error.h"
 #include "base/hash.h"
 #include "net/fragment.h"
-#include "probe/counters.h"
 #include "probe/direction.h"
-#include "probe/flow_entry.h"
-#include "probe/flow_index.h"
-#include "probe/pool.h"
+#include "probe/meter_internal.h"
 #include "probe/pulse.h"
-#include "probe/wheel.h"
 
 enum {
     FRAGMENT_ENTRIES = 4096,
-    EVICT_LOOK = 64, /* entries looked at to find one with a single packet */
+    EVICT_LOOK = 16, /* flows looked at to find one that has been idle for long */
 };
 
 static const uint64_t second_ns = UINT64_C(1000000000);
 static const uint64_t linger_ns = UINT64_C(2000000000);
 static const uint64_t step_ns = UINT64_C(60000000000); /* time going back by more is a step */
-
-/* a packet on its way through the stages of a batch */
-typedef struct Item {
-    Packet packet;
-    FlowKey key;
-    uint32_t hash;
-    uint32_t side; /* that of the sender */
-} Item;
-
-struct Meter {
-    MeterConfig config;
-    uint64_t idle_ns;
-    uint64_t active_ns;
-    uint64_t now_ns; /* latest packet or tick; 0: none yet */
-    Pool flows;      /* FlowEntry */
-    Pool more;       /* FlowMore, by the number of the entry */
-    Pool names;      /* char[80] */
-    FlowIndex index;
-    FragmentCache *fragments;
-    Wheel wheel;
-    Item items[METER_BATCH];
-};
-
-static FlowEntry *entry_at(const Meter *meter, uint32_t number) {
-    return (FlowEntry *)(void *)meter->flows.items + number;
-}
-
-static FlowMore *more_at(const Meter *meter, uint32_t number) {
-    return (FlowMore *)(void *)meter->more.items + number;
-}
-
-static void count(Meter *meter, int counter, uint64_t n) {
-    metric_add(&meter->config.counters[counter], n);
-}
 
 /* --- life --------------------------------------------------------------------------------- */
 
@@ -76,6 +36,8 @@ int meter_new(Meter **meterp, const MeterConfig *config) {
     if (r == 0)
         r = flow_index_init(&meter->index, config->max_flows);
     if (r == 0)
+        r = young_init(&meter->young, config->max_flows);
+    if (r == 0)
         r = fragment_cache_new(&meter->fragments, FRAGMENT_ENTRIES, config->seed);
     if (r < 0)
         return error_trace(r);
@@ -92,158 +54,10 @@ Meter *meter_free(Meter *meter) {
     pool_deinit(&meter->more);
     pool_deinit(&meter->names);
     flow_index_deinit(&meter->index);
+    young_deinit(&meter->young);
     fragment_cache_free(meter->fragments);
     free(meter);
     return NULL;
-}
-
-/* --- applications ------------------------------------------------------------------------- */
-
-static void keep_result(Meter *meter, FlowMore *more, const DpiResult *result) {
-    more->app = result->app;
-    more->app_master = result->master;
-    more->app_category = result->category;
-    more->confidence = result->confidence;
-    more->risk = result->risk;
-    more->risk_score = result->risk_score;
-    if (result->name_bytes == 0)
-        return;
-    if (!more->name)
-        more->name = pool_take(&meter->names);
-    if (!more->name) {
-        count(meter, COUNTER_NAMES_FULL, 1);
-        return;
-    }
-    more->name_bytes = result->name_bytes;
-    memcpy(pool_at(&meter->names, more->name), result->name, result->name_bytes);
-}
-
-static void dpi_finish(Meter *meter, FlowEntry *entry, FlowMore *more) {
-    DpiResult result;
-    dpi_end(meter->config.dpi, entry->dpi, &result);
-    entry->dpi = ENTRY_DPI_DONE;
-    keep_result(meter, more, &result);
-}
-
-static void dpi_show(Meter *meter, FlowEntry *entry, FlowMore *more, const Packet *packet) {
-    if (!meter->config.dpi) {
-        entry->dpi = ENTRY_DPI_DONE;
-        return;
-    }
-    /* nothing to see in a bare SYN or ACK, nor in the middle of a datagram */
-    if (packet->protocol == IP_TCP && packet->payload_bytes == 0)
-        return;
-    if (packet->fragment == PACKET_FRAGMENT_LATER)
-        return;
-    if (entry->dpi == ENTRY_DPI_NEW) {
-        entry->dpi = dpi_begin(meter->config.dpi);
-        if (entry->dpi == ENTRY_DPI_NEW) { /* all states in use */
-            DpiResult result;
-            dpi_by_port(meter->config.dpi, &entry->key, entry_initiator(entry), &result);
-            keep_result(meter, more, &result);
-            entry->dpi = ENTRY_DPI_DONE;
-            return;
-        }
-    }
-    if (dpi_packet(meter->config.dpi, entry->dpi, packet, more->dpi_packets++))
-        dpi_finish(meter, entry, more);
-}
-
-/* what a record shall say: the last word, or of a flow that goes on what is known so far */
-static void dpi_settle(Meter *meter, FlowEntry *entry, FlowMore *more, bool last) {
-    if (!meter->config.dpi || entry->dpi == ENTRY_DPI_DONE)
-        return;
-    DpiResult result;
-    if (entry->dpi == ENTRY_DPI_NEW)
-        dpi_by_port(meter->config.dpi, &entry->key, entry_initiator(entry), &result);
-    else if (last) {
-        dpi_finish(meter, entry, more);
-        return;
-    } else
-        dpi_peek(meter->config.dpi, entry->dpi, &result);
-    keep_result(meter, more, &result);
-}
-
-/* --- records ------------------------------------------------------------------------------ */
-
-static NetAddress key_address(const FlowKey *key, unsigned side) {
-    return key->ip_version == 4 ? net_address_v4(key->address[side])
-                                : net_address_v6(key->address[side]);
-}
-
-static uint8_t told_how(const FlowEntry *entry) {
-    return entry->state & ENTRY_REVERSED ? FLOW_DIRECTION_REVERSE : FLOW_DIRECTION_INITIATOR;
-}
-
-static void record_texts(Meter *meter, FlowRecord *record, const FlowMore *more, char *app,
-                         size_t size) {
-    if (more->name_bytes)
-        record->server_name = (FlowText){pool_at(&meter->names, more->name), more->name_bytes};
-    if (!meter->config.dpi || (more->app == 0 && more->app_master == 0))
-        return;
-    size_t n = dpi_app_name(meter->config.dpi, more->app_master, more->app, app, size);
-    record->app_name = (FlowText){app, (uint32_t)n};
-    const char *category = dpi_category_name(meter->config.dpi, more->app_category);
-    if (category)
-        record->app_category = (FlowText){category, (uint32_t)strlen(category)};
-}
-
-static void record_make(Meter *meter, const FlowEntry *entry, const FlowMore *more,
-                        uint8_t end_reason) {
-    const FlowKey *key = &entry->key;
-    unsigned i = entry_initiator(entry);
-    unsigned r = !i;
-    char app[128];
-    FlowRecord record = {
-        .first_ms = entry->first_ns / 1000000,
-        .last_ms = entry->last_ns / 1000000,
-        .src_ip = key_address(key, i),
-        .dst_ip = key_address(key, r),
-        .src_port = key->port[i],
-        .dst_port = key->port[r],
-        .protocol = key->protocol,
-        .vlan = key->vlan,
-        .octets = entry->octets[i],
-        .packets = entry->packets[i],
-        .rev_octets = entry->octets[r],
-        .rev_packets = entry->packets[r],
-        .l2_octets = entry->frame_octets[i],
-        .rev_l2_octets = entry->frame_octets[r],
-        .tcp_flags = entry->tcp_flags[i],
-        .rev_tcp_flags = entry->tcp_flags[r],
-        .tos = more->tos[i],
-        .rev_tos = more->tos[r],
-        .icmp_type = more->icmp_type,
-        .icmp_code = more->icmp_code,
-        .end_reason = end_reason,
-        .biflow_direction = told_how(entry),
-        .flow_id = more->id,
-        .input_if = meter->config.input_if,
-        .app_id = more->app,
-        .app_master_id = more->app_master,
-        .app_confidence = more->confidence,
-        .app_risk = more->risk,
-        .app_risk_score = more->risk_score,
-    };
-    if (more->has_macs) {
-        memcpy(record.src_mac.bytes, more->mac[i], 6);
-        memcpy(record.dst_mac.bytes, more->mac[r], 6);
-    }
-    record_texts(meter, &record, more, app, sizeof(app));
-    meter->config.record(meter->config.userdata, &record);
-}
-
-static void emit(Meter *meter, uint32_t number, uint8_t end_reason, bool last) {
-    FlowEntry *entry = entry_at(meter, number);
-    FlowMore *more = more_at(meter, number);
-    uint64_t packets = (uint64_t)entry->packets[0] + entry->packets[1];
-    dpi_settle(meter, entry, more, last);
-    if (packets == 0) /* nothing came since its last record */
-        return;
-    record_make(meter, entry, more, end_reason);
-    count(meter, COUNTER_EXPORTED_IDLE + end_reason - FLOW_END_IDLE, 1);
-    count(meter, COUNTER_PACKETS_EXPORTED, packets);
-    count(meter, COUNTER_BYTES_EXPORTED, entry->frame_octets[0] + entry->frame_octets[1]);
 }
 
 /* --- the table ---------------------------------------------------------------------------- */
@@ -256,19 +70,20 @@ static void flow_end(Meter *meter, uint32_t number, uint8_t end_reason) {
     FlowEntry *entry = entry_at(meter, number);
     if (entry->pulse_packets)
         pulse_add(meter->config.pulse, entry, more_at(meter, number));
-    emit(meter, number, end_reason, true);
+    meter_emit(meter, number, end_reason, true);
     uint32_t name = more_at(meter, number)->name;
     if (name)
         pool_return(&meter->names, name);
     wheel_remove(&meter->wheel, number);
     flow_index_remove(&meter->index, key_hash(meter, &entry->key), number);
+    entry->packets[0] = entry->packets[1] = 0; /* no young flow any more */
     pool_return(&meter->flows, number);
 }
 
 /* the flow goes on under the same id; its counters start again */
 static void flow_split(Meter *meter, uint32_t number) {
     FlowEntry *entry = entry_at(meter, number);
-    emit(meter, number, FLOW_END_ACTIVE, false);
+    meter_emit(meter, number, FLOW_END_ACTIVE, false);
     memset(entry->packets, 0, sizeof(entry->packets));
     memset(entry->octets, 0, sizeof(entry->octets));
     memset(entry->frame_octets, 0, sizeof(entry->frame_octets));
@@ -308,23 +123,24 @@ static void expire(Meter *meter, uint64_t now_ns) {
     }
 }
 
-/* room for one more: of the entries that are due soonest, the first with a single packet, else the
- * one that has been idle longest; those that are not due soon after all are put in their place */
-static void evict(Meter *meter) {
-    uint32_t victim = 0;
+/* of the flows that are due soonest, the one that has been idle longest; those that turn out not to
+ * be due soon are put in their place, so that others are looked at next time */
+static uint32_t find_idle(Meter *meter) {
+    uint32_t found = 0;
     for (unsigned i = 0; i < EVICT_LOOK; i++) {
         uint32_t number = wheel_first(&meter->wheel);
-        FlowEntry *entry = entry_at(meter, number);
-        if (!victim || entry->last_ns < entry_at(meter, victim)->last_ns)
-            victim = number;
-        if (!(entry->state & ENTRY_SPLIT) && entry->packets[0] + entry->packets[1] == 1) {
-            victim = number;
-            break;
-        }
+        if (!found || entry_at(meter, number)->last_ns < entry_at(meter, found)->last_ns)
+            found = number;
         wheel_remove(&meter->wheel, number);
-        wheel_add(&meter->wheel, number, entry_deadline(meter, entry));
+        wheel_add(&meter->wheel, number, entry_deadline(meter, entry_at(meter, number)));
     }
-    flow_end(meter, victim, FLOW_END_RESOURCES);
+    return found;
+}
+
+/* room for one more */
+static void evict(Meter *meter) {
+    uint32_t number = young_take(&meter->young, entry_at(meter, 0));
+    flow_end(meter, number ? number : find_idle(meter), FLOW_END_RESOURCES);
 }
 
 static void flow_orient(FlowEntry *entry, unsigned side, Direction direction) {
@@ -360,7 +176,8 @@ static uint32_t flow_create(Meter *meter, const Item *item) {
     flow_orient(entry, item->side, direction_tell(packet));
     flow_index_add(&meter->index, item->hash, number);
     wheel_add(&meter->wheel, number, entry_deadline(meter, entry));
-    count(meter, COUNTER_FLOWS_CREATED, 1);
+    young_put(&meter->young, number, entry);
+    meter_count(meter, COUNTER_FLOWS_CREATED, 1);
     return number;
 }
 
@@ -410,7 +227,7 @@ static void flow_update(Meter *meter, uint32_t number, const Item *item) {
     if (packet->protocol == IP_TCP)
         update_tcp(meter, number, entry, item);
     if (entry->dpi != ENTRY_DPI_DONE)
-        dpi_show(meter, entry, more_at(meter, number), packet);
+        meter_show(meter, entry, more_at(meter, number), packet);
     if (meter->config.pulse) {
         if (entry->pulse_packets++ == 0)
             pulse_touch(meter->config.pulse, number);
@@ -429,7 +246,7 @@ static void advance(Meter *meter, uint64_t time_ns) {
         if (wheel_tick(time_ns) > meter->wheel.tick)
             expire(meter, time_ns);
     } else if (time_ns + step_ns < meter->now_ns) {
-        count(meter, COUNTER_CLOCK_STEPS, 1);
+        meter_count(meter, COUNTER_CLOCK_STEPS, 1);
         meter_flush(meter);
         meter->now_ns = time_ns;
         meter->wheel.tick = wheel_tick(time_ns);
@@ -493,25 +310,25 @@ static void item_key(Item *item) {
 
 static void count_oddities(Meter *meter, uint8_t notes) {
     if (notes & PACKET_TRANSPORT_CUT)
-        count(meter, COUNTER_ODD_CUT, 1);
+        meter_count(meter, COUNTER_ODD_CUT, 1);
     if (notes & PACKET_LENGTH_BEYOND)
-        count(meter, COUNTER_ODD_BEYOND, 1);
+        meter_count(meter, COUNTER_ODD_BEYOND, 1);
     if (notes & PACKET_TRANSPORT_BAD)
-        count(meter, COUNTER_ODD_TRANSPORT, 1);
+        meter_count(meter, COUNTER_ODD_TRANSPORT, 1);
 }
 
 /* first stage: dissect, hash, ask for the cache line of the index */
 static bool item_prepare(Meter *meter, Item *item, const Frame *frame) {
     int answer = dissect_frame(frame, &item->packet);
     if (answer) {
-        count(meter, counter_ignored_packets(answer), 1);
-        count(meter, counter_ignored_bytes(answer), frame->wire_bytes);
+        meter_count(meter, counter_ignored_packets(answer), 1);
+        meter_count(meter, counter_ignored_bytes(answer), frame->wire_bytes);
         return false;
     }
     if (item->packet.notes)
         count_oddities(meter, item->packet.notes);
     if (item->packet.fragment && fragment_resolve(meter->fragments, &item->packet))
-        count(meter, COUNTER_FRAGMENTS_ORPHANED, 1);
+        meter_count(meter, COUNTER_FRAGMENTS_ORPHANED, 1);
     item_key(item);
     item->hash = key_hash(meter, &item->key);
     flow_index_prefetch(&meter->index, item->hash);
@@ -540,11 +357,11 @@ void meter_frames(Meter *meter, const Frame *frames, size_t n) {
     }
     for (size_t i = 0; i < items; i++)
         meter_packet(meter, &meter->items[i]);
-    count(meter, COUNTER_PACKETS_RECEIVED, n);
-    count(meter, COUNTER_BYTES_RECEIVED, bytes);
-    count(meter, COUNTER_PACKETS_METERED, items);
-    count(meter, COUNTER_BYTES_METERED, metered);
-    count(meter, COUNTER_OCTETS_METERED, octets);
+    meter_count(meter, COUNTER_PACKETS_RECEIVED, n);
+    meter_count(meter, COUNTER_BYTES_RECEIVED, bytes);
+    meter_count(meter, COUNTER_PACKETS_METERED, items);
+    meter_count(meter, COUNTER_BYTES_METERED, metered);
+    meter_count(meter, COUNTER_OCTETS_METERED, octets);
     metric_set(&meter->config.counters[COUNTER_FLOWS_LIVE], meter->flows.used);
 }
 

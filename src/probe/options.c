@@ -140,6 +140,11 @@ static const Option probe_options[] = {
      AT(probe_mode),
      .group = "Output",
      .help = "Connect to the hub; without it the probe binds and the hub connects."},
+    {.name = "zmq-fanout",
+     .type = OPTION_FLAG,
+     AT(fanout),
+     .group = "Output",
+     .help = "Deliver every flow to every hub; without it several hubs share the flows."},
     {.name = "zmq-encryption-key",
      .type = OPTION_TEXT,
      AT(key),
@@ -280,12 +285,19 @@ const OptionProgram probe_program = {
     .config_bytes = sizeof(ProbeConfig),
 };
 
+enum { HUBS_MAX = 16 };
+
 static int check_hubs(const ProbeConfig *config, Reason *reason) {
     if (config->hubs.n == 0) {
         if (config->events.n == 0)
             return 0;
         reason_set(reason, "--zmq-publish-events is given without --ntopng, the hub's data "
                            "endpoint, for example --ntopng tcp://HUB:5556");
+        return OPTIONS_E_USAGE;
+    }
+    if (config->hubs.n > HUBS_MAX) {
+        reason_set(reason, "--ntopng is given %zu times; %d hubs are the most", config->hubs.n,
+                   HUBS_MAX);
         return OPTIONS_E_USAGE;
     }
     if (config->events.n > config->hubs.n) {

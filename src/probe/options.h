@@ -30,6 +30,7 @@ typedef struct ProbeConfig {
     OptionList hubs;
     OptionList events;
     bool probe_mode;
+    bool fanout;
     const char *key;
     const char *probe_id;
     const char *probe_name;

@@ -269,6 +269,7 @@ void pulse_write(Pulse *pulse, const PulseTotals *totals, Json *json) {
     json_u64(json, "drops", totals->drops);
     json_u64(json, "flows_active", totals->flows_active);
     json_u64(json, "flows_exported", totals->flows_exported);
+    json_u64(json, "flows_waiting", totals->flows_waiting);
     write_apps(pulse, json);
     write_hosts(pulse, json);
     write_conversations(pulse, json);

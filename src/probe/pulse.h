@@ -12,7 +12,7 @@
  * pulse_write() gives one JSON object:
  *
  *     {"v":1,"time_ms":…,"interval_ms":…,"packets":…,"octets":…,"drops":…,"flows_active":…,
- *      "flows_exported":…,
+ *      "flows_exported":…,"flows_waiting":…,
  *      "apps":[{"name":"TLS.Wikipedia","category":"Web","octets":…,"packets":…}, …32],
  *      "hosts":[{"ip":"10.0.0.1","vlan":5,"octets_in":…,"octets_out":…,"packets":…}, …20],
  *      "conversations":[{"src_ip","dst_ip","vlan","app_name","octets","rev_octets","packets"},
@@ -40,6 +40,7 @@ typedef struct PulseTotals {
     uint64_t drops;
     uint64_t flows_active;
     uint64_t flows_exported;
+    uint64_t flows_waiting; /* exported, not stored by their hub */
 } PulseTotals;
 
 /** pulse_new() - dpi, which names the applications, is borrowed and may be NULL */

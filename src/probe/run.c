@@ -16,12 +16,15 @@
 #include "base/log.h"
 #include "probe/capture.h"
 #include "probe/counters.h"
+#include "probe/deliver.h"
 #include "probe/export.h"
 #include "probe/meter.h"
 #include "probe/pulse.h"
 
 enum {
     READ_WAIT_MS = 100,
+    PULSE_MS = 1000,
+    DRAIN_STEP_MS = 200,
     MAX_FLOWS = 1 << 20,
     FLOW_BYTES = 216, /* entry, more, index and name, about */
 };
@@ -29,17 +32,23 @@ enum {
 typedef struct Run {
     const ProbeConfig *config;
     Capture *capture;
+    Deliver *deliver; /* NULL without a hub */
     Export *export;
     Dpi *dpi;
-    Pulse *pulse;
+    Pulse *pulse; /* NULL without a hub */
     Meter *meter;
+    uint64_t second_ms;        /* when the last pulse was */
+    uint64_t last[_COUNTER_N]; /* counters at that time */
+    Buffer pulse_json;
     MetricValue counters[_COUNTER_N];
 } Run;
 
-static volatile sig_atomic_t stop_signal;
+static volatile sig_atomic_t stop_signal; /* the last one */
+static volatile sig_atomic_t stop_count;  /* a second one ends the waiting for the hub */
 
 static void on_signal(int number) {
     stop_signal = number;
+    stop_count = stop_count + 1;
 }
 
 static void catch_signals(void) {
@@ -90,11 +99,25 @@ static int open_capture(Run *run, Reason *reason) {
     return capture_open(&run->capture, &capture, reason);
 }
 
+static int open_deliver(Run *run, Reason *reason) {
+    DeliverSource source = {
+        .interface = run->config->inputs.values[0],
+        .index = run->capture->interface_index,
+        .mode = run->capture->backend->live ? "live" : "file",
+    };
+    if (run->config->hubs.n == 0)
+        return 0;
+    return deliver_new(&run->deliver, run->config, &source, reason);
+}
+
 static int open_export(Run *run, Reason *reason) {
     ExportConfig export = {
         .json = run->config->json,
         .patient = !run->capture->backend->live,
         .counters = run->counters,
+        .submit = run->deliver ? deliver_submit : NULL,
+        .userdata = run->deliver,
+        .lanes = run->deliver ? deliver_lanes(run->deliver) : 1,
     };
     return export_new(&run->export, &export, reason);
 }
@@ -105,6 +128,8 @@ static int open_meter(Run *run, Reason *reason) {
     int r = 0;
     if (!config->no_dpi)
         r = dpi_new(&run->dpi, config->max_dpi_flows, run->counters, reason);
+    if (r == 0 && run->deliver)
+        r = pulse_new(&run->pulse, run->dpi, random_u64());
     if (r)
         return error_trace(r);
     MeterConfig meter = {
@@ -128,6 +153,8 @@ static int run_open(Run *run) {
     Reason reason = {""};
     int r = open_capture(run, &reason);
     if (r == 0)
+        r = open_deliver(run, &reason);
+    if (r == 0)
         r = open_export(run, &reason);
     if (r == 0)
         r = open_meter(run, &reason);
@@ -139,22 +166,79 @@ static void run_close(Run *run) {
     pulse_free(run->pulse);
     dpi_free(run->dpi);
     export_free(run->export);
+    deliver_free(run->deliver);
+    buffer_deinit(&run->pulse_json);
     capture_free(run->capture);
 }
 
 /* --- running ------------------------------------------------------------------------------ */
 
+static uint64_t counter(const Run *run, int id) {
+    return metric_get(&run->counters[id]);
+}
+
+static uint64_t records(const Run *run) {
+    uint64_t n = 0;
+    for (int id = COUNTER_EXPORTED_IDLE; id <= COUNTER_EXPORTED_RESOURCES; id++)
+        n += counter(run, id);
+    return n;
+}
+
+/* how much the counter grew since the last pulse */
+static uint64_t grown(Run *run, int id) {
+    uint64_t now = counter(run, id);
+    uint64_t since = now - run->last[id];
+    run->last[id] = now;
+    return since;
+}
+
+static void send_pulse(Run *run, uint64_t interval_ms) {
+    uint64_t exported = 0;
+    for (int id = COUNTER_EXPORTED_IDLE; id <= COUNTER_EXPORTED_RESOURCES; id++)
+        exported += grown(run, id);
+    PulseTotals totals = {
+        .time_ms = clock_wall_ms(),
+        .interval_ms = interval_ms,
+        .packets = grown(run, COUNTER_PACKETS_METERED),
+        .octets = grown(run, COUNTER_OCTETS_METERED),
+        .drops = grown(run, COUNTER_PACKETS_DROPPED),
+        .flows_active = counter(run, COUNTER_FLOWS_LIVE),
+        .flows_exported = exported,
+        .flows_waiting = deliver_waiting(run->deliver),
+    };
+    meter_pulse(run->meter);
+    buffer_clear(&run->pulse_json);
+    Json json = json_make(&run->pulse_json);
+    pulse_write(run->pulse, &totals, &json);
+    if (!run->pulse_json.failed)
+        deliver_pulse(run->deliver, buffer_text(&run->pulse_json));
+}
+
+static void each_second(Run *run, uint64_t interval_ms) {
+    CaptureStats stats;
+    capture_stats(run->capture, &stats);
+    metric_set(&run->counters[COUNTER_PACKETS_DROPPED], stats.dropped);
+    if (run->deliver)
+        send_pulse(run, interval_ms);
+}
+
 static void tick(Run *run, size_t frames) {
-    export_tick(run->export, clock_monotonic_ms());
+    uint64_t now_ms = clock_monotonic_ms();
+    export_tick(run->export, now_ms);
     /* the clock of packets drives flows; on a quiet live link, that of the wall */
     if (run->capture->backend->live && frames == 0)
         meter_tick(run->meter, clock_wall_ms() * 1000000);
+    if (now_ms - run->second_ms >= PULSE_MS) {
+        each_second(run, now_ms - run->second_ms);
+        run->second_ms = now_ms;
+    }
 }
 
 /* frames until the input ends; RUN_DONE, or RUN_FAILED having said why */
 static int run_frames(Run *run) {
     Frame frames[METER_BATCH];
-    while (!stop_signal) {
+    run->second_ms = clock_monotonic_ms();
+    while (!stop_signal && !export_failed(run->export)) {
         Reason reason = {""};
         size_t n = 0;
         int r = capture_read(run->capture, frames, METER_BATCH, &n, READ_WAIT_MS, &reason);
@@ -165,26 +249,21 @@ static int run_frames(Run *run) {
         meter_frames(run->meter, frames, n);
         tick(run, n);
     }
-    log_notice("stopping on %s", stop_signal == SIGINT ? "interrupt" : "termination signal");
+    if (stop_signal)
+        log_notice("stopping on %s", stop_signal == SIGINT ? "interrupt" : "termination signal");
     return RUN_DONE;
-}
-
-static uint64_t counter(const Run *run, int id) {
-    return metric_get(&run->counters[id]);
 }
 
 static void say_summary(const Run *run) {
     uint64_t ignored = 0;
     for (int answer = 1; answer < _DISSECT_E_N; answer++)
         ignored += counter(run, counter_ignored_packets(answer));
-    uint64_t flows = 0;
-    for (int id = COUNTER_EXPORTED_IDLE; id <= COUNTER_EXPORTED_RESOURCES; id++)
-        flows += counter(run, id);
     log_info("%llu packets received, %llu metered, %llu ignored, %llu dropped by the kernel; "
              "%llu records",
              (unsigned long long)counter(run, COUNTER_PACKETS_RECEIVED),
              (unsigned long long)counter(run, COUNTER_PACKETS_METERED), (unsigned long long)ignored,
-             (unsigned long long)counter(run, COUNTER_PACKETS_DROPPED), (unsigned long long)flows);
+             (unsigned long long)counter(run, COUNTER_PACKETS_DROPPED),
+             (unsigned long long)records(run));
 }
 
 static int write_counters(const Run *run) {
@@ -205,13 +284,37 @@ static int write_counters(const Run *run) {
     return good ? RUN_DONE : RUN_FAILED;
 }
 
+/* wait for the hubs, in steps, so that a second signal can end it */
+static int drain(Run *run) {
+    uint64_t end_ms = clock_monotonic_ms() + (uint64_t)run->config->exit_timeout_s * 1000;
+    uint64_t left = 0;
+    int signals = stop_count;
+    for (;;) {
+        uint64_t now_ms = clock_monotonic_ms();
+        uint64_t step_ms = now_ms < end_ms ? end_ms - now_ms : 0;
+        int r = deliver_drain(run->deliver,
+                              (unsigned)(step_ms < DRAIN_STEP_MS ? step_ms : DRAIN_STEP_MS), &left);
+        if (r <= 0)
+            return said(r, NULL);
+        if (step_ms == 0 || stop_count > signals)
+            break;
+    }
+    log_error("%llu flows left: the hub has not stored them within --exit-timeout %u s",
+              (unsigned long long)left, run->config->exit_timeout_s);
+    return RUN_LEFT;
+}
+
 /* the last flows leave; what the input did wrong does not keep them back */
 static int run_finish(Run *run) {
     Reason reason = {""};
     meter_flush(run->meter);
     int code = said(export_finish(run->export, &reason), &reason);
+    each_second(run, clock_monotonic_ms() - run->second_ms);
+    int drained = run->deliver ? drain(run) : RUN_DONE;
     say_summary(run);
     int written = write_counters(run);
+    if (code == RUN_DONE)
+        code = drained;
     return code != RUN_DONE ? code : written;
 }
 

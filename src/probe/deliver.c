@@ -1,0 +1,298 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+#include "probe/deliver.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+#include "base/buffer.h"
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/file.h"
+#include "base/hash.h"
+#include "base/json.h"
+#include "base/log.h"
+#include "channel/endpoint.h"
+#include "channel/keystring.h"
+#include "channel/probe_link.h"
+#include "spool/spool.h"
+
+enum { ENDPOINT_TEXT = 280 };
+
+typedef struct Hub {
+    char data[ENDPOINT_TEXT];
+    char events[ENDPOINT_TEXT];
+    ProbeLink *link;
+} Hub;
+
+struct Deliver {
+    int folder_lock;
+    KeyPair keys;
+    KeyString key;
+    Buffer hello;
+    Spool *spool;
+    bool fanout;
+    size_t n_hubs;
+    Hub hubs[];
+};
+
+/* --- configuration ------------------------------------------------------------------------ */
+
+/* both endpoints of the i-th hub, checked and written out */
+static int read_endpoints(const ProbeConfig *config, size_t i, Hub *hub, bool *assumed,
+                          Reason *reason) {
+    Endpoint data;
+    Endpoint events;
+    int r = endpoint_parse(&data, config->hubs.values[i], reason);
+    if (r)
+        return r < 0 ? error_trace(r) : DELIVER_E_USAGE;
+    *assumed = i >= config->events.n;
+    if (*assumed)
+        r = endpoint_next_port(&events, &data, reason);
+    else
+        r = endpoint_parse(&events, config->events.values[i], reason);
+    if (r)
+        return r < 0 ? error_trace(r) : DELIVER_E_USAGE;
+    if (config->probe_mode && (data.any || events.any)) {
+        reason_set(reason,
+                   "--zmq-probe-mode connects, and tcp://* is no address to connect to: give the "
+                   "hub's, or leave --zmq-probe-mode out to bind");
+        return DELIVER_E_USAGE;
+    }
+    endpoint_write(&data, hub->data, sizeof(hub->data));
+    endpoint_write(&events, hub->events, sizeof(hub->events));
+    return 0;
+}
+
+static int read_key(const ProbeConfig *config, KeyString *key, Reason *reason) {
+    int r = keystring_parse(key, config->key, reason);
+    return r > 0 ? DELIVER_E_USAGE : error_trace(r);
+}
+
+int deliver_check(const ProbeConfig *config, Reason *reason) {
+    KeyString key;
+    int r = config->hubs.n ? read_key(config, &key, reason) : 0;
+    for (size_t i = 0; r == 0 && i < config->hubs.n; i++) {
+        Hub hub;
+        bool assumed = false;
+        r = read_endpoints(config, i, &hub, &assumed, reason);
+    }
+    return r;
+}
+
+/* --- who this probe is -------------------------------------------------------------------- */
+
+static void host_name(char *text, size_t size) {
+    if (gethostname(text, size) != 0 || !*text)
+        (void)snprintf(text, size, "weir-probe");
+    text[size - 1] = 0;
+}
+
+/* the same after a reinstallation of weir, another on another machine */
+static void default_id(const char *host, char *text, size_t size) {
+    Buffer machine = {0};
+    if (file_read(&machine, "/etc/machine-id", 256, NULL) != 0)
+        buffer_clear(&machine);
+    (void)snprintf(text, size, "%s-%08" PRIx32, host,
+                   (uint32_t)hash_bytes(machine.bytes, machine.size, 0));
+    buffer_deinit(&machine);
+}
+
+static int make_hello(Deliver *deliver, const ProbeConfig *config, const DeliverSource *source) {
+    char host[256];
+    char id[300];
+    uint64_t run = 0;
+    host_name(host, sizeof(host));
+    default_id(host, id, sizeof(id));
+    if (getrandom(&run, sizeof(run), 0) != sizeof(run))
+        run = clock_monotonic_ns();
+    char instance[20];
+    (void)snprintf(instance, sizeof(instance), "%016" PRIx64, run);
+
+    Json json = json_make(&deliver->hello);
+    json_object_begin(&json, NULL);
+    json_text(&json, "name", config->probe_name ? config->probe_name : host);
+    json_text(&json, "probe_id", config->probe_id ? config->probe_id : id);
+    json_text(&json, "version", WEIR_VERSION);
+    json_text(&json, "instance", instance);
+    json_text(&json, "mode", source->mode);
+    json_array_begin(&json, "interfaces");
+    json_object_begin(&json, NULL);
+    json_text(&json, "name", source->interface);
+    json_u64(&json, "index", source->index);
+    json_object_end(&json);
+    json_array_end(&json);
+    if (deliver->key.token[0])
+        json_text(&json, "token", deliver->key.token);
+    json_object_end(&json);
+    return deliver->hello.failed ? error_origin(-ENOMEM) : 0;
+}
+
+/* --- life --------------------------------------------------------------------------------- */
+
+static void on_change(void *userdata, ProbeLinkWord word, const char *reason) {
+    const Hub *hub = userdata;
+    if (word == PROBE_LINK_UP)
+        log_notice("%s: connected; flows are delivered", hub->data);
+    else if (word == PROBE_LINK_CONNECTING)
+        log_info("%s: connecting", hub->data);
+    else
+        log_warning("%s: %s", hub->data, reason && *reason ? reason : probe_link_word(word));
+}
+
+/* the spool is full and let go of its oldest batch: a link that knows it makes it a gap */
+static void on_drop(void *userdata, uint64_t id) {
+    Deliver *deliver = userdata;
+    for (size_t i = 0; i < deliver->n_hubs; i++)
+        if (deliver->hubs[i].link)
+            probe_link_dropped(deliver->hubs[i].link, id);
+}
+
+static bool fetch(void *spool, uint64_t id, void *to, size_t size) {
+    return spool_fetch(spool, id, to, size);
+}
+
+static void release(void *spool, uint64_t id) {
+    spool_release(spool, id);
+}
+
+static int open_spool(Deliver *deliver, const ProbeConfig *config) {
+    SpoolConfig spool = {
+        .limit_bytes = config->spool_bytes,
+        .holders = deliver->fanout ? (unsigned)deliver->n_hubs : 1,
+        .on_drop = on_drop,
+        .userdata = deliver,
+    };
+    return error_trace(spool_new(&deliver->spool, &spool));
+}
+
+static int open_identity(Deliver *deliver, const ProbeConfig *config, Reason *reason) {
+    int r = dir_own(&deliver->folder_lock, config->data_dir, reason);
+    if (r == 0)
+        r = key_pair_load(&deliver->keys, config->data_dir, reason);
+    return r > 0 ? DELIVER_E_REFUSED : error_trace(r);
+}
+
+static int open_hub(Deliver *deliver, const ProbeConfig *config, size_t i, Reason *reason) {
+    Hub *hub = &deliver->hubs[i];
+    bool assumed = false;
+    int r = read_endpoints(config, i, hub, &assumed, reason);
+    if (r)
+        return r;
+    if (assumed)
+        log_notice("--zmq-publish-events is not given; the events endpoint is taken to be %s",
+                   hub->events);
+    ProbeLinkConfig link = {
+        .endpoint = hub->data,
+        .events_endpoint = hub->events,
+        .bind = !config->probe_mode,
+        .server_z85 = deliver->key.server_z85,
+        .keys = deliver->keys,
+        .hello_json = buffer_text(&deliver->hello),
+        .spool = {.spool = deliver->spool, .fetch = fetch, .release = release},
+        .on_change = on_change,
+        .userdata = hub,
+    };
+    r = probe_link_new(&hub->link, &link, reason);
+    key_pair_wipe(&link.keys);
+    return r > 0 ? DELIVER_E_REFUSED : error_trace(r);
+}
+
+int deliver_new(Deliver **deliverp, const ProbeConfig *config, const DeliverSource *source,
+                Reason *reason) {
+    cleanup(deliver_freep) Deliver *deliver =
+        calloc(1, sizeof(*deliver) + config->hubs.n * sizeof(Hub));
+    if (!deliver)
+        return error_origin(-ENOMEM);
+    deliver->folder_lock = -1;
+    deliver->n_hubs = config->hubs.n;
+    deliver->fanout = config->fanout && config->hubs.n > 1;
+
+    int r = read_key(config, &deliver->key, reason);
+    if (r == 0 && deliver->key.notice[0])
+        log_notice("--zmq-encryption-key: %s", deliver->key.notice);
+    if (r == 0)
+        r = open_identity(deliver, config, reason);
+    if (r == 0)
+        r = make_hello(deliver, config, source);
+    if (r == 0)
+        r = open_spool(deliver, config);
+    for (size_t i = 0; r == 0 && i < deliver->n_hubs; i++)
+        r = open_hub(deliver, config, i, reason);
+    if (r)
+        return error_trace(r);
+    *deliverp = deliver;
+    deliver = NULL;
+    return 0;
+}
+
+Deliver *deliver_free(Deliver *deliver) {
+    if (!deliver)
+        return NULL;
+    for (size_t i = 0; i < deliver->n_hubs; i++)
+        probe_link_free(deliver->hubs[i].link);
+    spool_free(deliver->spool);
+    buffer_deinit(&deliver->hello);
+    key_pair_wipe(&deliver->keys);
+    closep(&deliver->folder_lock);
+    free(deliver);
+    return NULL;
+}
+
+/* --- use ---------------------------------------------------------------------------------- */
+
+unsigned deliver_lanes(const Deliver *deliver) {
+    return deliver->fanout ? 1 : (unsigned)deliver->n_hubs;
+}
+
+int deliver_submit(void *userdata, unsigned lane, const void *bytes, size_t size,
+                   const BatchCounts *counts) {
+    Deliver *deliver = userdata;
+    uint64_t id = 0;
+    int r = spool_append(deliver->spool, bytes, size, counts, &id);
+    if (r)
+        return error_trace(r);
+    if (!deliver->fanout)
+        return error_trace(probe_link_submit(deliver->hubs[lane].link, id, size, counts));
+    for (size_t i = 0; r == 0 && i < deliver->n_hubs; i++)
+        r = probe_link_submit(deliver->hubs[i].link, id, size, counts);
+    return error_trace(r);
+}
+
+void deliver_pulse(Deliver *deliver, const char *json) {
+    for (size_t i = 0; i < deliver->n_hubs; i++)
+        (void)probe_link_pulse(deliver->hubs[i].link, json); /* a lost pulse is a gap in a chart */
+}
+
+uint64_t deliver_waiting(Deliver *deliver) {
+    uint64_t flows = 0;
+    for (size_t i = 0; i < deliver->n_hubs; i++) {
+        ProbeLinkStatus status;
+        probe_link_status(deliver->hubs[i].link, &status);
+        flows += status.pending.flows;
+    }
+    return flows;
+}
+
+int deliver_drain(Deliver *deliver, unsigned timeout_ms, uint64_t *left_flowsp) {
+    uint64_t end_ms = clock_monotonic_ms() + timeout_ms;
+    uint64_t left = 0;
+    for (size_t i = 0; i < deliver->n_hubs; i++) {
+        uint64_t now_ms = clock_monotonic_ms();
+        uint64_t flows = 0;
+        int r = probe_link_drain(deliver->hubs[i].link,
+                                 now_ms < end_ms ? (unsigned)(end_ms - now_ms) : 0, &flows);
+        if (r < 0)
+            return error_trace(r);
+        if (r == PROBE_LINK_E_LEFT)
+            left += flows;
+    }
+    if (left == 0)
+        return 0;
+    *left_flowsp = left;
+    return DELIVER_E_LEFT;
+}

@@ -1,0 +1,57 @@
+#pragma once
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/*
+ * Delivery
+ *
+ * The way to the hubs: the probe's key pair, one spool, one link a hub. With several hubs each flow
+ * goes to one of them, always the same (a lane is chosen by the flow's hash), or with --zmq-fanout
+ * to all. What the links have to say goes to the log, once a change.
+ */
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/batch_counts.h"
+#include "base/cleanup.h"
+#include "base/reason.h"
+#include "probe/options.h"
+
+typedef struct Deliver Deliver;
+
+typedef struct DeliverSource {
+    const char *interface; /* what is captured, for the hub to show */
+    uint32_t index;
+    const char *mode; /* "live" or "file" */
+} DeliverSource;
+
+enum {
+    _DELIVER_E_SUCCESS,
+    DELIVER_E_USAGE,   /* a bad endpoint or key: the reason says which */
+    DELIVER_E_REFUSED, /* the data folder, a port in use: the reason says why */
+    DELIVER_E_LEFT,    /* deliver_drain(): not everything is stored yet */
+};
+
+/** deliver_check() - endpoints and key, before anything is opened; 0 or DELIVER_E_USAGE */
+int deliver_check(const ProbeConfig *config, Reason *reason);
+
+int deliver_new(Deliver **deliverp, const ProbeConfig *config, const DeliverSource *source,
+                Reason *reason);
+Deliver *deliver_free(Deliver *deliver);
+
+/** deliver_lanes() - how many kinds of batches there are to submit, at least 1 */
+unsigned deliver_lanes(const Deliver *deliver);
+
+/** deliver_submit() - into the spool and to the lane's hub; of the type that Export calls */
+int deliver_submit(void *userdata, unsigned lane, const void *bytes, size_t size,
+                   const BatchCounts *counts);
+
+void deliver_pulse(Deliver *deliver, const char *json);
+
+/** deliver_waiting() - flows submitted and not stored by their hub */
+uint64_t deliver_waiting(Deliver *deliver);
+
+/** deliver_drain() - wait until all is stored; DELIVER_E_LEFT and *left_flowsp if it is not */
+int deliver_drain(Deliver *deliver, unsigned timeout_ms, uint64_t *left_flowsp);
+
+DEFINE_CLEANUP(Deliver *, deliver_free)

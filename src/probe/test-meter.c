@@ -1,0 +1,387 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "probe/counters.h"
+#include "probe/meter.h"
+
+#define SECOND UINT64_C(1000000000)
+#define START  (UINT64_C(1700000000) * SECOND)
+
+enum { RECORDS = 4096 };
+
+/* a meter, what it emitted, and what was put in */
+typedef struct Rig {
+    Meter *meter;
+    MetricValue counters[_COUNTER_N];
+    FlowRecord records[RECORDS];
+    size_t n;
+    uint64_t packets; /* sums over all records */
+    uint64_t frame_octets;
+} Rig;
+
+static void take(void *userdata, const FlowRecord *record) {
+    Rig *rig = userdata;
+    if (rig->n < RECORDS)
+        rig->records[rig->n] = *record;
+    rig->n++;
+    rig->packets += record->packets + record->rev_packets;
+    rig->frame_octets += record->l2_octets + record->rev_l2_octets;
+}
+
+static Rig *rig_new(uint32_t max_flows) {
+    Rig *rig = calloc(1, sizeof(*rig));
+    assert_non_null(rig);
+    MeterConfig config = {
+        .max_flows = max_flows,
+        .idle_s = 15,
+        .active_s = 60,
+        .seed = 1,
+        .flow_id = 100,
+        .counters = rig->counters,
+        .record = take,
+        .userdata = rig,
+    };
+    assert_int_equal(meter_new(&rig->meter, &config), 0);
+    return rig;
+}
+
+/* received = ignored + metered; metered = in records + in live flows; packets and bytes */
+static void assert_conserved(Rig *rig) {
+    uint64_t packets = 0;
+    uint64_t bytes = 0;
+    for (int answer = 1; answer < _DISSECT_E_N; answer++) {
+        packets += metric_get(&rig->counters[counter_ignored_packets(answer)]);
+        bytes += metric_get(&rig->counters[counter_ignored_bytes(answer)]);
+    }
+    MeterLive live;
+    meter_live(rig->meter, &live);
+    assert_true(metric_get(&rig->counters[COUNTER_PACKETS_RECEIVED]) ==
+                packets + rig->packets + live.packets);
+    assert_true(metric_get(&rig->counters[COUNTER_BYTES_RECEIVED]) ==
+                bytes + rig->frame_octets + live.frame_octets);
+    assert_true(metric_get(&rig->counters[COUNTER_PACKETS_EXPORTED]) == rig->packets);
+    assert_true(metric_get(&rig->counters[COUNTER_BYTES_EXPORTED]) == rig->frame_octets);
+    assert_true(metric_get(&rig->counters[COUNTER_FLOWS_LIVE]) == live.flows);
+}
+
+static void rig_end(Rig *rig) {
+    assert_conserved(rig);
+    meter_flush(rig->meter);
+    assert_conserved(rig);
+    MeterLive live;
+    meter_live(rig->meter, &live);
+    assert_true(live.flows == 0 && live.packets == 0);
+    meter_free(rig->meter);
+    free(rig);
+}
+
+/* a raw IPv4 packet: hosts are the last two bytes of 10.0.x.x */
+typedef struct Sent {
+    uint16_t from, to, sport, dport;
+    uint8_t protocol, flags;
+    uint64_t at_ns;
+} Sent;
+
+static void send(Rig *rig, Sent s) {
+    uint8_t b[40] = {0x45, 0, 0, 40, 0, 1, 0, 0, 64, s.protocol};
+    b[12] = b[16] = 10;
+    b[14] = (uint8_t)(s.from >> 8);
+    b[15] = (uint8_t)s.from;
+    b[18] = (uint8_t)(s.to >> 8);
+    b[19] = (uint8_t)s.to;
+    b[20] = (uint8_t)(s.sport >> 8);
+    b[21] = (uint8_t)s.sport;
+    b[22] = (uint8_t)(s.dport >> 8);
+    b[23] = (uint8_t)s.dport;
+    if (s.protocol == IP_TCP) {
+        b[32] = 0x50;
+        b[33] = s.flags;
+    } else {
+        b[25] = 20;
+    }
+    Frame frame = {.bytes = b,
+                   .time_ns = s.at_ns,
+                   .captured_bytes = sizeof(b),
+                   .wire_bytes = sizeof(b) + 14, /* as if a link header had been there */
+                   .link_type = FRAME_LINK_RAW};
+    meter_frames(rig->meter, &frame, 1);
+}
+
+static void udp(Rig *rig, uint16_t from, uint16_t to, uint16_t sport, uint16_t dport, uint64_t at) {
+    send(rig, (Sent){from, to, sport, dport, IP_UDP, 0, at});
+}
+
+static void tcp(Rig *rig, uint16_t from, uint16_t to, uint16_t sport, uint16_t dport, uint8_t flags,
+                uint64_t at) {
+    send(rig, (Sent){from, to, sport, dport, IP_TCP, flags, at});
+}
+
+static void test_both_directions_meet(void **state) {
+    (void)state;
+    Rig *rig = rig_new(64);
+    udp(rig, 9, 1, 5000, 53, START);
+    udp(rig, 1, 9, 53, 5000, START + 5000000);
+    udp(rig, 9, 1, 5000, 53, START + 7000000);
+    meter_flush(rig->meter);
+    assert_int_equal(rig->n, 1);
+    const FlowRecord *r = &rig->records[0];
+    assert_int_equal(r->src_ip.bytes[3], 9);
+    assert_int_equal(r->src_port, 5000);
+    assert_int_equal(r->packets, 2);
+    assert_int_equal(r->rev_packets, 1);
+    assert_int_equal(r->octets, 80);
+    assert_int_equal(r->rev_l2_octets, 54);
+    assert_true(r->first_ms == START / 1000000);
+    assert_true(r->last_ms == START / 1000000 + 7);
+    assert_int_equal(r->end_reason, FLOW_END_FORCED);
+    assert_int_equal(r->biflow_direction, FLOW_DIRECTION_INITIATOR);
+    rig_end(rig);
+}
+
+static void test_direction(void **state) {
+    (void)state;
+    static const struct {
+        Sent first;
+        uint16_t initiator;
+        uint8_t told;
+    } cases[] = {
+        /* an answer from a well-known port, without the question */
+        {{1, 2, 53, 5000, IP_UDP, 0, START}, 2, FLOW_DIRECTION_REVERSE},
+        {{1, 2, 5000, 53, IP_UDP, 0, START}, 1, FLOW_DIRECTION_INITIATOR},
+        {{1, 2, 4000, 5000, IP_UDP, 0, START}, 1, FLOW_DIRECTION_INITIATOR},
+        {{1, 2, 5000, 4000, IP_UDP, 0, START}, 1, FLOW_DIRECTION_INITIATOR},
+        /* SYN and SYN-ACK against the ports */
+        {{1, 2, 443, 5000, IP_TCP, TCP_SYN, START}, 1, FLOW_DIRECTION_INITIATOR},
+        {{1, 2, 5000, 443, IP_TCP, TCP_SYN | TCP_ACK, START}, 2, FLOW_DIRECTION_INITIATOR},
+        /* met in the middle: the lower port serves */
+        {{1, 2, 8080, 40000, IP_TCP, TCP_ACK, START}, 2, FLOW_DIRECTION_REVERSE},
+        {{1, 2, 40000, 8080, IP_TCP, TCP_ACK, START}, 1, FLOW_DIRECTION_INITIATOR},
+    };
+    Rig *rig = rig_new(64);
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        send(rig, cases[i].first);
+        meter_flush(rig->meter);
+        assert_int_equal(rig->n, i + 1);
+        assert_int_equal(rig->records[i].src_ip.bytes[3], cases[i].initiator);
+        assert_int_equal(rig->records[i].biflow_direction, cases[i].told);
+    }
+    rig_end(rig);
+}
+
+/* the SYN comes late (reordered): it corrects what the ports told */
+static void test_late_syn_corrects(void **state) {
+    (void)state;
+    Rig *rig = rig_new(64);
+    tcp(rig, 1, 2, 80, 90, TCP_ACK, START);
+    tcp(rig, 2, 1, 90, 80, TCP_SYN, START + 1);
+    meter_flush(rig->meter);
+    assert_int_equal(rig->records[0].src_ip.bytes[3], 2);
+    assert_int_equal(rig->records[0].packets, 1);
+    assert_int_equal(rig->records[0].tcp_flags, TCP_SYN);
+    assert_int_equal(rig->records[0].rev_tcp_flags, TCP_ACK);
+    rig_end(rig);
+}
+
+static void test_idle_timeout(void **state) {
+    (void)state;
+    Rig *rig = rig_new(64);
+    udp(rig, 1, 2, 1, 2, START);
+    udp(rig, 3, 4, 1, 2, START + 14 * SECOND);
+    assert_int_equal(rig->n, 0);
+    meter_tick(rig->meter, START + 16 * SECOND); /* no packet needed */
+    assert_int_equal(rig->n, 1);
+    assert_int_equal(rig->records[0].end_reason, FLOW_END_IDLE);
+    assert_int_equal(rig->records[0].src_ip.bytes[3], 1);
+    /* the flow comes back: another flow */
+    udp(rig, 1, 2, 1, 2, START + 17 * SECOND);
+    meter_flush(rig->meter);
+    assert_int_equal(rig->n, 3);
+    assert_true(rig->records[0].flow_id != rig->records[2].flow_id);
+    rig_end(rig);
+}
+
+static void test_active_timeout_keeps_id_and_direction(void **state) {
+    (void)state;
+    Rig *rig = rig_new(64);
+    tcp(rig, 2, 1, 50000, 60000, TCP_SYN, START);
+    for (uint64_t s = 1; s <= 150; s++)
+        tcp(rig, 1, 2, 60000, 50000, TCP_ACK, START + s * SECOND);
+    meter_flush(rig->meter);
+    assert_int_equal(rig->n, 3);
+    for (size_t i = 0; i < 3; i++) {
+        assert_true(rig->records[i].flow_id == 100);
+        assert_int_equal(rig->records[i].src_ip.bytes[3], 2);
+        assert_int_equal(rig->records[i].end_reason, i < 2 ? FLOW_END_ACTIVE : FLOW_END_FORCED);
+    }
+    assert_true(rig->records[0].packets + rig->records[0].rev_packets == 60);
+    assert_true(rig->records[1].first_ms == (START + 60 * SECOND) / 1000000);
+    assert_int_equal(rig->records[1].packets, 0);
+    assert_int_equal(rig->records[1].rev_packets, 60);
+    assert_int_equal(metric_get(&rig->counters[COUNTER_FLOWS_CREATED]), 1);
+    rig_end(rig);
+}
+
+/* a long flow that falls silent right after its split: no empty record */
+static void test_no_empty_record(void **state) {
+    (void)state;
+    Rig *rig = rig_new(64);
+    for (uint64_t s = 0; s < 60; s++)
+        udp(rig, 1, 2, 1, 2, START + s * SECOND);
+    meter_tick(rig->meter, START + 61 * SECOND);
+    assert_int_equal(rig->n, 1);
+    meter_tick(rig->meter, START + 200 * SECOND);
+    assert_int_equal(rig->n, 1);
+    rig_end(rig);
+}
+
+static void test_tcp_end_lingers(void **state) {
+    (void)state;
+    Rig *rig = rig_new(64);
+    uint64_t t = START;
+    tcp(rig, 1, 2, 1000, 80, TCP_SYN, t++);
+    tcp(rig, 2, 1, 80, 1000, TCP_SYN | TCP_ACK, t++);
+    tcp(rig, 1, 2, 1000, 80, TCP_FIN | TCP_ACK, t++);
+    tcp(rig, 2, 1, 80, 1000, TCP_FIN | TCP_ACK, t++);
+    tcp(rig, 1, 2, 1000, 80, TCP_ACK, t + SECOND); /* the trailing ACK, and one sent again */
+    assert_int_equal(rig->n, 0);
+    tcp(rig, 1, 2, 1000, 80, TCP_ACK, t + 2 * SECOND);
+    meter_tick(rig->meter, t + 5 * SECOND);
+    assert_int_equal(rig->n, 1);
+    assert_int_equal(rig->records[0].end_reason, FLOW_END_DETECTED);
+    assert_int_equal(rig->records[0].packets, 4);
+    assert_int_equal(rig->records[0].rev_packets, 2);
+    rig_end(rig);
+}
+
+static void test_ports_used_again(void **state) {
+    (void)state;
+    Rig *rig = rig_new(64);
+    tcp(rig, 1, 2, 1000, 80, TCP_SYN, START);
+    tcp(rig, 2, 1, 80, 1000, TCP_RST | TCP_ACK, START + 1);
+    tcp(rig, 1, 2, 1000, 80, TCP_SYN, START + SECOND); /* within the linger */
+    meter_flush(rig->meter);
+    assert_int_equal(rig->n, 2);
+    assert_int_equal(rig->records[0].end_reason, FLOW_END_DETECTED);
+    assert_true(rig->records[0].flow_id != rig->records[1].flow_id);
+    rig_end(rig);
+}
+
+static void test_flood_spares_established_flows(void **state) {
+    (void)state;
+    enum { CAP = 1000, KEPT = 100, FLOOD = 20000 };
+    Rig *rig = rig_new(CAP);
+    uint64_t t = START;
+    for (uint16_t i = 0; i < KEPT; i++) {
+        tcp(rig, i, 60000, 1000, 80, TCP_SYN, t);
+        tcp(rig, 60000, i, 80, 1000, TCP_SYN | TCP_ACK, t);
+    }
+    for (uint32_t i = 0; i < FLOOD; i++) {
+        t += 100000; /* 10,000 a second, 2 s */
+        tcp(rig, (uint16_t)(i % 50000 + 200), 60001, (uint16_t)(i / 50000 + 7), 80, TCP_SYN, t);
+        if (i % 97 == 0)
+            assert_conserved(rig);
+    }
+    /* at the cap all along, and every one that went is counted */
+    MeterLive live;
+    meter_live(rig->meter, &live);
+    assert_int_equal(live.flows, CAP);
+    assert_int_equal(metric_get(&rig->counters[COUNTER_EXPORTED_RESOURCES]), KEPT + FLOOD - CAP);
+    size_t before = rig->n;
+    for (uint16_t i = 0; i < KEPT; i++)
+        tcp(rig, i, 60000, 1000, 80, TCP_ACK, t);
+    assert_int_equal(rig->n, before); /* none of them had to be made anew */
+    assert_conserved(rig);
+    for (size_t i = 0; i < rig->n && i < RECORDS; i++)
+        assert_int_not_equal(rig->records[i].packets + rig->records[i].rev_packets, 2);
+    rig_end(rig);
+}
+
+static void test_clock_steps(void **state) {
+    (void)state;
+    Rig *rig = rig_new(64);
+    udp(rig, 1, 2, 1, 2, START);
+    udp(rig, 3, 4, 1, 2, START - 2 * SECOND); /* out of order: nothing happens */
+    assert_int_equal(rig->n, 0);
+    udp(rig, 1, 2, 1, 2, START - 3600 * SECOND); /* an hour back: all flows end */
+    assert_int_equal(rig->n, 2);
+    assert_int_equal(metric_get(&rig->counters[COUNTER_CLOCK_STEPS]), 1);
+    meter_tick(rig->meter, START - 3580 * SECOND);
+    assert_int_equal(rig->n, 3);
+    assert_int_equal(rig->records[2].end_reason, FLOW_END_IDLE);
+    udp(rig, 5, 6, 1, 2, START + UINT64_C(100000000) * SECOND); /* far ahead */
+    rig_end(rig);
+}
+
+/* many flows that come and go at random, held against sums kept here */
+static void test_random_traffic_is_conserved(void **state) {
+    (void)state;
+    Rig *rig = rig_new(300);
+    uint64_t t = START;
+    uint64_t x = 88172645463325252u;
+    for (int i = 0; i < 200000; i++) {
+        x ^= x << 13;
+        x ^= x >> 7;
+        x ^= x << 17;
+        t += x % 20000000;
+        static const uint8_t flags[] = {TCP_SYN,           TCP_ACK, TCP_ACK | TCP_FIN, TCP_RST,
+                                        TCP_SYN | TCP_ACK, TCP_ACK, TCP_ACK,           TCP_ACK};
+        uint16_t from = (uint16_t)(x >> 20 & 31);
+        uint16_t to = (uint16_t)(x >> 30 & 31);
+        if (x >> 40 & 1)
+            tcp(rig, from, to, (uint16_t)(x >> 50 & 3), 80, flags[x >> 54 & 7], t);
+        else
+            udp(rig, from, to, (uint16_t)(x >> 50 & 3), 53, t);
+        if (i % 4096 == 0)
+            assert_conserved(rig);
+    }
+    assert_int_equal(metric_get(&rig->counters[COUNTER_PACKETS_METERED]), 200000);
+    meter_flush(rig->meter);
+    assert_int_equal(rig->packets, 200000);
+    rig_end(rig);
+}
+
+static void test_ignored_frames_are_counted(void **state) {
+    (void)state;
+    Rig *rig = rig_new(64);
+    uint8_t arp[60] = {[12] = 0x08, [13] = 0x06};
+    Frame frames[3] = {
+        {.bytes = arp,
+         .time_ns = START,
+         .captured_bytes = sizeof(arp),
+         .wire_bytes = sizeof(arp),
+         .link_type = FRAME_LINK_ETHERNET},
+        {.bytes = arp, .captured_bytes = 5, .wire_bytes = 64, .link_type = FRAME_LINK_ETHERNET},
+        {.bytes = arp, .captured_bytes = 60, .wire_bytes = 60, .link_type = 12345},
+    };
+    meter_frames(rig->meter, frames, 3);
+    assert_int_equal(metric_get(&rig->counters[COUNTER_IGNORED_PACKETS_ARP]), 1);
+    assert_int_equal(metric_get(&rig->counters[COUNTER_IGNORED_BYTES_TRUNCATED]), 64);
+    assert_int_equal(metric_get(&rig->counters[COUNTER_IGNORED_PACKETS_LINK_TYPE]), 1);
+    rig_end(rig);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_both_directions_meet),
+        cmocka_unit_test(test_direction),
+        cmocka_unit_test(test_late_syn_corrects),
+        cmocka_unit_test(test_idle_timeout),
+        cmocka_unit_test(test_active_timeout_keeps_id_and_direction),
+        cmocka_unit_test(test_no_empty_record),
+        cmocka_unit_test(test_tcp_end_lingers),
+        cmocka_unit_test(test_ports_used_again),
+        cmocka_unit_test(test_flood_spares_established_flows),
+        cmocka_unit_test(test_clock_steps),
+        cmocka_unit_test(test_random_traffic_is_conserved),
+        cmocka_unit_test(test_ignored_frames_are_counted),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/buffer.h"
+#include "base/json.h"
+#include "probe/pulse.h"
+
+static FlowEntry entry_of(uint8_t low, uint8_t high, uint32_t from_low, uint32_t from_high,
+                          uint32_t packets) {
+    FlowEntry entry = {.key = {.ip_version = 4, .protocol = 17}};
+    entry.key.address[0][0] = 10;
+    entry.key.address[0][3] = low;
+    entry.key.address[1][0] = 10;
+    entry.key.address[1][3] = high;
+    entry.pulse_octets[0] = from_low;
+    entry.pulse_octets[1] = from_high;
+    entry.pulse_packets = packets;
+    return entry;
+}
+
+static const char *written(Pulse *pulse, Buffer *buffer) {
+    PulseTotals totals = {.time_ms = 5, .interval_ms = 1000, .packets = 9, .flows_waiting = 3};
+    Json json = json_make(buffer);
+    buffer_clear(buffer);
+    pulse_write(pulse, &totals, &json);
+    return buffer_text(buffer);
+}
+
+static void test_sums_by_host_and_conversation(void **state) {
+    (void)state;
+    Pulse *pulse = NULL;
+    Buffer buffer = {0};
+    FlowMore more = {0};
+    assert_int_equal(pulse_new(&pulse, NULL, 1), 0);
+    FlowEntry a = entry_of(1, 2, 100, 1000, 5);
+    FlowEntry b = entry_of(1, 3, 10, 20, 2);
+    b.state = ENTRY_INITIATOR; /* the higher address opened it */
+    pulse_add(pulse, &a, &more);
+    pulse_add(pulse, &b, &more);
+    assert_int_equal(a.pulse_packets, 0);
+    assert_int_equal(a.pulse_octets[1], 0);
+    assert_string_equal(
+        written(pulse, &buffer),
+        "{\"v\":1,\"time_ms\":5,\"interval_ms\":1000,\"packets\":9,\"octets\":0,\"drops\":0,"
+        "\"flows_active\":0,\"flows_exported\":0,\"flows_waiting\":3,"
+        "\"apps\":[{\"name\":\"Unknown\",\"octets\":1130,\"packets\":7}],"
+        "\"hosts\":[{\"ip\":\"10.0.0.1\",\"octets_in\":1020,\"octets_out\":110,\"packets\":7},"
+        "{\"ip\":\"10.0.0.2\",\"octets_in\":100,\"octets_out\":1000,\"packets\":5},"
+        "{\"ip\":\"10.0.0.3\",\"octets_in\":10,\"octets_out\":20,\"packets\":2}],"
+        "\"conversations\":[{\"src_ip\":\"10.0.0.1\",\"dst_ip\":\"10.0.0.2\",\"octets\":100,"
+        "\"rev_octets\":1000,\"packets\":5},{\"src_ip\":\"10.0.0.3\",\"dst_ip\":\"10.0.0.1\","
+        "\"octets\":20,\"rev_octets\":10,\"packets\":2}]}");
+    /* the next second begins empty */
+    assert_non_null(strstr(written(pulse, &buffer), "\"apps\":[],\"hosts\":[],"));
+    buffer_deinit(&buffer);
+    pulse_free(pulse);
+}
+
+/* more hosts than the list holds: the heaviest come, in order */
+static void test_the_heaviest_come(void **state) {
+    (void)state;
+    Pulse *pulse = NULL;
+    Buffer buffer = {0};
+    FlowMore more = {0};
+    assert_int_equal(pulse_new(&pulse, NULL, 1), 0);
+    for (unsigned i = 0; i < 200; i++) {
+        FlowEntry entry = entry_of((uint8_t)i, 250, (i * 7 % 200 + 1) * 1000, 0, 1);
+        pulse_add(pulse, &entry, &more);
+    }
+    const char *text = strstr(written(pulse, &buffer), "\"conversations\"");
+    assert_non_null(text);
+    for (unsigned rank = 0; rank < 20; rank++) {
+        char octets[32];
+        (void)snprintf(octets, sizeof(octets), "\"octets\":%u,", (200 - rank) * 1000);
+        text = strstr(text, octets);
+        assert_non_null(text);
+    }
+    assert_null(strstr(text + 1, "\"octets\""));
+    buffer_deinit(&buffer);
+    pulse_free(pulse);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_sums_by_host_and_conversation),
+        cmocka_unit_test(test_the_heaviest_come),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
