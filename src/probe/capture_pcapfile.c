@@ -122,7 +122,10 @@ static int pcapfile_read(Capture *capture, Frame *frames, size_t max, size_t *np
     }
     if (n == 0 && file->pending) {
         if (file->pending == CAPTURE_E_BROKEN)
-            reason_set(reason, "-i %s: %s", file->input, file->why);
+            reason_set(reason, "-i %s %s; the packets before it are metered (%s)", file->input,
+                       file->truncated ? "ends in the middle of a packet"
+                                       : "cannot be read to its end",
+                       file->why);
         return file->pending;
     }
     *np = n;

@@ -19,7 +19,7 @@ import sys
 BUILD = os.environ.get("WEIR_BUILD", "build")
 SOURCE = os.environ.get("WEIR_SOURCE", ".")
 CORPUS = os.path.join(SOURCE, "..", "shared", "corpus", "packets")
-FLOOR = 0.97  # of the flows that both report
+FLOOR = 0.99  # of the flows that both report
 
 
 def ends(a, b):
