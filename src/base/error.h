@@ -24,11 +24,18 @@
 
 int error_note(int r, const char *file, int line, int origin);
 
+#ifndef __clang_analyzer__
+
 /* where a fatal error is born */
 #define error_origin(r) error_note((r), __FILE__, __LINE__, 1)
 
 /* where it is passed on; 0 and answers pass unchanged */
 #define error_trace(r) error_note((r), __FILE__, __LINE__, 0)
+
+#else /* it cannot see into error.c that what is not 0 stays so */
+#define error_origin(r) (r)
+#define error_trace(r)  (r)
+#endif
 
 /* where an answer cannot happen: a positive value becomes -ENOTRECOVERABLE */
 #define error_fold(r) error_fold_note((r), __FILE__, __LINE__)
