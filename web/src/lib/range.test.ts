@@ -27,6 +27,8 @@ describe('step', () => {
   it('goes back by one length', () =>
     expect(step(hour, now, -1)).toEqual({ kind: 'between', from: now - 7_200_000, to: now - 3_600_000 }));
   it('comes back to the moving range', () => expect(step(step(hour, now, -1), now, 1)).toEqual(hour));
+  it('does so too when one has looked for a while', () =>
+    expect(step(step(hour, now, -1), now + 20 * 60_000, 1)).toEqual(hour));
   it('does not go past now', () => {
     expect(step(hour, now, 1)).toEqual(hour);
     const odd: Range = { kind: 'between', from: now - 150_000, to: now - 50_000 };

@@ -37,11 +37,14 @@ export function bounds(range: Range, now: number): { from: number; to: number } 
   return range.kind === 'between' ? { from: range.from, to: range.to } : { from: now - range.ms, to: now };
 }
 
-/** One range length earlier or later; what would reach past now becomes the moving range again. */
+/**
+ * One range length earlier or later. What would come nearer to now than half its length, time having
+ * gone on meanwhile, becomes the moving range again.
+ */
 export function step(range: Range, now: number, direction: -1 | 1): Range {
   const { from, to } = bounds(range, now);
   const length = to - from;
-  if (direction > 0 && (range.kind === 'last' || to + length >= now)) return movingLike(range, length, now);
+  if (direction > 0 && (range.kind === 'last' || to + 1.5 * length >= now)) return movingLike(range, length, now);
   return { kind: 'between', from: from + direction * length, to: to + direction * length };
 }
 
