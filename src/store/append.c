@@ -109,44 +109,68 @@ static DuckAnswer append_probes(Store *store, size_t n, Reason *reason) {
     return appender_close(&appender, reason);
 }
 
+static void put_counts(duckdb_appender appender, const BatchCounts *counts) {
+    (void)duckdb_append_uint64(appender, counts->flows);
+    (void)duckdb_append_uint64(appender, counts->packets);
+    (void)duckdb_append_uint64(appender, counts->octets);
+}
+
+/** put_epoch() - the columns that cursors and gaps begin with; the key has a number by now */
+static void put_epoch(Store *store, duckdb_appender appender, const uint8_t *key,
+                      const uint8_t *epoch) {
+    uint32_t number = 0;
+    (void)store_probe(store, key, &number);
+    (void)duckdb_append_uint32(appender, number);
+    (void)duckdb_append_blob(appender, epoch, STORE_EPOCH_BYTES);
+}
+
 static DuckAnswer append_cursors(Store *store, const StoreGroup *group, uint64_t segment,
                                  Reason *reason) {
     char table[32];
     (void)snprintf(table, sizeof(table), "cursor_%" PRIu64, segment);
     duckdb_appender appender = NULL;
     DuckAnswer answer = appender_open(store, table, &appender, reason);
-    for (size_t i = 0; i < group->cursor_n && answer == DUCK_OK; i++) {
+    if (answer != DUCK_OK)
+        return answer;
+    for (size_t i = 0; i < group->cursor_n; i++) {
         const StoreCursor *cursor = &group->cursors[i];
-        uint32_t number = 0;
-        if (store_probe(store, cursor->key, &number)) {
-            reason_set(reason, "out of memory");
-            answer = DUCK_MEMORY;
-        }
-        (void)duckdb_append_uint32(appender, number);
-        (void)duckdb_append_blob(appender, cursor->epoch, sizeof(cursor->epoch));
+        put_epoch(store, appender, cursor->key, cursor->epoch);
         (void)duckdb_append_uint64(appender, cursor->sequence);
         (void)duckdb_append_uint64(appender, cursor->at_ms);
-        (void)duckdb_append_uint64(appender, cursor->totals.flows);
-        (void)duckdb_append_uint64(appender, cursor->totals.packets);
-        (void)duckdb_append_uint64(appender, cursor->totals.octets);
+        put_counts(appender, &cursor->totals);
         (void)duckdb_append_bool(appender, cursor->finished);
         (void)duckdb_appender_end_row(appender);
     }
-    if (!appender)
-        return answer;
-    DuckAnswer closed = appender_close(&appender, answer == DUCK_OK ? reason : NULL);
-    return answer == DUCK_OK ? closed : answer;
+    return appender_close(&appender, reason);
 }
 
-/** number_cursors() - every key gets its number before the transaction looks how many are new */
-static int number_cursors(Store *store, const StoreGroup *group) {
-    for (size_t i = 0; i < group->cursor_n; i++) {
-        uint32_t number = 0;
-        int r = store_probe(store, group->cursors[i].key, &number);
-        if (r)
-            return error_trace(r);
+static DuckAnswer append_gaps(Store *store, const StoreGroup *group, Reason *reason) {
+    duckdb_appender appender = NULL;
+    DuckAnswer answer = appender_open(store, "gap", &appender, reason);
+    if (answer != DUCK_OK)
+        return answer;
+    for (size_t i = 0; i < group->gap_n; i++) {
+        const StoreGap *gap = &group->gaps[i];
+        put_epoch(store, appender, gap->key, gap->epoch);
+        (void)duckdb_append_uint64(appender, gap->first);
+        (void)duckdb_append_uint64(appender, gap->last);
+        put_counts(appender, &gap->counts);
+        (void)duckdb_append_uint64(appender, gap->at_ms);
+        (void)duckdb_append_uint32(appender, gap->reason);
+        (void)duckdb_appender_end_row(appender);
     }
-    return 0;
+    return appender_close(&appender, reason);
+}
+
+/** number_keys() - every key gets its number before the transaction looks how many are new */
+static int number_keys(Store *store, const StoreGroup *group) {
+    uint32_t number = 0;
+    int r = 0;
+    for (size_t i = 0; i < group->cursor_n && !r; i++)
+        r = store_probe(store, group->cursors[i].key, &number);
+    for (size_t i = 0; i < group->gap_n && !r; i++)
+        r = store_probe(store, group->gaps[i].key, &number);
+    return error_trace(r);
 }
 
 static size_t group_rows(const StoreGroup *group) {
@@ -201,6 +225,8 @@ static DuckAnswer append_once(Store *store, const StoreGroup *group, Reason *rea
         answer = append_rows(store, group, segment, reason);
     if (answer == DUCK_OK && group->cursor_n)
         answer = append_cursors(store, group, segment, reason);
+    if (answer == DUCK_OK && group->gap_n)
+        answer = append_gaps(store, group, reason);
     if (answer == DUCK_OK)
         answer = duck_run(store->writer, "COMMIT", reason);
     if (answer != DUCK_OK) {
@@ -271,7 +297,7 @@ int store_append(Store *store, const StoreGroup *group, Reason *reason) {
         reason_set(reason, "the store had to be opened again");
         return STORE_E_REOPENED;
     }
-    r = number_cursors(store, group);
+    r = number_keys(store, group);
     DuckAnswer answer = DUCK_OK;
     if (!r) {
         write_begin(store, false);

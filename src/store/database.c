@@ -123,23 +123,20 @@ typedef struct ProbeLoad {
 
 static int take_probe(void *context, duckdb_data_chunk chunk, idx_t row) {
     ProbeLoad *load = context;
-    Store *store = load->store;
     uint32_t size = 0;
     const char *key = duck_text(chunk, 1, row, &size);
-    if (duck_u32(chunk, 0, row) != load->n + 1 || size != STORE_KEY_BYTES)
+    uint8_t bytes[STORE_KEY_BYTES];
+    uint32_t number = 0;
+    if (size != sizeof(bytes))
         return STORE_E_REFUSED;
-    if (load->n == store->probe_n) {
-        ProbeKey *grown = reallocarray(store->probes, store->probe_n + 1, sizeof(*store->probes));
-        if (!grown)
-            return error_origin(-ENOMEM);
-        store->probes = grown;
-        store->probe_n++;
-        memcpy(store->probes[load->n].bytes, key, STORE_KEY_BYTES);
-    } else if (memcmp(store->probes[load->n].bytes, key, STORE_KEY_BYTES) != 0) {
-        return STORE_E_REFUSED;
-    }
+    memcpy(bytes, key, sizeof(bytes));
+    (void)pthread_mutex_lock(&load->store->lock);
+    int r = probe_number(load->store, bytes, &number);
+    (void)pthread_mutex_unlock(&load->store->lock);
     load->n++;
-    return 0;
+    if (!r && (number != load->n || number != duck_u32(chunk, 0, row)))
+        r = STORE_E_REFUSED;
+    return r;
 }
 
 /** probes_load() - numbers given out but not yet durable stay behind those in the file */

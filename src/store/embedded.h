@@ -78,11 +78,14 @@ struct Store {
     ProbeKey *probes; /* number - 1 is the index */
     size_t probe_n;
     size_t probe_durable;
+    uint32_t *probe_slots; /* index by key */
+    size_t probe_slot_n;
 
     uint64_t checkpoints;
     uint64_t checkpoints_failed;
     uint64_t checkpoints_put_off;
     uint64_t reopens;
+    Reason checkpoint_problem;
 
     pthread_t watchdog; /* ends queries */
     pthread_t keeper;   /* checkpoints */
@@ -116,6 +119,11 @@ void keeper_wait(Store *store, unsigned ms);
 /* segment.c */
 DuckAnswer segments_load(Store *store, Reason *reason);
 DuckAnswer segment_next(Store *store, uint64_t now_ms, Reason *reason);
+
+/* delivery.c */
+
+/** probe_number() - store_probe() with the lock held, or before the threads run */
+int probe_number(Store *store, const uint8_t key[STORE_KEY_BYTES], uint32_t *numberp);
 
 /* sql.c: a plan as a statement, and its bindings */
 

@@ -15,7 +15,7 @@
 
 enum {
     WATCHDOG_TICK_MS = 20,
-    KEEPER_TICK_MS = 1000,
+    KEEPER_TICK_MS = 250,
 };
 
 uint64_t keeper_file_bytes(const char *path) {
@@ -40,12 +40,17 @@ static int checkpoint(Store *store, Reason *reason) {
     }
     write_begin(store, true);
     /* never FORCE: it waits for readers, and holds up the writer meanwhile */
-    DuckAnswer answer = duck_run(store->writer, "CHECKPOINT", reason);
+    Reason why = {0};
+    DuckAnswer answer = duck_run(store->writer, "CHECKPOINT", &why);
     write_end(store);
 
     (void)pthread_mutex_lock(&store->lock);
     store->checkpoints += answer == DUCK_OK;
-    store->checkpoints_failed += answer != DUCK_OK;
+    if (answer != DUCK_OK) {
+        store->checkpoints_failed++;
+        store->checkpoint_problem = why;
+        reason_set(reason, "%s", why.text);
+    }
     store->broken = store->broken || answer == DUCK_FATAL;
     (void)pthread_mutex_unlock(&store->lock);
     return answer == DUCK_OK ? 0 : answer == DUCK_FATAL ? STORE_E_REOPENED : STORE_E_MEMORY;

@@ -53,6 +53,9 @@ static DuckAnswer create(duckdb_connection connection, Reason *reason) {
                      "CREATE TABLE probe (number UINTEGER, key BLOB);"
                      "CREATE TABLE segment (id UBIGINT, kind VARCHAR, name VARCHAR,"
                      " opened_ms UBIGINT);"
+                     "CREATE TABLE gap (probe UINTEGER, epoch BLOB, first UBIGINT, last UBIGINT,"
+                     " flows UBIGINT, packets UBIGINT, octets UBIGINT, at_ms UBIGINT,"
+                     " reason UINTEGER);"
                      "CREATE TABLE segment_end (id UBIGINT, rows UBIGINT, first_last_ms UBIGINT,"
                      " last_last_ms UBIGINT);"
                      "COMMIT",

@@ -14,6 +14,7 @@
  *     cursor_ID     probe, epoch, sequence, at_ms, totals, finished; of the newest segment only.
  * Rows are only ever appended; the largest of an epoch counts (none ever falls). The next segment's
  * table starts with the largest of each, and this one is dropped.
+ *     gap           probe, epoch, first, last, what is missing, at_ms, reason
  *
  * Everything but retention is an INSERT: an UPDATE or an upsert would make checkpoints fail while
  * a reader holds a snapshot.

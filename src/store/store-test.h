@@ -16,7 +16,7 @@
 #define TEST_START_MS 1700000000000ull
 
 typedef struct TestStore {
-    char dir[256];
+    char dir[64];
     StoreConfig config;
     Store *store;
 } TestStore;
@@ -93,6 +93,7 @@ __attribute__((unused)) static void test_fill(FlowBatch *batch, size_t n, uint64
         record->end_reason = (uint8_t)(1 + r % 3);
         record->src_mac = (FlowMac){{2, 0, 0, 0, 0, (uint8_t)(r % 8)}};
         record->app_id = (uint16_t)(app * 7);
+        record->app_risk = state; /* something that does not compress */
         record->probe = 1;
         record->received_ms = record->last_ms + 900;
     }

@@ -65,7 +65,7 @@ typedef struct StoreConfig {
     unsigned checkpoint_interval_ms;   /* or after this, if there is a log: 60,000 */
     unsigned memory_patience_ms;       /* an append retries this long against the limit: 10,000 */
     unsigned threads;                  /* that queries use: the number of processors */
-    unsigned readers;                  /* queries at once, further ones wait: 4 */
+    unsigned readers; /* queries at once, further ones wait: one a processor, at least 2 */
 } StoreConfig;
 
 int store_open(Store **storep, const StoreConfig *config, Reason *reason);
@@ -84,11 +84,24 @@ typedef struct StoreCursor {
     bool finished;      /* the probe has closed the epoch and this was its last batch */
 } StoreCursor;
 
+/** StoreGap - batches first..last of an epoch that will never come; kept with the flows */
+typedef struct StoreGap {
+    uint8_t key[STORE_KEY_BYTES];
+    uint8_t epoch[STORE_EPOCH_BYTES];
+    uint64_t first;
+    uint64_t last;
+    BatchCounts counts; /* what is missing */
+    uint64_t at_ms;     /* when the hub learnt of it */
+    uint32_t reason;    /* the hub's numbering */
+} StoreGap;
+
 typedef struct StoreGroup {
     const FlowBatch *const *batches;
     size_t batch_n;
     const StoreCursor *cursors;
     size_t cursor_n;
+    const StoreGap *gaps;
+    size_t gap_n;
     uint64_t now_ms; /* wall clock: decides the segment */
 } StoreGroup;
 
@@ -110,6 +123,10 @@ int store_probes(Store *store, StoreProbeFn *fn, void *context);
  */
 typedef int StoreCursorFn(void *context, const StoreCursor *cursor);
 int store_cursors(Store *store, StoreCursorFn *fn, void *context);
+
+/** store_gaps() - those with at_ms from since_ms on, oldest first; as store_cursors() */
+typedef int StoreGapFn(void *context, const StoreGap *gap);
+int store_gaps(Store *store, uint64_t since_ms, StoreGapFn *fn, void *context);
 
 /** store_drop_before() - forget whole segments whose flows all ended before that; counts them */
 int store_drop_before(Store *store, uint64_t before_ms, uint64_t *segmentsp);
@@ -164,6 +181,7 @@ typedef struct StoreStatus {
     uint64_t checkpoints_failed;
     uint64_t checkpoints_put_off; /* for want of disk space */
     uint64_t reopened;
+    Reason checkpoint_problem; /* of the last one that failed, empty when there was none */
 } StoreStatus;
 
 void store_status(Store *store, StoreStatus *status);

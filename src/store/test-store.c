@@ -323,7 +323,7 @@ static void test_cursors(void **state) {
     uint64_t hour_ms = 3600000;
     for (uint64_t i = 1; i <= 6; i++) {
         StoreCursor cursors[2] = {
-            {.key = {101}, .epoch = {1}, .sequence = i, .at_ms = TEST_START_MS},
+            {.key = {101}, .epoch = {1}, .sequence = i, .totals = {i, 2 * i, 3 * i}},
             {.key = {102}, .epoch = {9}, .sequence = 10 * i, .at_ms = TEST_START_MS},
         };
         cursors[1].finished = i == 2;
@@ -349,6 +349,8 @@ static void test_cursors(void **state) {
         const StoreCursor *c = &seen.cursors[i];
         uint64_t expected = c->epoch[0] == 1 ? 6 : c->epoch[0] == 9 ? 20 : 60;
         assert_int_equal(c->sequence, expected);
+        if (c->epoch[0] == 1)
+            assert_int_equal(c->totals.octets, 18);
         assert_int_equal(c->key[0], c->epoch[0] == 1 ? 101 : 102);
         assert_int_equal(c->finished, c->epoch[0] == 9);
     }
@@ -382,6 +384,31 @@ static void test_probes(void **state) {
     uint32_t n = 0;
     assert_int_equal(store_probes(t->store, see_probe, &n), 0);
     assert_int_equal(n, 20);
+}
+
+static int see_gap(void *context, const StoreGap *gap) {
+    StoreGap *last = context;
+    assert_true(gap->at_ms > last->at_ms);
+    *last = *gap;
+    return 0;
+}
+
+static void test_gaps(void **state) {
+    TestStore *t = *state;
+    StoreGap gaps[2] = {
+        {.key = {1}, .epoch = {2}, .first = 5, .last = 9, .counts = {10, 20, 30}, .at_ms = 100},
+        {.key = {3}, .epoch = {4}, .first = 1, .last = 1, .counts = {1, 2, 3}, .at_ms = 200},
+    };
+    gaps[1].reason = 7;
+    StoreGroup group = {.gaps = gaps, .gap_n = 2, .now_ms = TEST_START_MS};
+    assert_int_equal(store_append(t->store, &group, NULL), 0);
+    test_reopen(t);
+    StoreGap last = {0};
+    assert_int_equal(store_gaps(t->store, 0, see_gap, &last), 0);
+    assert_memory_equal(&last, &gaps[1], sizeof(last));
+    last = (StoreGap){0};
+    assert_int_equal(store_gaps(t->store, 201, see_gap, &last), 0);
+    assert_int_equal(last.at_ms, 0);
 }
 
 static void test_retention(void **state) {
@@ -496,6 +523,17 @@ static void test_refused(void **state) {
 
 /* what a running query is told to do */
 
+static void test_temp_wiped(void **state) {
+    TestStore *t = *state;
+    char path[300];
+    (void)snprintf(path, sizeof(path), "%s/tmp/left-behind", t->dir);
+    FILE *file = fopen(path, "w");
+    assert_non_null(file);
+    assert_int_equal(fclose(file), 0);
+    test_reopen(t);
+    assert_int_equal(access(path, F_OK), -1);
+}
+
 static void *cancel_soon(void *context) {
     struct timespec pause = {.tv_nsec = 100000000};
     (void)nanosleep(&pause, NULL);
@@ -544,13 +582,16 @@ static void test_budget(void **state) {
     assert_int_equal(test_count(t->store), 1000000);
 }
 
-int main(void) {
+int main(int argc, char **argv) {
 #define IN_STORE(test) cmocka_unit_test_setup_teardown(test, test_store_setup, test_store_teardown)
     const struct CMUnitTest tests[] = {
-        IN_STORE(test_fields),    IN_STORE(test_filters), IN_STORE(test_top),
-        IN_STORE(test_series),    IN_STORE(test_pages),   IN_STORE(test_empty),
-        IN_STORE(test_cursors),   IN_STORE(test_probes),  IN_STORE(test_retention),
-        IN_STORE(test_new_field), IN_STORE(test_refused), IN_STORE(test_budget),
+        IN_STORE(test_fields),     IN_STORE(test_filters),   IN_STORE(test_top),
+        IN_STORE(test_series),     IN_STORE(test_pages),     IN_STORE(test_empty),
+        IN_STORE(test_cursors),    IN_STORE(test_probes),    IN_STORE(test_gaps),
+        IN_STORE(test_retention),  IN_STORE(test_new_field), IN_STORE(test_refused),
+        IN_STORE(test_temp_wiped), IN_STORE(test_budget),
     };
+    if (argc > 1)
+        cmocka_set_test_filter(argv[1]);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
