@@ -38,6 +38,7 @@ typedef struct Segment {
 typedef struct Reader {
     duckdb_connection connection;
     bool busy;
+    bool settled;         /* its question is answered: not to be interrupted any more */
     uint64_t deadline_ms; /* monotonic */
     const atomic_bool *cancelled;
     int stopped; /* 0, or the answer that the watchdog chose when it interrupted */

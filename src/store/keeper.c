@@ -121,11 +121,11 @@ static void *watchdog_main(void *context) {
             if (!reader->busy)
                 continue;
             busy = true;
-            int stopped = verdict(store, reader, now_ms);
+            int stopped = reader->settled ? 0 : verdict(store, reader, now_ms);
             if (stopped && !reader->stopped)
                 reader->stopped = stopped;
             /* again each tick: one that comes before the statement starts is forgotten by it */
-            if (reader->stopped)
+            if (reader->stopped && !reader->settled)
                 duckdb_interrupt(reader->connection);
         }
         if (busy)

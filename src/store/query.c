@@ -42,11 +42,19 @@ static int reader_take(Store *store, const StoreBudget *budget, Reader **readerp
         reader->deadline_ms = deadline_ms;
         reader->cancelled = cancelled;
         reader->stopped = 0;
+        reader->settled = false;
         (void)pthread_cond_broadcast(&store->changed);
         *readerp = reader;
     }
     (void)pthread_mutex_unlock(&store->lock);
     return r;
+}
+
+/** reader_settle() - the watchdog lets it alone from here on */
+static void reader_settle(Store *store, Reader *reader) {
+    (void)pthread_mutex_lock(&store->lock);
+    reader->settled = true;
+    (void)pthread_mutex_unlock(&store->lock);
 }
 
 /** reader_give() - returns why the watchdog stopped it, or 0 */
@@ -251,21 +259,21 @@ static DuckAnswer run(duckdb_connection connection, const QueryPlan *plan, State
     return answer;
 }
 
-static DuckAnswer query(Store *store, duckdb_connection connection, const QueryPlan *plan,
-                        StoreResult *result, Reason *reason) {
+static DuckAnswer query(Store *store, Reader *reader, const QueryPlan *plan, StoreResult *result,
+                        Reason *reason) {
     Chosen chosen = {.store = store, .plan = plan};
-    DuckAnswer answer = choose_segments(store, connection, &chosen, reason);
+    DuckAnswer answer = choose_segments(store, reader->connection, &chosen, reason);
     if (answer == DUCK_OK && chosen.n) {
         Statement statement = {0};
         statement_build(&statement, plan, chosen.ids, chosen.n);
-        answer = statement.failed ? DUCK_MEMORY : run(connection, plan, &statement, result, reason);
+        answer = statement.failed ? DUCK_MEMORY
+                                  : run(reader->connection, plan, &statement, result, reason);
         statement_deinit(&statement);
     }
     if (answer == DUCK_OK && plan->kind == QUERY_TOTALS && !result->row_n && !row_add(result))
         answer = DUCK_MEMORY;
-    /* the keeper may interrupt this too, which would leave the transaction to the next question */
-    for (unsigned i = 0; i < 100 && duck_run(connection, "ROLLBACK", NULL) == DUCK_INTERRUPTED; i++)
-        ;
+    reader_settle(store, reader); /* an interrupt now would leave its transaction to the next */
+    (void)duck_run(reader->connection, "ROLLBACK", NULL);
     free(chosen.ids);
     return answer;
 }
@@ -330,7 +338,7 @@ int store_query(Store *store, const QueryPlan *plan, const StoreBudget *budget,
         return answer_of(DUCK_INTERRUPTED, r, NULL, reason);
     }
     Reason why = {0};
-    DuckAnswer answer = query(store, reader->connection, plan, result, &why);
+    DuckAnswer answer = query(store, reader, plan, result, &why);
     int stopped = reader_give(store, reader);
     if (answer == DUCK_FATAL)
         use_failed(store);
