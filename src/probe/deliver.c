@@ -140,8 +140,10 @@ static void on_change(void *userdata, ProbeLinkWord word, const char *reason) {
         log_notice("%s: connected; flows are delivered", hub->data);
     else if (word == PROBE_LINK_CONNECTING)
         log_info("%s: connecting", hub->data);
+    else if (reason && *reason)
+        log_warning("%s", reason); /* it names the endpoint */
     else
-        log_warning("%s: %s", hub->data, reason && *reason ? reason : probe_link_word(word));
+        log_warning("%s: %s", hub->data, probe_link_word(word));
 }
 
 /* the spool is full and let go of its oldest batch: a link that knows it makes it a gap */
@@ -188,7 +190,7 @@ static int open_hub(Deliver *deliver, const ProbeConfig *config, size_t i, Reaso
                    hub->events);
     ProbeLinkConfig link = {
         .endpoint = hub->data,
-        .events_endpoint = hub->events,
+        .events_endpoint = assumed ? NULL : hub->events, /* not named: bound by who binds data */
         .bind = !config->probe_mode,
         .server_z85 = deliver->key.server_z85,
         .keys = deliver->keys,
