@@ -60,7 +60,8 @@ run_and_look() {
     cat >"$root/root/run.sh" <<'RUN'
 set -um
 ip link set lo up
-ip link add uplink0 type dummy
+ip link add uplink0 type veth peer name far0
+ip link set far0 up
 ip address add 192.0.2.1/24 dev uplink0
 ip link set uplink0 up
 ip route add default via 192.0.2.254
