@@ -68,6 +68,7 @@ static uint32_t key_hash(const Meter *meter, const FlowKey *key) {
 
 static void flow_end(Meter *meter, uint32_t number, uint8_t end_reason) {
     FlowEntry *entry = entry_at(meter, number);
+    meter_settle(meter, entry, more_at(meter, number), true);
     if (entry->pulse_packets)
         pulse_add(meter->config.pulse, entry, more_at(meter, number));
     meter_emit(meter, number, end_reason, true);
@@ -376,8 +377,10 @@ void meter_pulse(Meter *meter) {
     size_t n = pulse_touched(meter->config.pulse, &numbers);
     for (size_t i = 0; i < n; i++) {
         FlowEntry *entry = entry_at(meter, numbers[i]);
-        if (entry->pulse_packets) /* else it ended, and was added then */
-            pulse_add(meter->config.pulse, entry, more_at(meter, numbers[i]));
+        if (!entry->pulse_packets) /* it ended, and was added then */
+            continue;
+        meter_settle(meter, entry, more_at(meter, numbers[i]), false);
+        pulse_add(meter->config.pulse, entry, more_at(meter, numbers[i]));
     }
 }
 

@@ -56,8 +56,7 @@ void meter_show(Meter *meter, FlowEntry *entry, FlowMore *more, const Packet *pa
         dpi_finish(meter, entry, more);
 }
 
-/* what a record shall say: the last word, or of a flow that goes on what is known so far */
-static void dpi_settle(Meter *meter, FlowEntry *entry, FlowMore *more, bool last) {
+void meter_settle(Meter *meter, FlowEntry *entry, FlowMore *more, bool last) {
     if (!meter->config.dpi || entry->dpi == ENTRY_DPI_DONE)
         return;
     DpiResult result;
@@ -144,7 +143,7 @@ void meter_emit(Meter *meter, uint32_t number, uint8_t end_reason, bool last) {
     FlowEntry *entry = entry_at(meter, number);
     FlowMore *more = more_at(meter, number);
     uint64_t packets = (uint64_t)entry->packets[0] + entry->packets[1];
-    dpi_settle(meter, entry, more, last);
+    meter_settle(meter, entry, more, last);
     if (packets == 0) /* nothing came since its last record */
         return;
     record_make(meter, entry, more, end_reason);

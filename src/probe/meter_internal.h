@@ -58,5 +58,9 @@ static inline void meter_count(Meter *meter, int counter, uint64_t n) {
 /** meter_show() - let nDPI see a packet of a flow it has not finished with */
 void meter_show(Meter *meter, FlowEntry *entry, FlowMore *more, const Packet *packet);
 
+/** meter_settle() - what is said of the application: the last word, or of a flow that goes on what
+ * is known so far */
+void meter_settle(Meter *meter, FlowEntry *entry, FlowMore *more, bool last);
+
 /** meter_emit() - make a record, unless nothing came since the last one; last: the flow ends */
 void meter_emit(Meter *meter, uint32_t number, uint8_t end_reason, bool last);
