@@ -147,7 +147,9 @@ void hub_link_stored(HubLink *link, const PeerKey *key, const EpochId *epoch, ui
 
 /**
  * hub_link_discard() - the open transaction is lost. Probes resend what was not stored. Returns
- * the new generation; batches of older ones must not be stored any more. Any thread.
+ * the new generation; batches of older ones must not be stored any more. If it is not known whether
+ * the transaction was committed, find out first and call hub_link_stored() for what was. Any
+ * thread.
  */
 uint64_t hub_link_discard(HubLink *link);
 

@@ -129,9 +129,40 @@ static void wait_event(TestHub *hub, HubEventKind kind) {
     fail_msg("event %d did not come", (int)kind);
 }
 
+static unsigned stored_times(const Scene *scene, uint32_t probe, uint32_t number) {
+    (void)pthread_mutex_lock(&scene->store->lock);
+    unsigned times = scene->store->times[probe][number];
+    (void)pthread_mutex_unlock(&scene->store->lock);
+    return times;
+}
+
+static BatchCounts gaps_of(const Scene *scene) {
+    (void)pthread_mutex_lock(&scene->store->lock);
+    BatchCounts gaps = scene->store->gaps;
+    (void)pthread_mutex_unlock(&scene->store->lock);
+    return gaps;
+}
+
+/** said() - the text the hub noted last under its lock: an address or a hello */
+static void said(Scene *scene, const char *place, const char *text) {
+    char copy[256];
+    (void)pthread_mutex_lock(&scene->store->lock);
+    (void)snprintf(copy, sizeof(copy), "%s", place);
+    (void)pthread_mutex_unlock(&scene->store->lock);
+    assert_string_equal(copy, text);
+}
+
+static unsigned changes_to(Probe *probe, ProbeLinkWord word) {
+    (void)pthread_mutex_lock(&probe->lock);
+    unsigned n = probe->n_changes[word];
+    (void)pthread_mutex_unlock(&probe->lock);
+    return n;
+}
+
 static void check_once(const Scene *scene, const Probe *probe) {
-    for (uint32_t i = 1; i <= probe->n; i++)
-        if (scene->store->times[probe->index][i] != 1)
-            fail_msg("probe %u: batch %u of %u stored %u times", probe->index, i, probe->n,
-                     scene->store->times[probe->index][i]);
+    for (uint32_t i = 1; i <= probe->n; i++) {
+        unsigned times = stored_times(scene, probe->index, i);
+        if (times != 1)
+            fail_msg("probe %u: batch %u of %u stored %u times", probe->index, i, probe->n, times);
+    }
 }

@@ -35,7 +35,7 @@ static void deliver(bool hub_binds, const char *events_of_hub) {
         sleep_ms(20);
     }
     assert_true(atomic_load(&scene.hub.n_pulses) > 0);
-    assert_string_equal(scene.hub.last_hello, "{\"name\":\"probe\"}");
+    said(&scene, scene.hub.last_hello, "{\"name\":\"probe\"}");
 
     HubInterfaceStatus interface;
     assert_true(hub_link_interface(scene.hub.link, 0, &interface));
@@ -141,14 +141,14 @@ static void wrong_key(bool hub_binds) {
     submit(&probe, 3, 100);
     wait_word(&probe, PROBE_LINK_WRONG_KEY);
     wait_event(&scene.hub, HUB_EVENT_WRONG_KEY);
-    assert_string_equal(scene.hub.last_address, "127.0.0.1");
+    said(&scene, scene.hub.last_address, "127.0.0.1");
     sleep_ms(1500); /* several attempts, named once */
-    assert_int_equal(probe.n_changes[PROBE_LINK_WRONG_KEY], 1);
+    assert_int_equal(changes_to(&probe, PROBE_LINK_WRONG_KEY), 1);
     assert_int_equal(atomic_load(&scene.hub.n_events[HUB_EVENT_WRONG_KEY]), 1);
     HubInterfaceStatus status;
     assert_true(hub_link_interface(scene.hub.link, 0, &status));
     assert_true(status.n_wrong_key > 1);
-    assert_int_equal(scene.store->n_stored, 0);
+    assert_int_equal(stored_times(&scene, 0, 1), 0);
     probe_close(&probe);
     scene_close(&scene);
 }
@@ -235,7 +235,7 @@ static void plain_probe(bool hub_binds) {
         (void)zmq_close(probe);
     }
     wait_event(&scene.hub, HUB_EVENT_PLAIN_PEER);
-    assert_string_equal(scene.hub.last_address, "127.0.0.1");
+    said(&scene, scene.hub.last_address, "127.0.0.1");
     (void)zmq_ctx_term(context);
     scene_close(&scene);
 }
@@ -261,7 +261,7 @@ static void test_nobody_there_then_somebody(void **state) {
     uint64_t left = 0;
     assert_int_equal(probe_link_drain(probe.link, 300, &left), PROBE_LINK_E_LEFT);
     assert_true(left > 0);
-    assert_int_equal(probe.n_changes[PROBE_LINK_REFUSED], 1);
+    assert_int_equal(changes_to(&probe, PROBE_LINK_REFUSED), 1);
     hub_run(&scene.hub, &scene.shape);
     drain(&probe);
     wait_word(&probe, PROBE_LINK_UP);
@@ -371,7 +371,7 @@ static void test_hub_killed_again_and_again(void **state) {
     feed(&probe, 20000, 2000, restart_hub, &scene);
     drain(&probe);
     check_once(&scene, &probe);
-    assert_int_equal(scene.store->n_gaps, 0);
+    assert_int_equal(gaps_of(&scene).flows, 0);
     ProbeLinkStatus status;
     probe_link_status(probe.link, &status);
     print_message("20000 batches, %lu sessions, %lu resent\n", (unsigned long)status.sessions,
@@ -461,9 +461,9 @@ static void test_spool_limit_makes_an_exact_gap(void **state) {
     drain(&probe);
     uint64_t stored = 0;
     for (uint32_t i = 1; i <= probe.n; i++)
-        stored += scene.store->times[0][i];
+        stored += stored_times(&scene, 0, i);
     assert_int_equal(stored, 1000);
-    assert_true(batch_counts_equal(scene.store->gaps, dropped));
+    assert_true(batch_counts_equal(gaps_of(&scene), dropped));
     probe_close(&probe);
     scene_close(&scene);
 }
