@@ -31,10 +31,10 @@ done
 "$hub" "$folder/root/etc/weir/hub.conf.sample" --print-public-key -d "$folder/hub" |
     grep -q '^[0-9A-Fa-f]\{80\}$' || fail "hub.conf.sample is not accepted"
 
-# as it is the probe's sample lacks a key, and that is what must be said
+# as it is the probe's sample has KEY for a key, and that is what must be said
 out=$("$prefix/bin/weir-probe" "$folder/root/etc/weir/probe.conf.sample" \
     --data-dir "$folder/probe" 2>&1) && fail "a probe ran without a key: $out"
-grep -q 'zmq-encryption-key' <<<"$out" || fail "probe.conf.sample: $out"
+grep -q 'encryption key has 3 characters' <<<"$out" || fail "probe.conf.sample: $out"
 
 # the paths in the units are those installed
 destination=${prefix#"$folder/root"}

@@ -18,8 +18,9 @@ def enter_network():
     """Once more, inside a network namespace with an uplink that leads nowhere."""
     if os.environ.get("WEIR_RUN_INSIDE"):
         return
-    set_up = ("ip link set lo up; ip link add uplink0 type veth peer name far0; ip link set far0 up; ip address add 192.0.2.1/24 dev "
-              "uplink0; ip link set uplink0 up; ip route add default via 192.0.2.254; exec "
+    set_up = ("ip link set lo up; ip link add uplink0 type veth peer name far0; "
+              "ip link set far0 up; ip address add 192.0.2.1/24 dev uplink0; "
+              "ip link set uplink0 up; ip route add default via 192.0.2.254; exec "
               f"{sys.executable} {os.path.abspath(__file__)}")
     os.environ["WEIR_RUN_INSIDE"] = "1"
     os.execvp("unshare", ["unshare", "--net", "sh", "-ec", set_up])
@@ -62,7 +63,8 @@ def run_once(var, log):
 
         second = subprocess.run(["scripts/run"], cwd=SOURCE, capture_output=True, text=True,
                                 stdin=subprocess.DEVNULL, timeout=60)
-        assert second.returncode == 1 and "port 3000 of 127.0.0.1 is in use" in second.stderr, second
+        assert second.returncode == 1, second
+        assert "port 3000 of 127.0.0.1 is in use" in second.stderr, second
 
         os.killpg(child.pid, signal.SIGINT)  # Ctrl-C reaches make and all it started
         child.wait(60)
