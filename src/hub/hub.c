@@ -39,15 +39,23 @@ static int refused(int r, int answer, Reason *reason) {
 
 /* --------------------------------------------------------------------------------------- keys */
 
-/* --zmq-encryption-key-priv: kept in the data directory, but never put over another pair */
+/* --zmq-encryption-key-priv, if it is given */
+static int given_pair(KeyPair *given, const HubConfig *config, Reason *reason) {
+    Reason detail = {0};
+    if (!config->private_key)
+        return 0;
+    const int r = key_pair_from_secret(given, config->private_key, &detail);
+    if (r > 0)
+        reason_set(reason, "--zmq-encryption-key-priv: %s", detail.text);
+    return refused(r, HUB_E_USAGE, reason);
+}
+
+/* it is kept in the data directory, but never put over another pair */
 static int keep_private_key(const HubConfig *config, Reason *reason) {
     KeyPair given = {0};
-    Reason detail = {0};
-    int r = key_pair_from_secret(&given, config->private_key, &detail);
-    if (r) {
-        reason_set(reason, "--zmq-encryption-key-priv: %s", detail.text);
-        return refused(r, HUB_E_USAGE, reason);
-    }
+    int r = given_pair(&given, config, reason);
+    if (r)
+        return r;
     char path[PATH_MAX];
     (void)snprintf(path, sizeof(path), "%s/zmq-key.priv", config->data_dir);
     if (access(path, F_OK) == 0) {
@@ -120,17 +128,20 @@ int hub_print(const HubConfig *config, FILE *out, Reason *reason) {
                            "-i tcp://*:5556c");
         return HUB_E_USAGE;
     }
+    KeyPair keys = {0};
+    int r = given_pair(&keys, config, reason);
+    if (r)
+        return r;
     /* a running hub holds the folder's lock, and its keys are there already */
     char path[PATH_MAX];
     (void)snprintf(path, sizeof(path), "%s/zmq-key.pub", config->data_dir);
     cleanup(closep) int lock_fd = -1;
     if (access(path, F_OK) != 0) {
-        const int r = dir_own(&lock_fd, config->data_dir, reason);
+        r = dir_own(&lock_fd, config->data_dir, reason);
         if (r)
             return refused(r, HUB_E_REFUSED, reason);
     }
-    KeyPair keys = {0};
-    int r = load_keys(&keys, config, reason);
+    r = load_keys(&keys, config, reason);
     if (r)
         return r;
     if (config->print_public_key) {
@@ -173,7 +184,9 @@ static int read_interfaces(Hub *hub, Reason *reason) {
 }
 
 static int open_identity(Hub *hub, Reason *reason) {
-    int r = refused(dir_own(&hub->lock_fd, hub->config->data_dir, reason), HUB_E_REFUSED, reason);
+    int r = given_pair(&hub->keys, hub->config, reason);
+    if (!r)
+        r = refused(dir_own(&hub->lock_fd, hub->config->data_dir, reason), HUB_E_REFUSED, reason);
     if (!r)
         r = load_keys(&hub->keys, hub->config, reason);
     if (r)

@@ -151,58 +151,57 @@ static void put_endpoint(Buffer *to, const char *host, unsigned port) {
     buffer_printf(to, "tcp://%s%s%s:%u", v6 ? "[" : "", host, v6 ? "]" : "", port);
 }
 
-/* the probe connects to a hub that listens, or listens for a hub that connects */
-static void put_endpoints(Buffer *to, const HubInterface *interface, const char *host,
-                          const char *before_data, const char *before_events) {
-    const bool listens = interface->data.collector;
-    buffer_put_text(to, before_data);
-    put_endpoint(to, listens ? host : "*", interface->data.port);
-    buffer_put_text(to, before_events);
-    if (listens || *interface->events_given)
-        put_endpoint(to, host, interface->events.port);
-    else
-        put_endpoint(to, "*", interface->events.port);
+/* Who listens for data listens for events as well, unless the hub was told where to. */
+static bool events_at_hub(const HubInterface *interface) {
+    return interface->data.collector || *interface->events_given;
+}
+
+static void put_data(Buffer *to, const HubInterface *interface, const char *host) {
+    put_endpoint(to, interface->data.collector ? host : "*", interface->data.port);
 }
 
 void pages_probe_command(Buffer *to, const HubInterface *interface, const char *host,
                          const char *key_string) {
-    put_endpoints(to, interface, host, "weir-probe -i <interface> --ntopng ",
-                  " --zmq-publish-events ");
+    buffer_put_text(to, "weir-probe -i <interface> --ntopng ");
+    put_data(to, interface, host);
+    if (events_at_hub(interface)) {
+        buffer_put_text(to, " --zmq-publish-events ");
+        put_endpoint(to, host, interface->events.port);
+    }
     if (interface->data.collector)
         buffer_put_text(to, " --zmq-probe-mode");
     buffer_printf(to, " --zmq-encryption-key '%s'", key_string);
 }
 
+static const char sample_head[] =
+    "# Configuration of weir-probe for this hub.\n"
+    "#\n"
+    "# 1. Put the name of the network interface to watch behind -i= below;\n"
+    "#    `ip -br link` lists what there is.\n"
+    "# 2. Start it:  weir-probe weir-probe.conf\n"
+    "#    or as a service: copy this file to /etc/weir/probe.conf, then\n"
+    "#    systemctl enable --now weir-probe\n"
+    "\n"
+    "# The network interface whose packets are metered.\n"
+    "-i=<interface>\n"
+    "\n";
+
 void pages_sample_config(Buffer *to, const HubInterface *interface, const char *host,
                          const char *key_string) {
-    buffer_put_text(to, "# Configuration of weir-probe for this hub.\n"
-                        "#\n"
-                        "# 1. Put the name of the network interface to watch behind -i= below;\n"
-                        "#    `ip -br link` lists what there is.\n"
-                        "# 2. Start it:  weir-probe weir-probe.conf\n"
-                        "#    or as a service: copy this file to /etc/weir/probe.conf, then\n"
-                        "#    systemctl enable --now weir-probe\n"
-                        "\n"
-                        "# The network interface whose packets are metered.\n"
-                        "-i=<interface>\n"
-                        "\n");
-    if (interface->data.collector)
-        put_endpoints(to, interface, host,
-                      "# Where flows are delivered; the probe connects to the hub.\n"
-                      "--zmq-probe-mode=\n"
-                      "--ntopng=",
-                      "\n"
-                      "\n"
-                      "# Where the probe hears what was stored.\n"
-                      "--zmq-publish-events=");
-    else
-        put_endpoints(to, interface, host,
-                      "# Where the probe listens; the hub connects to it.\n"
-                      "--ntopng=",
-                      "\n"
-                      "\n"
-                      "# Where the probe hears what was stored.\n"
-                      "--zmq-publish-events=");
+    buffer_put_text(to, sample_head);
+    buffer_put_text(to, interface->data.collector
+                            ? "# Where flows are delivered; the probe connects to the hub.\n"
+                              "--zmq-probe-mode=\n"
+                              "--ntopng="
+                            : "# Where the probe listens; the hub connects to it.\n"
+                              "--ntopng=");
+    put_data(to, interface, host);
+    if (events_at_hub(interface)) {
+        buffer_put_text(to, "\n\n"
+                            "# Where the probe hears what was stored.\n"
+                            "--zmq-publish-events=");
+        put_endpoint(to, host, interface->events.port);
+    }
     buffer_printf(to,
                   "\n"
                   "\n"

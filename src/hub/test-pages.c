@@ -145,9 +145,8 @@ static void test_texts(void **state) {
                         "--zmq-encryption-key 'KEY'");
     buffer_clear(&text);
     pages_probe_command(&text, &connects, "192.168.2.134", "KEY");
-    assert_string_equal(buffer_text(&text),
-                        "weir-probe -i <interface> --ntopng tcp://*:6000 "
-                        "--zmq-publish-events tcp://*:6001 --zmq-encryption-key 'KEY'");
+    assert_string_equal(buffer_text(&text), "weir-probe -i <interface> --ntopng tcp://*:6000 "
+                                            "--zmq-encryption-key 'KEY'");
     buffer_clear(&text);
     pages_reach_text(&text, &listens, "2001:db8::1");
     assert_string_equal(buffer_text(&text),
