@@ -277,7 +277,7 @@ static int get_top(const HttpRequest *request, HttpResponse *response, Hub *hub)
 
 /* -------------------------------------------------------------------------------------- series */
 
-enum { STEPS_WANTED = 200, STEPS_MAX = 5000, SERIES_MAX = 51 };
+enum { STEPS_WANTED = 200, STEPS_MAX = 5000, SERIES_MAX = 51, HOUR_MS = 3600000 };
 
 static uint64_t round_step(uint64_t span_ms) {
     static const uint32_t steps_s[] = {1,   2,   5,    10,   15,   30,    60,    120,  300,
@@ -366,28 +366,34 @@ static void write_series(Json *json, const QueryPlan *plan, const Series *series
     buffer_deinit(&key);
 }
 
-/* steps from which to which; without a start, from the oldest flow on */
+static uint64_t step_of(const HttpRequest *request, const QueryPlan *plan) {
+    return http_param_given(request, "step_ms") ? (uint64_t)http_param_int(request, "step_ms")
+                                                : round_step(plan->to_ms - plan->from_ms);
+}
+
+/* Steps from which to which. Without a start, or with one so early that there would be too many,
+ * from the oldest flow on. */
 static int series_range(const HttpRequest *request, HttpResponse *response, const Hub *hub,
                         QueryPlan *plan) {
-    if (!http_param_given(request, "from")) {
+    plan->step_ms = step_of(request, plan);
+    if (!http_param_given(request, "from") ||
+        (plan->to_ms - plan->from_ms) / plan->step_ms >= STEPS_MAX) {
         StoreStatus status = {0};
         store_status(hub->store, &status);
-        if (status.oldest_ms && status.oldest_ms < plan->to_ms)
-            plan->from_ms = status.oldest_ms;
-        else
-            plan->from_ms = plan->to_ms > 3600000 ? plan->to_ms - 3600000 : 0;
+        const uint64_t hour_ago_ms = plan->to_ms > HOUR_MS ? plan->to_ms - HOUR_MS : 0;
+        const bool some = status.oldest_ms && status.oldest_ms < plan->to_ms;
+        const uint64_t start_ms = some ? status.oldest_ms : hour_ago_ms;
+        plan->from_ms = plan->from_ms > start_ms ? plan->from_ms : start_ms;
+        plan->step_ms = step_of(request, plan);
     }
-    const uint64_t span_ms = plan->to_ms - plan->from_ms;
-    plan->step_ms = http_param_given(request, "step_ms")
-                        ? (uint64_t)http_param_int(request, "step_ms")
-                        : round_step(span_ms);
-    if (span_ms / plan->step_ms < STEPS_MAX)
+    const uint64_t steps = (plan->to_ms - plan->from_ms) / plan->step_ms;
+    if (steps < STEPS_MAX)
         return 0;
     Reason reason = {0};
     reason_set(&reason,
                "That is %" PRIu64 " steps, at most %d are given; use a longer step_ms or a "
                "shorter range.",
-               span_ms / plan->step_ms, STEPS_MAX);
+               steps, STEPS_MAX);
     return api_refuse(response, "step_ms", &reason);
 }
 

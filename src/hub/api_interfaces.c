@@ -128,8 +128,8 @@ static void write_state(Json *json, Hub *hub, unsigned i, uint64_t now_ms, uint6
             (void)snprintf(text + at, sizeof(text) - (size_t)at, "no flow yet.");
     } else if (walk.newest && now_ms < walk.problem.last_ms + PROBLEM_RECENT_MS) {
         state = "problem";
-        (void)snprintf(text, sizeof(text), "No probe is connected. %s: %s", walk.problem.address,
-                       peer_problem_text(walk.problem.kind));
+        (void)snprintf(text, sizeof(text), "No probe is connected. Peer at %s: %s",
+                       walk.problem.address, peer_problem_text(walk.problem.kind));
     } else {
         (void)snprintf(text, sizeof(text),
                        interface->data.collector ? "Listening on %s, no probe is connected."

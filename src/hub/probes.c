@@ -42,12 +42,12 @@ const char *const peer_problem_names[_PEER_PROBLEM_N] = {
 
 const char *peer_problem_text(PeerProblemKind kind) {
     static const char *const texts[_PEER_PROBLEM_N] = {
-        [PEER_WRONG_KEY] = "A peer uses a wrong server key; copy this interface's public key "
-                           "to its --zmq-encryption-key.",
-        [PEER_PLAIN] = "A peer does not encrypt; give it this interface's public key with "
+        [PEER_WRONG_KEY] = "Uses a wrong server key; copy this interface's public key to its "
+                           "--zmq-encryption-key.",
+        [PEER_PLAIN] = "Does not encrypt; give it this interface's public key with "
                        "--zmq-encryption-key.",
-        [PEER_MALFORMED] = "A peer connects and does not finish the handshake; it may not be a "
-                           "probe, or it speaks to the wrong port.",
+        [PEER_MALFORMED] = "Connects and does not finish the handshake; it may not be a probe, or "
+                           "speaks to the wrong port.",
     };
     return texts[kind];
 }
@@ -223,8 +223,9 @@ void probes_problem(Probes *probes, PeerProblemKind kind, unsigned interface, co
     PeerProblem *oldest = &probes->problems[0];
     for (size_t i = 0; i < probes->n_problems && !found; i++) {
         PeerProblem *problem = &probes->problems[i];
+        /* a peer that was gone before its address could be read is most likely one of these */
         if (problem->kind == kind && problem->interface == interface &&
-            strcmp(problem->address, address) == 0)
+            (!*address || strcmp(problem->address, address) == 0))
             found = problem;
         if (problem->last_ms < oldest->last_ms)
             oldest = problem;
@@ -233,7 +234,8 @@ void probes_problem(Probes *probes, PeerProblemKind kind, unsigned interface, co
         found = probes->n_problems < PROBES_PROBLEMS_MAX ? &probes->problems[probes->n_problems++]
                                                          : oldest;
         *found = (PeerProblem){.kind = kind, .interface = interface, .first_ms = now_ms};
-        (void)snprintf(found->address, sizeof(found->address), "%s", address);
+        (void)snprintf(found->address, sizeof(found->address), "%s",
+                       *address ? address : "unknown address");
     }
     found->count++;
     found->last_ms = now_ms;

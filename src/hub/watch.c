@@ -160,8 +160,20 @@ static void give_number(Watch *watch, const PeerKey *key) {
 static void take_problem(Watch *watch, const Report *report, PeerProblemKind kind,
                          uint64_t now_ms) {
     probes_problem(watch->hub->probes, kind, report->interface, report->address, now_ms);
-    log_warning("%s: %s: %s", interface_name(watch, report->interface), report->address,
-                peer_problem_text(kind));
+    if (*report->address)
+        log_warning("%s: peer at %s: %s", interface_name(watch, report->interface), report->address,
+                    peer_problem_text(kind));
+}
+
+static void log_session(Watch *watch, const Report *report, const char *word) {
+    char name[256] = "";
+    const Probe *probe = probes_lock(watch->hub->probes, &report->key);
+    if (probe) {
+        memcpy(name, probe->name, sizeof(name));
+        probes_unlock(watch->hub->probes);
+    }
+    log_notice("%s: probe %s at %s %s, key %s", interface_name(watch, report->interface), name,
+               report->address, word, report->key.z85);
 }
 
 static void take_event(Watch *watch, const Report *report, uint64_t now_ms) {
@@ -172,14 +184,12 @@ static void take_event(Watch *watch, const Report *report, uint64_t now_ms) {
                      now_ms);
         give_number(watch, &report->key);
         remember(watch, &report->key);
-        log_notice("%s: probe %s at %s connected", interface_name(watch, report->interface),
-                   report->key.z85, report->address);
+        log_session(watch, report, "connected");
         return;
     case HUB_EVENT_SESSION_END:
         probes_end(probes, &report->key, now_ms);
         remember(watch, &report->key);
-        log_notice("%s: probe %s at %s disconnected", interface_name(watch, report->interface),
-                   report->key.z85, report->address);
+        log_session(watch, report, "disconnected");
         return;
     case HUB_EVENT_WRONG_KEY:
         take_problem(watch, report, PEER_WRONG_KEY, now_ms);

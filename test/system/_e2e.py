@@ -6,6 +6,7 @@ import itertools
 import json
 import os
 import random
+import shlex
 import shutil
 import signal
 import socket
@@ -193,7 +194,6 @@ class Hub(Program):
 
     def options_for_probe(self, interface=1):
         """From the command that the hub shows; the part after -i <interface>."""
-        import shlex
         words = shlex.split(self.get(f"/interfaces/{interface}")["probe_command"])
         check(words[:3] == ["weir-probe", "-i", "<interface>"], f"command begins {words[:3]}")
         return words[3:]

@@ -3,12 +3,11 @@
 # time limit: 240 s
 """Peers that cannot deliver: wrong key, no encryption, nobody there. The probe says which, once; the
 hub shows address and cause."""
-import os
 import re
-import subprocess
+import socket
 import time
 
-from _e2e import PROBE, captures, check, free_ports, main, offline, same, wait_for
+from _e2e import captures, check, free_ports, main, offline, same, wait_for
 
 CAPTURE = [c for c in captures() if c.endswith("/tcp.pcap")][0]
 
@@ -39,7 +38,7 @@ def test_wrong_key(lab):
     options = ["--ntopng", f"tcp://127.0.0.1:{hub.port}", "--zmq-probe-mode",
                "--zmq-encryption-key", other.key()]
     probe = run_into(lab, *options)
-    same(len(said(probe, r"wrong key|another (server )?key|key .*(wrong|not the hub)")), 1,
+    same(len(said(probe, r"^.*another key.*$")), 1,
          f"times the probe names the key, in: {probe.log()[-1500:]}")
     entry = problem(hub, "wrong_key")
     same(entry["address"], "127.0.0.1", "address")
@@ -55,7 +54,6 @@ def test_wrong_key(lab):
 
 def test_plain_peer(lab):
     """A ZeroMQ peer without CURVE, as an old nProbe would be: greeting and NULL mechanism."""
-    import socket
     hub = lab.hub()
     greeting = b"\xff" + bytes(8) + b"\x7f\x03\x00" + b"NULL".ljust(20, b"\0") + b"\0" + bytes(31)
     for _ in range(3):
@@ -76,7 +74,7 @@ def test_unreachable(lab):
     hub = lab.hub()
     probe = run_into(lab, "--ntopng", f"tcp://127.0.0.1:{free_ports(2)}", "--zmq-probe-mode",
                      "--zmq-encryption-key", hub.key())
-    same(len(said(probe, r"refused|nothing listens")), 1,
+    same(len(said(probe, r"^.*(?:refused|nothing listens).*$")), 1,
          f"times the probe names the cause, in: {probe.log()[-1500:]}")
 
 
@@ -95,7 +93,6 @@ def test_hub_comes_later(lab):
 
 def test_flood_of_strangers(lab):
     """Peers that say nothing or nonsense do not keep a probe out."""
-    import socket
     hub = lab.hub()
     strangers = []
     for i in range(200):
