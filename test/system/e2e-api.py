@@ -18,6 +18,7 @@ def filled(lab):
     for name in ("tcp.pcap", "udp.pcap", "ipv6.pcap"):
         capture = [c for c in captures() if c.endswith("/" + name)][0]
         same(lab.probe("-i", capture, *hub.options_for_probe(), name=name).wait(60), 0, name)
+    check(len(hub.flows()) > 10, "the captures hold flows")
     return hub
 
 
@@ -99,7 +100,7 @@ def test_sums(lab):
 
 
 def test_refusals(lab):
-    hub = lab.hub()
+    hub = filled(lab)
     document = hub.get("/openapi.json")
     rows = [
         ("/flows", {"limit": "0"}, 400, "limit"), ("/flows", {"limit": "x"}, 400, "limit"),
