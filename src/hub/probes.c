@@ -142,11 +142,14 @@ void probes_hello(Probes *probes, const PeerKey *key, unsigned interface, const 
         take_captures(probe, json_object_get(hello, "interfaces"));
         (void)snprintf(probe->address, sizeof(probe->address), "%s", address);
         probe->interface = interface;
+        if (!probe->connected) {
+            probe->session_ms = now_ms;
+            probe->pulse_ms = 0;
+            probe->second_known = false;
+            probe->announced = false;
+        }
         probe->connected = true;
-        probe->session_ms = now_ms;
         probe->last_seen_ms = now_ms;
-        probe->pulse_ms = 0;
-        probe->second_known = false;
         if (!probe->first_seen_ms)
             probe->first_seen_ms = now_ms;
         probes_unlock(probes);

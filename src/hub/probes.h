@@ -44,6 +44,7 @@ typedef struct Probe {
     uint32_t number; /* the store's; 0: not yet known */
     unsigned interface;
     bool connected;
+    bool announced; /* this session stands in the log */
     char name[256];
     char address[64];
     char version[64];
@@ -54,8 +55,8 @@ typedef struct Probe {
     uint64_t session_ms;     /* connected or gone since */
     uint64_t pulse_ms;       /* of the last pulse; 0: none yet */
     uint64_t last_packet_ms; /* of the last pulse that had packets in it */
-    ProbePulse pulse; /* the last one */
-    uint64_t packets; /* sums over all pulses */
+    ProbePulse pulse;        /* the last one */
+    uint64_t packets;        /* sums over all pulses */
     uint64_t octets;
     uint64_t drops;
     int64_t clock_offset_ms; /* the probe's clock minus the hub's */
@@ -95,7 +96,7 @@ Probes *probes_free(Probes *probes);
 Probe *probes_lock(Probes *probes, const PeerKey *key);
 void probes_unlock(Probes *probes);
 
-/** probes_hello() - a session began; json is what the probe says of itself */
+/** probes_hello() - a session began or its probe says something new of itself: json */
 void probes_hello(Probes *probes, const PeerKey *key, unsigned interface, const char *address,
                   const char *json, uint64_t now_ms);
 void probes_end(Probes *probes, const PeerKey *key, uint64_t now_ms);

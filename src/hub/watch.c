@@ -165,15 +165,20 @@ static void take_problem(Watch *watch, const Report *report, PeerProblemKind kin
                     peer_problem_text(kind));
 }
 
-static void log_session(Watch *watch, const Report *report, const char *word) {
+/* once a session, when the probe has said its name */
+static void log_session(Watch *watch, const Report *report, bool connected) {
     char name[256] = "";
-    const Probe *probe = probes_lock(watch->hub->probes, &report->key);
+    bool say = !connected;
+    Probe *probe = probes_lock(watch->hub->probes, &report->key);
     if (probe) {
         memcpy(name, probe->name, sizeof(name));
+        say = say || (*name && !probe->announced);
+        probe->announced = probe->announced || say;
         probes_unlock(watch->hub->probes);
     }
-    log_notice("%s: probe %s at %s %s, key %s", interface_name(watch, report->interface), name,
-               report->address, word, report->key.z85);
+    if (say)
+        log_notice("%s: probe %s at %s %s, key %s", interface_name(watch, report->interface), name,
+                   report->address, connected ? "connected" : "disconnected", report->key.z85);
 }
 
 static void take_event(Watch *watch, const Report *report, uint64_t now_ms) {
@@ -184,12 +189,12 @@ static void take_event(Watch *watch, const Report *report, uint64_t now_ms) {
                      now_ms);
         give_number(watch, &report->key);
         remember(watch, &report->key);
-        log_session(watch, report, "connected");
+        log_session(watch, report, true);
         return;
     case HUB_EVENT_SESSION_END:
         probes_end(probes, &report->key, now_ms);
         remember(watch, &report->key);
-        log_session(watch, report, "disconnected");
+        log_session(watch, report, false);
         return;
     case HUB_EVENT_WRONG_KEY:
         take_problem(watch, report, PEER_WRONG_KEY, now_ms);
