@@ -219,6 +219,13 @@ void probes_take_status(Probes *probes, const HubProbeStatus *statuses, size_t n
     }
 }
 
+#define UNKNOWN "unknown address"
+
+/* a peer that was gone before its address could be read is most likely one that tries again */
+static bool is_same_peer(const char *known, const char *address) {
+    return !*address || strcmp(known, UNKNOWN) == 0 || strcmp(known, address) == 0;
+}
+
 void probes_problem(Probes *probes, PeerProblemKind kind, unsigned interface, const char *address,
                     uint64_t now_ms) {
     (void)pthread_mutex_lock(&probes->lock);
@@ -226,9 +233,8 @@ void probes_problem(Probes *probes, PeerProblemKind kind, unsigned interface, co
     PeerProblem *oldest = &probes->problems[0];
     for (size_t i = 0; i < probes->n_problems && !found; i++) {
         PeerProblem *problem = &probes->problems[i];
-        /* a peer that was gone before its address could be read is most likely one of these */
         if (problem->kind == kind && problem->interface == interface &&
-            (!*address || strcmp(problem->address, address) == 0))
+            is_same_peer(problem->address, address))
             found = problem;
         if (problem->last_ms < oldest->last_ms)
             oldest = problem;
@@ -237,9 +243,10 @@ void probes_problem(Probes *probes, PeerProblemKind kind, unsigned interface, co
         found = probes->n_problems < PROBES_PROBLEMS_MAX ? &probes->problems[probes->n_problems++]
                                                          : oldest;
         *found = (PeerProblem){.kind = kind, .interface = interface, .first_ms = now_ms};
-        (void)snprintf(found->address, sizeof(found->address), "%s",
-                       *address ? address : "unknown address");
+        (void)snprintf(found->address, sizeof(found->address), "%s", UNKNOWN);
     }
+    if (*address)
+        (void)snprintf(found->address, sizeof(found->address), "%s", address);
     found->count++;
     found->last_ms = now_ms;
     (void)pthread_mutex_unlock(&probes->lock);

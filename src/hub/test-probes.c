@@ -117,6 +117,15 @@ static void test_problems(void **state) {
     assert_int_equal(seen.n, 2);
     assert_int_equal(seen.count, 4);
 
+    /* one whose address could not be read, and the same again when it could */
+    probes_problem(probes, PEER_PLAIN, 1, "", 2000);
+    probes_problem(probes, PEER_PLAIN, 1, "203.0.113.9", 2000);
+    probes_problem(probes, PEER_PLAIN, 1, "", 2000);
+    seen = (Seen){0};
+    probes_problems_each(probes, see, &seen);
+    assert_int_equal(seen.n, 3);
+    assert_int_equal(seen.count, 7);
+
     for (unsigned i = 0; i < 1000; i++) {
         char address[32];
         (void)snprintf(address, sizeof(address), "198.51.100.%u", i);

@@ -13,9 +13,11 @@ CAPTURE = [c for c in captures() if c.endswith("/tcp.pcap")][0]
 
 
 def problem(hub, kind):
-    """The hub's entry of that kind, once it has one."""
+    """The hub's entry of that kind, once it has one with an address. (One try may be over before
+    the hub could look where it came from; peers try again.)"""
     def find():
-        return [p for p in hub.get("/interfaces/1")["problems"] if p["kind"] == kind]
+        return [p for p in hub.get("/interfaces/1")["problems"] if p["kind"] == kind
+                and p["address"] != "unknown address"]
     return wait_for(f"the hub shows {kind}", find, 30)[0]
 
 
