@@ -148,7 +148,7 @@ static void sim_store(Sim *sim, const Taken *taken) {
         SIM_FAIL(sim, "stored twice: sequence %" PRIu64, batch->last);
     else if (batch->first > epoch->cursor + 1)
         SIM_FAIL(sim, "left out sequence %" PRIu64, epoch->cursor + 1);
-    if (sim->failure[0])
+    if (!epoch || sim->failure[0])
         return;
 
     Truth *last = &probe->truth[epoch->start + batch->last - 1];
