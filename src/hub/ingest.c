@@ -347,29 +347,68 @@ static void pause_ms(unsigned ms) {
     (void)nanosleep(&time, NULL);
 }
 
+typedef struct Lookup {
+    StoreCursor wanted;
+    bool found;
+} Lookup;
+
+static int look_at_cursor(void *context, const StoreCursor *cursor) {
+    Lookup *lookup = context;
+    lookup->found =
+        lookup->found || (memcmp(cursor->key, lookup->wanted.key, STORE_KEY_BYTES) == 0 &&
+                          memcmp(cursor->epoch, lookup->wanted.epoch, STORE_EPOCH_BYTES) == 0 &&
+                          cursor->sequence >= lookup->wanted.sequence);
+    return 0;
+}
+
+/* a group is stored wholly or not at all, so its first cursor speaks for it */
+static int look_for(Ingest *ingest, const Group *group, bool *storedp) {
+    const HubCursor *first = &group->cursors[0].cursor;
+    Lookup lookup = {.wanted.sequence = first->sequence};
+    ingest_key_bytes(lookup.wanted.key, &first->key);
+    memcpy(lookup.wanted.epoch, first->epoch.bytes, STORE_EPOCH_BYTES);
+    const int r = store_cursors(ingest->config.store, look_at_cursor, &lookup);
+    if (!r)
+        *storedp = lookup.found;
+    return r;
+}
+
+/* One try; 0 or the store's answer. A commit can be durable and yet have been reported as failed:
+ * once the database was opened again, its cursors tell. Until they were read it is in doubt, and
+ * neither another try nor asking the probes would be right. */
+static int try_group(Ingest *ingest, const Group *group, bool *doubtfulp, Reason *reason) {
+    const int r = *doubtfulp ? STORE_E_REOPENED : commit(ingest, group, reason);
+    if (r != STORE_E_REOPENED)
+        return r;
+    bool stored = false;
+    *doubtfulp = look_for(ingest, group, &stored) != 0;
+    if (*doubtfulp) {
+        reason_set(reason, "the store does not say how far it came");
+        return STORE_E_UNAVAILABLE;
+    }
+    return stored ? 0 : r;
+}
+
 static void write_group(Ingest *ingest, const Group *group) {
+    bool doubtful = false;
     while (group->generation >= atomic_load(&ingest->generation)) {
         Reason reason = {0};
-        const int r = commit(ingest, group, &reason);
+        const int r = try_group(ingest, group, &doubtful, &reason);
         if (r == 0) {
             metric_add(&ingest->config.metrics[HUB_METRIC_FLOWS_STORED], group->flows->n);
             acknowledge(ingest, group);
             set_state(ingest, INGEST_READY, "");
             return;
         }
-        const IngestState state = r == STORE_E_FULL          ? INGEST_DISK_FULL
-                                  : r == STORE_E_UNAVAILABLE ? INGEST_UNAVAILABLE
-                                                             : INGEST_READY;
-        set_state(ingest, state, reason.text);
-        if (r != STORE_E_FULL) {
+        const bool keep = r == STORE_E_FULL || r == STORE_E_UNAVAILABLE;
+        if (keep)
+            set_state(ingest, r == STORE_E_FULL ? INGEST_DISK_FULL : INGEST_UNAVAILABLE,
+                      reason.text);
+        /* also when stopping: what follows must not be stored when this is not */
+        if (!keep || atomic_load(&ingest->stopping))
             discard(ingest, r, &reason);
-            if (r < 0 || r == STORE_E_UNAVAILABLE)
-                pause_ms(FULL_RETRY_MS);
-            return;
-        }
-        if (atomic_load(&ingest->stopping))
-            return; /* not acknowledged: it stays with the probes */
-        pause_ms(FULL_RETRY_MS);
+        if (r < 0 || (keep && !atomic_load(&ingest->stopping)))
+            pause_ms(FULL_RETRY_MS);
     }
     atomic_fetch_add(&ingest->config.metrics[HUB_METRIC_FLOWS_DROPPED_STALE], group->flows->n);
 }

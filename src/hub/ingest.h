@@ -33,7 +33,7 @@ enum { INGEST_BUDGET_BYTES = 64 << 20 }; /* of batches received and not yet stor
 typedef enum IngestState {
     INGEST_READY,
     INGEST_DISK_FULL,   /* keeps the group and tries again each second */
-    INGEST_UNAVAILABLE, /* the store cannot be opened; tries again each second */
+    INGEST_UNAVAILABLE, /* the store cannot be opened: likewise */
 } IngestState;
 
 typedef struct IngestConfig {

@@ -16,9 +16,11 @@
  *
  *     0                       the cursors of the group are stored: tell the probes
  *     STORE_E_FULL            nothing was stored; keep the group, try again in a second
+ *     STORE_E_UNAVAILABLE     likewise keep it: whether it was stored cannot be told yet
+ *     STORE_E_REOPENED        a commit may be durable and have failed all the same: store_cursors()
+ *                             says whether the group is in (wholly or not at all); if not, discard
  *     STORE_E_MEMORY          nothing was stored within the patience given: discard the group, take
- *     STORE_E_REOPENED        `received` back to what store_cursors() says, change the session
- *     STORE_E_UNAVAILABLE     nonce, so that the probes send again
+ *                             `received` back, change the session nonce; the probes send again
  */
 
 #include <stdatomic.h>
@@ -48,7 +50,7 @@ enum {
     STORE_E_REFUSED,     /* open: in use, not writable, damaged, of a newer weir. query: bad plan */
     STORE_E_FULL,        /* append: no space on the disk, rolled back */
     STORE_E_MEMORY,      /* append, query: the memory limit was reached */
-    STORE_E_REOPENED,    /* append: the database was closed and opened again, the group is not in */
+    STORE_E_REOPENED,    /* append: the database was closed and opened again; see above */
     STORE_E_UNAVAILABLE, /* the database could not be opened again; each append tries once */
     STORE_E_TIMEOUT,     /* query: out of time */
     STORE_E_CANCELLED,   /* query: cancelled, or stopped in favour of an append */
@@ -62,7 +64,7 @@ typedef struct StoreConfig {
     uint64_t checkpoint_reserve_bytes; /* space that must stay free beside the log: 256 MiB */
     uint64_t checkpoint_wal_bytes;     /* checkpoint when the log has grown to this: 32 MiB */
     uint64_t segment_rows;             /* rows of a hot table: 4,000,000 */
-    unsigned checkpoint_interval_ms;   /* or after this, if there is a log: 60,000 */
+    unsigned checkpoint_interval_ms;   /* or after this, if there is a log: 600,000 */
     unsigned memory_patience_ms;       /* an append retries this long against the limit: 10,000 */
     unsigned threads;                  /* that queries use: the number of processors */
     unsigned readers; /* queries at once, further ones wait: one a processor, at least 2 */
