@@ -27,7 +27,8 @@ static void write_probe(Json *json, const Probe *probe, uint64_t now_ms) {
     json_text(json, "address", probe->address);
     json_text(json, "version", probe->version);
     json_bool(json, "connected", probe->connected);
-    probe_state_text(probe, now_ms, text, sizeof(text));
+    ProbeState state = probe_state(probe, now_ms, text, sizeof(text));
+    json_text(json, "state", probe_state_name(state));
     json_text(json, "state_text", text);
     json_u64(json, "first_seen_ms", probe->first_seen_ms);
     json_u64(json, "last_seen_ms", probe->last_seen_ms);

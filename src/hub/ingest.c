@@ -302,6 +302,10 @@ static void acknowledge(Ingest *ingest, const Group *group) {
         Probe *probe = probes_lock(ingest->config.probes, &entry->cursor.key);
         if (probe) {
             probe->flows_stored += entry->flows;
+            /* what waited at the last pulse; the next one says anew */
+            probe->pulse.flows_waiting -= entry->flows < probe->pulse.flows_waiting
+                                              ? entry->flows
+                                              : probe->pulse.flows_waiting;
             probes_unlock(ingest->config.probes);
         }
     }

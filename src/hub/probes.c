@@ -307,15 +307,28 @@ static uint64_t since(uint64_t then_ms, uint64_t now_ms) {
     return now_ms > then_ms ? now_ms - then_ms : 0;
 }
 
-void probe_state_text(const Probe *probe, uint64_t now_ms, char *text, size_t size) {
+const char *probe_state_name(ProbeState state) {
+    static const char *const names[] = {
+        [PROBE_AWAY] = "away",
+        [PROBE_CAPTURING] = "capturing",
+        [PROBE_ATTENTION] = "attention",
+    };
+    return names[state];
+}
+
+ProbeState probe_state(const Probe *probe, uint64_t now_ms, char *text, size_t size) {
     char span[32];
     const int64_t offset = probe->clock_offset_ms;
     if (!probe->connected) {
         span_text(since(probe->last_seen_ms, now_ms), span);
         (void)snprintf(text, size, "not connected, last heard %s ago", span);
-    } else if (!probe->pulse_ms) {
+        return PROBE_AWAY;
+    }
+    if (!probe->pulse_ms) {
         (void)snprintf(text, size, "connected, no report yet");
-    } else if (since(probe->pulse_ms, now_ms) > PROBES_SILENT_MS) {
+        return PROBE_CAPTURING;
+    }
+    if (since(probe->pulse_ms, now_ms) > PROBES_SILENT_MS) {
         span_text(since(probe->pulse_ms, now_ms), span);
         (void)snprintf(text, size, "connected, no report for %s", span);
     } else if (offset > CLOCK_WARN_MS || offset < -CLOCK_WARN_MS) {
@@ -326,5 +339,7 @@ void probe_state_text(const Probe *probe, uint64_t now_ms, char *text, size_t si
         (void)snprintf(text, size, "no packets for %s", span);
     } else {
         (void)snprintf(text, size, "capturing");
+        return PROBE_CAPTURING;
     }
+    return PROBE_ATTENTION;
 }

@@ -121,8 +121,15 @@ uint64_t probes_connected(Probes *probes);
 /** probes_changed() - did any come, go or change its state since the last call? (one caller) */
 bool probes_changed(Probes *probes);
 
-/** probe_state_text() - one line for people: "capturing", "clock 41 s ahead", "no packets for…" */
-void probe_state_text(const Probe *probe, uint64_t now_ms, char *text, size_t size);
+typedef enum ProbeState {
+    PROBE_AWAY,
+    PROBE_CAPTURING,
+    PROBE_ATTENTION, /* connected, and the text says what is not as it should be */
+} ProbeState;
+
+/** probe_state() - and one line for people: "capturing", "clock 41 s ahead", "no packets for…" */
+ProbeState probe_state(const Probe *probe, uint64_t now_ms, char *text, size_t size);
+const char *probe_state_name(ProbeState state);
 
 /** peer_problem_text() - what it means and what to do, without the address */
 const char *peer_problem_text(PeerProblemKind kind);

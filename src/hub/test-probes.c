@@ -16,7 +16,7 @@ static const PeerKey key = {"0123456789012345678901234567890123456789"};
 static void state_of(Probes *probes, uint64_t now_ms, char *text, size_t size) {
     const Probe *probe = probes_lock(probes, &key);
     assert_non_null(probe);
-    probe_state_text(probe, now_ms, text, size);
+    (void)probe_state(probe, now_ms, text, size);
     probes_unlock(probes);
 }
 

@@ -48,7 +48,7 @@ if (mode === '') {
   for (let i = 0; i < 4000; i++) flows.push(flow(Date.now() - i * 900));
 }
 const probe = (id, name, connected) => ({ id, name, key: 'Yne@$w-vo<fVvi]a<NY6T1ed:M$fCG*[IaLV{hID', interface: 0, address: `192.168.2.${id + 3}`, version: '0.1.0', connected,
-  state_text: connected ? `capturing on eno${id}, ${8 + id * 4} ms behind` : 'not connected since 3 minutes', first_seen_ms: started - 8e7, last_seen_ms: connected ? Date.now() : started - 18e4,
+  state: connected ? 'capturing' : 'away', state_text: connected ? `capturing on eno${id}, ${8 + id * 4} ms behind` : 'not connected since 3 minutes', first_seen_ms: started - 8e7, last_seen_ms: connected ? Date.now() : started - 18e4,
   captures: [`eno${id}`], packets: 8_213_004 + ((Date.now() - started) >> 2), octets: 6.2e9, drops: id === 2 ? 31 : 0, flows_active: 311, flows_received: 401_277, flows_stored: 401_277,
   flows_missing: id === 3 ? 120 : 0, flows_waiting: 0, packets_per_s: 2900, bits_per_s: 2.1e7 / id, clock_offset_ms: 12 });
 const probes = () => (mode === '' ? [probe(1, 'berlin-core', true), probe(2, 'munich-edge', true), probe(3, 'lab-7', false)] : []);
