@@ -279,7 +279,8 @@ static void test_flood_spares_established_flows(void **state) {
     enum { CAP = 1000, KEPT = 100, FLOOD = 20000 };
     Rig *rig = rig_new(CAP);
     uint64_t t = START;
-    for (uint16_t i = 0; i < KEPT; i++) {
+    for (unsigned k = 0; k < KEPT; k++) {
+        uint16_t i = (uint16_t)k;
         tcp(rig, i, 60000, 1000, 80, TCP_SYN, t);
         tcp(rig, 60000, i, 80, 1000, TCP_SYN | TCP_ACK, t);
     }
@@ -295,8 +296,8 @@ static void test_flood_spares_established_flows(void **state) {
     assert_int_equal(live.flows, CAP);
     assert_int_equal(metric_get(&rig->counters[COUNTER_EXPORTED_RESOURCES]), KEPT + FLOOD - CAP);
     size_t before = rig->n;
-    for (uint16_t i = 0; i < KEPT; i++)
-        tcp(rig, i, 60000, 1000, 80, TCP_ACK, t);
+    for (unsigned i = 0; i < KEPT; i++)
+        tcp(rig, (uint16_t)i, 60000, 1000, 80, TCP_ACK, t);
     assert_int_equal(rig->n, before); /* none of them had to be made anew */
     assert_conserved(rig);
     for (size_t i = 0; i < rig->n && i < RECORDS; i++)
