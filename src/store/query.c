@@ -14,6 +14,7 @@
 enum {
     DEFAULT_TIMEOUT_MS = 10000,
     WAIT_TICK_MS = 20,
+    NEWEST_FACTOR = 30,
 };
 
 /* readers */
@@ -69,33 +70,34 @@ static int reader_give(Store *store, Reader *reader) {
 
 /* segments, as the reader's own snapshot has them */
 
-typedef struct Chosen {
-    const Store *store;
-    const QueryPlan *plan;
-    uint64_t *ids;
+typedef struct Snapshot {
+    Segment *segments; /* newest first */
     size_t n;
-} Chosen;
+    uint64_t newest_ms; /* largest last_ms of all */
+} Snapshot;
 
-static int take_id(void *context, duckdb_data_chunk chunk, idx_t row) {
-    Chosen *chosen = context;
-    uint64_t id = duck_u64(chunk, 0, row);
-    const Store *store = chosen->store;
-    for (size_t i = 0; i < store->segment_n; i++) {
-        const Segment *segment = &store->segments[i];
-        if (segment->id == id && (segment->last_last_ms < chosen->plan->from_ms ||
-                                  segment->first_last_ms >= chosen->plan->to_ms))
-            return 0;
-    }
-    uint64_t *grown = reallocarray(chosen->ids, chosen->n + 1, sizeof(*grown));
+/** extent_of() - what is remembered of a segment; one just dropped has been forgotten: anything */
+static Segment extent_of(const Store *store, uint64_t id) {
+    for (size_t i = 0; i < store->segment_n; i++)
+        if (store->segments[i].id == id)
+            return store->segments[i];
+    return (Segment){.id = id, .last_last_ms = UINT64_MAX};
+}
+
+static int take_id(Snapshot *snapshot, const Store *store, uint64_t id) {
+    Segment *grown = reallocarray(snapshot->segments, snapshot->n + 1, sizeof(*grown));
     if (!grown)
         return error_origin(-ENOMEM);
-    chosen->ids = grown;
-    chosen->ids[chosen->n++] = id;
+    snapshot->segments = grown;
+    grown[snapshot->n] = extent_of(store, id);
+    if (grown[snapshot->n].last_last_ms > snapshot->newest_ms)
+        snapshot->newest_ms = grown[snapshot->n].last_last_ms;
+    snapshot->n++;
     return 0;
 }
 
-static DuckAnswer choose_segments(Store *store, duckdb_connection connection, Chosen *chosen,
-                                  Reason *reason) {
+static DuckAnswer take_snapshot(Store *store, duckdb_connection connection, Snapshot *snapshot,
+                                Reason *reason) {
     DuckAnswer answer = duck_run(connection, "BEGIN TRANSACTION READ ONLY", reason);
     if (answer != DUCK_OK)
         return answer;
@@ -107,12 +109,12 @@ static DuckAnswer choose_segments(Store *store, duckdb_connection connection, Ch
         duckdb_destroy_result(&result);
         return answer;
     }
-    /* with the snapshot taken: what the list says now is at least as wide as what it holds */
+    /* with the snapshot taken: what is remembered now is at least as wide as what it holds */
     (void)pthread_mutex_lock(&store->lock);
     for (duckdb_data_chunk chunk = duckdb_fetch_chunk(result); chunk;
          chunk = duckdb_fetch_chunk(result)) {
         for (idx_t i = 0; i < duckdb_data_chunk_get_size(chunk) && !end; i++)
-            end = take_id(chosen, chunk, i);
+            end = take_id(snapshot, store, duck_u64(chunk, 0, i));
         duckdb_destroy_data_chunk(&chunk);
     }
     (void)pthread_mutex_unlock(&store->lock);
@@ -259,22 +261,58 @@ static DuckAnswer run(duckdb_connection connection, const QueryPlan *plan, State
     return answer;
 }
 
+/** query_snapshot() - those of its segments that can hold something of the plan's time range */
+static DuckAnswer query_snapshot(const Snapshot *snapshot, duckdb_connection connection,
+                                 const QueryPlan *plan, StoreResult *result, Reason *reason) {
+    cleanup(freep) uint64_t *ids = calloc(snapshot->n + 1, sizeof(*ids));
+    size_t n = 0;
+    if (!ids)
+        return DUCK_MEMORY;
+    for (size_t i = 0; i < snapshot->n; i++)
+        if (snapshot->segments[i].last_last_ms >= plan->from_ms &&
+            snapshot->segments[i].first_last_ms < plan->to_ms)
+            ids[n++] = snapshot->segments[i].id;
+    if (!n)
+        return DUCK_OK;
+    Statement statement = {0};
+    statement_build(&statement, plan, ids, n);
+    DuckAnswer answer =
+        statement.failed ? DUCK_MEMORY : run(connection, plan, &statement, result, reason);
+    statement_deinit(&statement);
+    return answer;
+}
+
+/**
+ * query_newest() - the newest flows are looked for in the last second, then further and further
+ * back: exact, and it does not read a day to show its last hundred flows.
+ */
+static DuckAnswer query_newest(const Snapshot *snapshot, duckdb_connection connection,
+                               const QueryPlan *plan, StoreResult *result, Reason *reason) {
+    uint64_t end_ms = snapshot->newest_ms < plan->to_ms ? snapshot->newest_ms + 1 : plan->to_ms;
+    for (uint64_t window_ms = 1000;; window_ms *= NEWEST_FACTOR) {
+        QueryPlan part = *plan;
+        if (end_ms > window_ms && end_ms - window_ms > plan->from_ms)
+            part.from_ms = end_ms - window_ms;
+        flow_batch_clear(result->flows);
+        DuckAnswer answer = query_snapshot(snapshot, connection, &part, result, reason);
+        if (answer != DUCK_OK || result->more || part.from_ms == plan->from_ms)
+            return answer;
+    }
+}
+
 static DuckAnswer query(Store *store, Reader *reader, const QueryPlan *plan, StoreResult *result,
                         Reason *reason) {
-    Chosen chosen = {.store = store, .plan = plan};
-    DuckAnswer answer = choose_segments(store, reader->connection, &chosen, reason);
-    if (answer == DUCK_OK && chosen.n) {
-        Statement statement = {0};
-        statement_build(&statement, plan, chosen.ids, chosen.n);
-        answer = statement.failed ? DUCK_MEMORY
-                                  : run(reader->connection, plan, &statement, result, reason);
-        statement_deinit(&statement);
-    }
+    Snapshot snapshot = {0};
+    DuckAnswer answer = take_snapshot(store, reader->connection, &snapshot, reason);
+    bool newest = plan->kind == QUERY_FLOWS && plan->sort == FLOW_LAST_MS && !plan->ascending;
+    if (answer == DUCK_OK)
+        answer = (newest ? query_newest : query_snapshot)(&snapshot, reader->connection, plan,
+                                                          result, reason);
     if (answer == DUCK_OK && plan->kind == QUERY_TOTALS && !result->row_n && !row_add(result))
         answer = DUCK_MEMORY;
     reader_settle(store, reader); /* an interrupt now would leave its transaction to the next */
     (void)duck_run(reader->connection, "ROLLBACK", NULL);
-    free(chosen.ids);
+    free(snapshot.segments);
     return answer;
 }
 

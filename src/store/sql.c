@@ -87,11 +87,20 @@ static void put_prefix(Statement *s, Buffer *to, QueryField field, unsigned side
     buffer_printf(to, ") = %zu", bytes);
 }
 
+static bool is_ascii(FlowText text) {
+    for (uint32_t i = 0; i < text.size; i++)
+        if ((unsigned char)text.text[i] >= 0x80)
+            return false;
+    return true;
+}
+
+/** put_contains() - lower() is quick, but folds letters beyond A-Z, which query_match() does not */
 static void put_contains(Statement *s, Buffer *to, QueryField field, const QueryValue *value) {
-    /* not lower(): it folds letters that query_match() leaves alone */
-    buffer_put_text(to, "contains(translate(");
+    bool ascii = is_ascii(value->text);
+    buffer_put_text(to, ascii ? "contains(lower(" : "contains(translate(");
     put_column(to, field, 0);
-    buffer_put_text(to, ", 'ABCDEFGHIJKLMNOPQRSTUVWXYZ', 'abcdefghijklmnopqrstuvwxyz'), ");
+    buffer_put_text(to, ascii ? "), "
+                              : ", 'ABCDEFGHIJKLMNOPQRSTUVWXYZ', 'abcdefghijklmnopqrstuvwxyz'), ");
     put_binding(s, to, &(Binding){.kind = FLOW_KIND_TEXT, .text = value->text});
     buffer_put_text(to, ")");
 }
