@@ -191,6 +191,12 @@ step('the overview shows its traffic and moves by itself', async () => {
   await until('the rate changes without a reload', async () => (await exactRate()) !== first, 10_000);
   assert.equal(await text('[data-test=probes]'), '1 of 1');
   await page.locator('table', { hasText: 'p95' }).getByText('HTTP').first().waitFor({ timeout: 20_000 });
+  // What is short-lived is named too: half of all octets at least are those of the pages asked for.
+  await until('live traffic is named', async () => {
+    const { ticks } = await page.evaluate(async () => (await fetch('/api/v1/live')).json());
+    const of = (name) => ticks.reduce((sum, tick) => sum + (tick.apps.find((app) => app.name === name)?.octets ?? 0), 0);
+    return of('HTTP') > 200_000 && of('HTTP') > of('Unknown');
+  }, 20_000);
   await page.locator('section', { hasText: 'Busiest hosts' }).getByText('127.0.0.1').first().waitFor();
   await page.locator('section', { hasText: 'Probes' }).getByText('first-probe').first().waitFor();
   await until('flows are listed', async () => (await rows().count()) > 3, 30_000);
