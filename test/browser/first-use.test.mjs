@@ -16,6 +16,16 @@ const step = (name, body) => steps.push([name, body]);
 
 const shot = (name) => page.screenshot({ path: join(output, `${name}.png`) });
 const rows = () => page.locator('table.flows tbody tr');
+// Slowly enough that new data comes in between: the chart must hold still meanwhile.
+async function drag() {
+  const box = await page.locator('.chart .u-over').boundingBox();
+  await page.mouse.move(box.x + box.width * 0.8, box.y + 50);
+  await page.mouse.down();
+  await page.mouse.move(box.x + box.width * 0.9, box.y + 60, { steps: 4 });
+  await page.waitForTimeout(2500);
+  await page.mouse.move(box.x + box.width * 0.95, box.y + 60, { steps: 2 });
+  await page.mouse.up();
+}
 const text = async (selector) => (await page.locator(selector).first().innerText()).replaceAll('\u00a0', ' ').trim();
 
 step('the hub starts, and so does the browser', async () => {
@@ -291,11 +301,7 @@ step('the overview obeys filter and range, from stored flows', async () => {
   await page.goto(`${site.url}/?range=15m&filter=${encodeURIComponent(`dst_port = ${port}`)}`);
   await page.getByText('from stored flows').waitFor();
   await page.locator('table', { hasText: 'p95' }).getByText('HTTP').first().waitFor();
-  const box = await page.locator('.chart .u-over').boundingBox();
-  await page.mouse.move(box.x + box.width * 0.8, box.y + 50);
-  await page.mouse.down();
-  await page.mouse.move(box.x + box.width * 0.95, box.y + 60, { steps: 4 });
-  await page.mouse.up();
+  await drag();
   await until('a drag zooms in', () => /from=\d+&to=\d+/.test(page.url()));
   const range = () => new URL(page.url()).searchParams;
   const length = () => Number(range().get('to')) - Number(range().get('from'));
@@ -304,6 +310,14 @@ step('the overview obeys filter and range, from stored flows', async () => {
   assert.equal(range().get('filter'), `dst_port = ${port}`);
   await page.goBack();
   await page.getByText('last 15 minutes').first().waitFor();
+
+  await page.goto(`${site.url}/`);
+  await page.getByText('as probes report it').waitFor();
+  await page.locator('.chart .u-over').waitFor();
+  await drag();
+  await until('the live chart is zoomed too', () => /from=\d+&to=\d+/.test(page.url()));
+  await page.locator('.chart .u-over').dblclick();
+  await until('a double click zooms out', () => length() > 80_000);
 });
 
 step('keys', async () => {
