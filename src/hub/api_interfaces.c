@@ -42,7 +42,7 @@ static void write_probe(Json *json, const Probe *probe, uint64_t now_ms) {
     json_u64(json, "flows_active", fresh ? probe->pulse.flows_active : 0);
     json_u64(json, "flows_received", probe->received.flows);
     json_u64(json, "flows_stored", probe->flows_stored);
-    json_u64(json, "flows_missing", probe->gaps.flows + probe->undecodable.flows);
+    json_u64(json, "flows_missing", probe->missing.flows);
     json_u64(json, "flows_waiting", probe->pulse.flows_waiting);
     json_f64(json, "packets_per_s", fresh ? (double)probe->pulse.packets_per_s : 0);
     json_f64(json, "bits_per_s", fresh ? (double)probe->pulse.octets_per_s * 8 : 0);

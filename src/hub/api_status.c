@@ -112,8 +112,7 @@ static const Sample probe_samples[PROBE_SAMPLES] = {
      "Packets the probe says it lost before metering, while this hub runs."},
     {"weir_probe_flows_received", "counter", "Flows taken from the probe since the hub started."},
     {"weir_probe_flows_stored", "counter", "Flows of the probe stored since the hub started."},
-    {"weir_probe_flows_missing", "counter",
-     "Flows of the probe in counted gaps since the hub started."},
+    {"weir_probe_flows_missing", "counter", "Flows of the probe in counted gaps."},
 };
 
 static const Sample interface_samples[INTERFACE_SAMPLES] = {
@@ -154,13 +153,8 @@ typedef struct ProbeSampling {
 static void put_probe_sample(void *context, const Probe *probe) {
     const ProbeSampling *sampling = context;
     const uint64_t values[PROBE_SAMPLES] = {
-        probe->connected,
-        probe->packets,
-        probe->octets,
-        probe->drops,
-        probe->received.flows,
-        probe->flows_stored,
-        probe->gaps.flows + probe->undecodable.flows,
+        probe->connected,      probe->packets,      probe->octets,        probe->drops,
+        probe->received.flows, probe->flows_stored, probe->missing.flows,
     };
     const Sample *sample = &probe_samples[sampling->sample];
     Buffer *to = sampling->to;

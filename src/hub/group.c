@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "base/hash.h"
+#include "hub/ingest.h"
 
 enum { CURSORS_FIRST = 64 };
 
@@ -24,6 +25,7 @@ void group_deinit(Group *group) {
     (void)flow_batch_free(group->flows);
     free(group->cursors);
     free(group->slots);
+    free(group->gaps);
     *group = (Group){0};
 }
 
@@ -31,6 +33,7 @@ void group_clear(Group *group) {
     flow_batch_clear(group->flows);
     memset(group->slots, 0, group->capacity * 2 * sizeof(*group->slots));
     group->n = 0;
+    group->gap_n = 0;
     group->opened_ms = 0;
 }
 
@@ -65,11 +68,11 @@ static int grow(Group *group) {
     return 0;
 }
 
-int group_cover(Group *group, const HubBatch *batch, uint64_t flows) {
+/** entry_of() - of the batch's (probe, epoch), made when new; NULL: out of memory */
+static GroupCursor *entry_of(Group *group, const HubBatch *batch) {
     if (group->n == group->capacity) {
-        const int r = grow(group);
-        if (r)
-            return error_trace(r);
+        if (grow(group))
+            return NULL;
     }
     uint32_t *slot = slot_of(group, &batch->key, &batch->epoch);
     if (!*slot) {
@@ -77,10 +80,40 @@ int group_cover(Group *group, const HubBatch *batch, uint64_t flows) {
             (GroupCursor){.cursor = {.key = batch->key, .epoch = batch->epoch}};
         *slot = (uint32_t)group->n;
     }
-    GroupCursor *entry = &group->cursors[*slot - 1];
+    return &group->cursors[*slot - 1];
+}
+
+int group_cover(Group *group, const HubBatch *batch, uint64_t flows) {
+    GroupCursor *entry = entry_of(group, batch);
+    if (!entry)
+        return error_origin(-ENOMEM);
     entry->cursor.sequence = batch->last;
     entry->cursor.totals = batch->totals;
     entry->at_ms = batch->received_ms;
     entry->flows += flows;
+    return 0;
+}
+
+int group_miss(Group *group, const HubBatch *batch, GroupGapReason reason) {
+    if (group->gap_n == group->gap_capacity) {
+        const size_t capacity = group->gap_capacity ? group->gap_capacity * 2 : 16;
+        StoreGap *gaps = realloc(group->gaps, capacity * sizeof(*gaps));
+        if (!gaps)
+            return error_origin(-ENOMEM);
+        group->gaps = gaps;
+        group->gap_capacity = capacity;
+    }
+    GroupCursor *entry = entry_of(group, batch);
+    if (!entry)
+        return error_origin(-ENOMEM);
+    entry->missing = batch_counts_add(entry->missing, batch->counts);
+    StoreGap *gap = &group->gaps[group->gap_n++];
+    *gap = (StoreGap){.first = batch->first,
+                      .last = batch->last,
+                      .counts = batch->counts,
+                      .at_ms = batch->received_ms,
+                      .reason = (uint32_t)reason};
+    ingest_key_bytes(gap->key, &batch->key);
+    memcpy(gap->epoch, batch->epoch.bytes, sizeof(gap->epoch));
     return 0;
 }

@@ -252,6 +252,19 @@ static int number_probe(void *context, uint32_t number, const uint8_t bytes[STOR
     return 0;
 }
 
+static int count_gap(void *context, const StoreGap *gap) {
+    Hub *hub = context;
+    PeerKey key = {0};
+    if (!zmq_z85_encode(key.z85, gap->key, STORE_KEY_BYTES))
+        return 0;
+    Probe *probe = probes_lock(hub->probes, &key);
+    if (!probe)
+        return 0;
+    probe->missing = batch_counts_add(probe->missing, gap->counts);
+    probes_unlock(hub->probes);
+    return 0;
+}
+
 static void store_state(void *userdata, IngestState state, const char *reason) {
     (void)userdata;
     if (state == INGEST_READY)
@@ -268,6 +281,8 @@ static int open_pipeline(Hub *hub) {
         r = settings_probe_each(hub->settings, know_probe, hub);
     if (r >= 0)
         r = store_probes(hub->store, number_probe, hub);
+    if (r >= 0)
+        r = error_fold(store_gaps(hub->store, 0, count_gap, hub));
     if (r < 0)
         return error_trace(r);
     const IngestConfig config = {.store = hub->store,

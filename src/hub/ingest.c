@@ -30,6 +30,7 @@ enum {
     TICK_MS = 100,  /* how finely the two are looked at */
     FULL_RETRY_MS = 1000,
     INTERFACES_MAX = 256,
+    GAPS_MAX = 10000,   /* of a group, then it is committed */
     FUTURE_MS = 300000, /* a clock that is further ahead is not believed */
 };
 
@@ -170,7 +171,7 @@ static void set_aside(Ingest *ingest, const HubBatch *batch) {
     }
 }
 
-/* the flows of one batch to the end of the group; 0 of them when it cannot be read */
+/* the flows of one batch to the end of the group; when it cannot be read, a gap instead */
 static int decode(Ingest *ingest, const HubBatch *batch, uint64_t *flowsp) {
     FlowBatch *flows = ingest->filling->flows;
     const size_t before = flows->n;
@@ -182,8 +183,7 @@ static int decode(Ingest *ingest, const HubBatch *batch, uint64_t *flowsp) {
     if (r > 0 || sums.flows != batch->counts.flows) {
         flows->n = before;
         set_aside(ingest, batch);
-        *flowsp = 0;
-        return 0;
+        return error_trace(group_miss(ingest->filling, batch, GROUP_GAP_UNDECODABLE));
     }
     const size_t n = flows->n - before;
     uint32_t number = 0;
@@ -234,7 +234,9 @@ static void take(Ingest *ingest, const HubBatch *batch) {
         return;
     Group *group = ingest->filling;
     uint64_t flows = 0;
-    int r = batch->gap ? 0 : decode(ingest, batch, &flows);
+    int r = !batch->gap      ? decode(ingest, batch, &flows)
+            : batch->corrupt ? group_miss(group, batch, GROUP_GAP_CORRUPT)
+                             : group_miss(group, batch, GROUP_GAP_DROPPED);
     if (!r)
         r = group_cover(group, batch, flows);
     if (r) {
@@ -252,7 +254,7 @@ static bool is_due(const Ingest *ingest, bool last) {
     const Group *group = ingest->filling;
     const uint64_t now_ms = clock_monotonic_ms();
     return group->n &&
-           (last || group->flows->n >= STORE_GROUP_ROWS ||
+           (last || group->flows->n >= STORE_GROUP_ROWS || group->gap_n >= GAPS_MAX ||
             now_ms - group->opened_ms >= GROUP_AGE_MS || now_ms - ingest->newest_ms >= QUIET_MS);
 }
 
@@ -302,6 +304,7 @@ static void acknowledge(Ingest *ingest, const Group *group) {
         Probe *probe = probes_lock(ingest->config.probes, &entry->cursor.key);
         if (probe) {
             probe->flows_stored += entry->flows;
+            probe->missing = batch_counts_add(probe->missing, entry->missing);
             /* what waited at the last pulse; the next one says anew */
             probe->pulse.flows_waiting -= entry->flows < probe->pulse.flows_waiting
                                               ? entry->flows
@@ -329,6 +332,8 @@ static int commit(Ingest *ingest, const Group *group, Reason *reason) {
                             .batch_n = group->flows->n ? 1 : 0,
                             .cursors = cursors,
                             .cursor_n = group->n,
+                            .gaps = group->gaps,
+                            .gap_n = group->gap_n,
                             .now_ms = clock_wall_ms()};
     const uint64_t begin_ms = clock_monotonic_ms();
     const int r = store_append(ingest->config.store, &out, reason);

@@ -110,10 +110,20 @@ void probes_unlock(Probes *probes) {
     (void)pthread_mutex_unlock(&probes->lock);
 }
 
+/* a text of a probe, which may be hostile: without what would control a terminal or break a line */
 static void take_text(char *to, size_t size, const json_t *value) {
     const char *text = json_string_value(value);
-    if (text)
-        (void)snprintf(to, size, "%s", text);
+    if (!text)
+        return;
+    size_t n = strnlen(text, size);
+    if (n == size) { /* too long: cut before a character, not within it */
+        n = size - 1;
+        while (n && ((unsigned char)text[n] & 0xc0) == 0x80)
+            n--;
+    }
+    for (size_t i = 0; i < n; i++)
+        to[i] = (char)((unsigned char)text[i] < 0x20 || text[i] == 0x7f ? ' ' : text[i]);
+    to[n] = 0;
 }
 
 /* captures may be texts, or objects with a name */
@@ -212,7 +222,6 @@ void probes_take_status(Probes *probes, const HubProbeStatus *statuses, size_t n
             atomic_store(&probes->changed, true);
         }
         probe->received = statuses[i].received;
-        probe->gaps = statuses[i].gaps;
         if (statuses[i].heard_ms > probe->last_seen_ms)
             probe->last_seen_ms = statuses[i].heard_ms;
         probes_unlock(probes);

@@ -62,9 +62,9 @@ typedef struct Probe {
     int64_t clock_offset_ms; /* the probe's clock minus the hub's */
     int64_t second_offset;   /* hub's second of a pulse minus the probe's, kept while it fits */
     bool second_known;
-    BatchCounts received; /* since the hub started */
-    BatchCounts gaps;
-    BatchCounts undecodable; /* set aside in quarantine/ */
+    BatchCounts received;    /* since the hub started */
+    BatchCounts missing;     /* of all gaps stored, those of former runs included */
+    BatchCounts undecodable; /* of these since the hub started: set aside in quarantine/ */
     uint64_t flows_stored;
 } Probe;
 

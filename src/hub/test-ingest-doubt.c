@@ -109,6 +109,8 @@ typedef struct World {
     EpochId epoch;
     Buffer payload; /* every batch has the same flows */
     BatchCounts counts;
+    uint64_t gap_first; /* the probe dropped these; 0: none */
+    uint64_t gap_last;
 } World;
 
 static void make_payload(World *w) {
@@ -181,8 +183,12 @@ static DeliveryMark where(const World *w) {
 static void deliver(World *w, uint64_t last) {
     for (unsigned waited_ms = 0; where(w).stored < last; waited_ms += 50) {
         assert_in_range(waited_ms, 0, PATIENCE_MS);
-        for (uint64_t next = where(w).received + 1; next <= last; next++)
-            send(w, next, next, false);
+        for (uint64_t next = where(w).received + 1; next <= last; next++) {
+            const bool gap = next >= w->gap_first && next <= w->gap_last;
+            const uint64_t end = gap ? w->gap_last : next;
+            send(w, next, end, gap);
+            next = end;
+        }
         pause_ms(50);
     }
 }
@@ -271,6 +277,34 @@ static void test_not_in(void **state) {
     assert_int_equal(test_count(w->store->store), 2 * FLOWS);
 }
 
+static int see_gap(void *context, const StoreGap *gap) {
+    BatchCounts *sum = context;
+    *sum = batch_counts_add(*sum, gap->counts);
+    assert_int_equal(gap->first, 2);
+    assert_int_equal(gap->last, 4);
+    assert_int_equal(gap->reason, GROUP_GAP_DROPPED);
+    return 0;
+}
+
+/* a gap is stored with the flows beside it, once however often it had to be said */
+static void test_gap(void **state) {
+    World *w = *state;
+    world.script.steps[0].answer = STORE_E_MEMORY;
+    world.script.steps[1].answer = STORE_E_REOPENED;
+    w->gap_first = 2;
+    w->gap_last = 4;
+    deliver(w, 6);
+    assert_int_equal(test_count(w->store->store), 3 * FLOWS);
+    BatchCounts sum = {0};
+    assert_int_equal(store_gaps(w->store->store, 0, see_gap, &sum), 0);
+    assert_true(batch_counts_equal(sum, times(w->counts, 3)));
+    const Probe *probe = probes_lock(w->probes, &w->key);
+    assert_non_null(probe);
+    const BatchCounts missing = probe->missing;
+    probes_unlock(w->probes);
+    assert_true(batch_counts_equal(missing, sum));
+}
+
 /* a group that found no room must not be passed by a later one that does, not even at the end */
 static void test_stop_when_full(void **state) {
     World *w = *state;
@@ -293,6 +327,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_in_after_all, setup, teardown),
         cmocka_unit_test_setup_teardown(test_in_and_away, setup, teardown),
         cmocka_unit_test_setup_teardown(test_not_in, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_gap, setup, teardown),
         cmocka_unit_test_setup_teardown(test_stop_when_full, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

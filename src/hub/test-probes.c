@@ -69,6 +69,35 @@ static void test_life(void **state) {
     assert_int_equal(probes_connected(probes), 0);
 }
 
+/* names go to logs, metrics and pages: whatever a probe says, they are one line of valid UTF-8 */
+static void test_hostile_name(void **state) {
+    (void)state;
+    cleanup(probes_freep) Probes *probes = NULL;
+    assert_int_equal(probes_new(&probes), 0);
+    probes_hello(probes, &key, 0, "192.0.2.7",
+                 "{\"name\":\"a\\nb\\u001b[2Jc\\u007f\",\"version\":7,\"interfaces\":{\"x\":1}}",
+                 1000);
+    const Probe *probe = probes_lock(probes, &key);
+    assert_string_equal(probe->name, "a b [2Jc ");
+    assert_string_equal(probe->version, "");
+    assert_int_equal(probe->n_captures, 0);
+    probes_unlock(probes);
+
+    for (size_t before = 0; before < 3; before++) {
+        char json[1200] = "{\"name\":\"";
+        (void)snprintf(json + strlen(json), sizeof(json) - strlen(json), "%.*s", (int)before, "xx");
+        for (size_t i = 0; i < 200; i++)
+            memcpy(json + strlen(json), "\xe2\x82\xac", 4);
+        memcpy(json + strlen(json), "\"}", 3);
+        probes_hello(probes, &key, 0, "192.0.2.7", json, 2000);
+        probe = probes_lock(probes, &key);
+        const size_t size = strlen(probe->name);
+        assert_in_range(size, sizeof(probe->name) - 3, sizeof(probe->name) - 1);
+        assert_int_equal((size - before) % 3, 0);
+        probes_unlock(probes);
+    }
+}
+
 /* one pulse a second, travelling up to 0.9 s: each gets a second of its own */
 static void test_seconds(void **state) {
     (void)state;
@@ -140,6 +169,7 @@ static void test_problems(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_life),
+        cmocka_unit_test(test_hostile_name),
         cmocka_unit_test(test_seconds),
         cmocka_unit_test(test_problems),
     };
