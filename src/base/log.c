@@ -37,6 +37,9 @@ void log_write(LogLevel level, const char *format, ...) {
     va_start(ap, format);
     (void)vsnprintf(line, sizeof(line), format, ap);
     va_end(ap);
+    for (char *c = line; *c; c++) /* what a peer said must not forge a line or steer a terminal */
+        if ((unsigned char)*c < 0x20 || *c == 0x7f)
+            *c = ' ';
 
     if (state.journal) {
         (void)fprintf(stderr, "<%d>%s\n", levels[level].priority, line);

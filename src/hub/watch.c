@@ -21,6 +21,7 @@
 enum {
     REPORTS_MAX = 16384,
     REPORT_BYTES_MAX = 128 << 10,
+    WAITING_BYTES_MAX = 32 << 20, /* of all that wait */
     RATE_SECONDS = 10,
     PROBES_EVERY_MS = 5000, /* browsers get all probes so often even when none changed */
 };
@@ -45,6 +46,7 @@ typedef struct Rate {
 struct Watch {
     Hub *hub;
     Queue *reports;
+    _Atomic size_t waiting_bytes;
     Rate *rates;          /* an interface */
     pthread_mutex_t lock; /* of rates */
     uint64_t second;      /* monotonic, of the last housekeeping */
@@ -90,15 +92,20 @@ Watch *watch_free(Watch *watch) {
 static void put(Watch *watch, const Report *head, const char *json, size_t size) {
     if (size > REPORT_BYTES_MAX)
         size = 0; /* will not parse: counted as malformed */
-    Report *report = malloc(sizeof(*report) + size + 1);
+    /* one thread adds, so what is looked at here can only have become less */
+    const bool room = atomic_load(&watch->waiting_bytes) + size <= WAITING_BYTES_MAX;
+    Report *report = room ? malloc(sizeof(*report) + size + 1) : NULL;
     if (report) {
         *report = *head;
         report->size = size;
         if (size)
             memcpy(report->json, json, size);
         report->json[size] = 0;
+        atomic_fetch_add(&watch->waiting_bytes, size);
     }
     if (!report || !queue_push(watch->reports, report)) {
+        if (report)
+            atomic_fetch_sub(&watch->waiting_bytes, size);
         free(report);
         atomic_fetch_add(&watch->hub->metrics[HUB_METRIC_REPORTS_LOST], 1);
     }
@@ -316,8 +323,10 @@ static void *run(void *userdata) {
     while (!atomic_load(&watch->stopping)) {
         const uint64_t into_ms = (clock_wall_ms() + 1000 - LIVE_GRACE_MS) % 1000;
         Report *report = queue_pop(watch->reports, (unsigned)(1000 - into_ms));
-        if (report)
+        if (report) {
+            atomic_fetch_sub(&watch->waiting_bytes, report->size);
             take_report(watch, report);
+        }
         free(report);
         const uint64_t second = (clock_wall_ms() - LIVE_GRACE_MS) / 1000;
         if (second != watch->second) {

@@ -139,7 +139,7 @@ int store_cursors(Store *store, StoreCursorFn *fn, void *context) {
                        "SELECT p.key, c.epoch, max(c.sequence), max(c.at_ms),"
                        " max(c.flows), max(c.packets), max(c.octets), bool_or(c.finished)"
                        " FROM cursor_%" PRIu64 " c JOIN probe p ON p.number = c.probe"
-                       " GROUP BY p.key, c.epoch",
+                       " GROUP BY p.key, c.epoch ORDER BY max(c.at_ms)",
                        store->segments[store->segment_n - 1].id);
         CursorCall call = {.fn = fn, .context = context};
         r = read_rows(store, sql, take_cursor, &call);

@@ -90,9 +90,7 @@ static void close_database(Store *store) {
 Store *store_close(Store *store) {
     if (!store)
         return NULL;
-    if (store->database)
-        close_database(store);
-    keeper_stop(store);
+    close_database(store);
     if (store->dir_fd >= 0)
         (void)close(store->dir_fd);
     (void)pthread_cond_destroy(&store->changed);

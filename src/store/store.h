@@ -120,8 +120,9 @@ typedef int StoreProbeFn(void *context, uint32_t number, const uint8_t key[STORE
 int store_probes(Store *store, StoreProbeFn *fn, void *context);
 
 /**
- * store_cursors() - the newest stored cursor of each (key, epoch), in any order. Finished ones are
- * forgotten after 30 days. A callback's non-zero return ends it and is returned.
+ * store_cursors() - the newest stored cursor of each (key, epoch), oldest first: whoever keeps only
+ * so many of a key keeps the newest. Finished ones are forgotten after 30 days. A callback's
+ * non-zero return ends it and is returned.
  */
 typedef int StoreCursorFn(void *context, const StoreCursor *cursor);
 int store_cursors(Store *store, StoreCursorFn *fn, void *context);

@@ -347,6 +347,7 @@ static void test_cursors(void **state) {
     assert_int_equal(seen.n, 3);
     for (size_t i = 0; i < seen.n; i++) {
         const StoreCursor *c = &seen.cursors[i];
+        assert_true(i == 0 || c->at_ms >= c[-1].at_ms);
         uint64_t expected = c->epoch[0] == 1 ? 6 : c->epoch[0] == 9 ? 20 : 60;
         assert_int_equal(c->sequence, expected);
         if (c->epoch[0] == 1)
