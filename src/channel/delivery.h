@@ -149,7 +149,7 @@ typedef enum DeliveryVerdict {
     DELIVERY_OUT_OF_ORDER,
     DELIVERY_OVER_BUDGET,
     DELIVERY_NOT_ADMITTED,
-    DELIVERY_MALFORMED, /* a sequence of 0, an end before the start, totals that run backwards */
+    DELIVERY_MALFORMED, /* a sequence of 0, an end before the start, too large, too many epochs */
     DELIVERY_N_VERDICTS,
 } DeliveryVerdict;
 

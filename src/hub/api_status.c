@@ -187,7 +187,7 @@ static void write_interface_samples(Buffer *to, const Hub *hub) {
 /* scrapers on this machine need no session; from elsewhere they do */
 static int get_metrics(HttpRequest *request, HttpResponse *response, void *context) {
     Hub *hub = context;
-    if (!request->user && !request->peer_loopback) {
+    if (!request->user && !auth_is_local(request)) {
         http_response_error(response, 401, "unauthorized",
                             "Metrics are shown on loopback, or to who has logged in.");
         return 0;

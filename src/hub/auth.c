@@ -183,9 +183,13 @@ static int check_place(Auth *auth, const HttpRequest *request, HttpResponse *res
     return 0;
 }
 
+bool auth_is_local(const HttpRequest *request) {
+    return request->peer_loopback && !http_header(request, "X-Forwarded-For") &&
+           !http_header(request, "Forwarded");
+}
+
 static int identify_local(Auth *auth, HttpRequest *request, HttpResponse *response) {
-    if (!request->peer_loopback || http_header(request, "X-Forwarded-For") ||
-        http_header(request, "Forwarded"))
+    if (!auth_is_local(request))
         return deny(auth, response, 403, "not_local",
                     "login is disabled, so only this machine itself is answered");
     request->user = local_user;

@@ -51,6 +51,9 @@ Auth *auth_free(Auth *auth);
  */
 int auth_setup_link(Auth *auth, const char *base_url, char *link, size_t size, Reason *reason);
 
+/** auth_is_local() - asked by this machine itself, not through a proxy on it */
+bool auth_is_local(const HttpRequest *request);
+
 /* the guard: HttpConfig.guard */
 int auth_guard(HttpRequest *request, HttpResponse *response, void *context);
 

@@ -165,6 +165,13 @@ def ask(hub, method, path, body=None, cookie=None, **headers):
     return answer.status, json.loads(text) if text else None, answer.getheader("Set-Cookie")
 
 
+def scrape(hub, **headers):
+    connection = http.client.HTTPConnection("127.0.0.1", hub.web_port, timeout=30)
+    connection.request("GET", "/metrics", headers={k.replace("_", "-"): v
+                                                   for k, v in headers.items()})
+    return connection.getresponse().status
+
+
 def test_login(lab):
     """Setup link, login, CSRF, logout; without a session nothing but what is public."""
     hub = lab.hub(wait=False)
@@ -173,6 +180,8 @@ def test_login(lab):
     hub.again()
     for path in ("/flows", "/interfaces", "/live", "/probes", "/status", "/live/events"):
         same(ask(hub, "GET", path)[0], 401, path)
+    same(scrape(hub), 200, "metrics, asked on this machine")
+    same(scrape(hub, X_Forwarded_For="192.0.2.1"), 401, "metrics, asked through a proxy here")
     with open(os.path.join(hub.data_dir, "setup-link")) as file:
         link = file.read().strip()
     token = urllib.parse.urlsplit(link).fragment
