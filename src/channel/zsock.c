@@ -72,10 +72,19 @@ int zsock_curve(void *socket, const KeyPair *keys, const char *server_z85) {
     return r < 0 ? error_origin(-errno) : 0;
 }
 
+/* libzmq tells its monitor of a failed bind before it returns, which may leave EAGAIN in errno
+ * instead of the cause; then it is asked again. */
+static int bind_again(void *socket, const char *text) {
+    int r = zmq_bind(socket, text);
+    for (unsigned i = 0; i < 20 && r < 0 && errno == EAGAIN; i++)
+        r = zmq_bind(socket, text);
+    return r;
+}
+
 int zsock_attach(void *socket, const Endpoint *endpoint, bool bind, char *text, size_t size,
                  Reason *reason) {
     endpoint_write(endpoint, text, size);
-    if ((bind ? zmq_bind(socket, text) : zmq_connect(socket, text)) < 0) {
+    if ((bind ? bind_again(socket, text) : zmq_connect(socket, text)) < 0) {
         const char *hint = errno == EADDRINUSE      ? ": another program listens there"
                            : errno == EADDRNOTAVAIL ? ": this machine has no such address"
                            : errno == EINVAL && !bind && endpoint->any
