@@ -59,7 +59,7 @@ static int bench_setup(void **state) {
     Bench *bench = calloc(1, sizeof(*bench));
     assert_non_null(bench);
     Reason reason = {0};
-    (void)strcpy(bench->folder, "/tmp/weir-test-ingest-XXXXXX");
+    (void)snprintf(bench->folder, sizeof(bench->folder), "/tmp/weir-test-ingest-XXXXXX");
     assert_non_null(mkdtemp(bench->folder));
     char path[128];
     (void)snprintf(path, sizeof(path), "%s/store", bench->folder);
