@@ -2,10 +2,12 @@
 # SPDX-License-Identifier: Apache-2.0
 # time limit: 300 s
 """The hub and the probe are killed in mid-stream: each flow is stored once, or told to be missing."""
+import os
 import struct
+import subprocess
 import time
 
-from _e2e import main, offline, same, same_flows, wait_for
+from _e2e import check, main, offline, same, same_flows, wait_for
 
 FLOWS = 24000
 
@@ -87,4 +89,35 @@ def test_probe_killed(lab):
     same_flows(fresh, offline(lab, second), "of the second run")
 
 
-main([test_hub_killed, test_hub_stopped, test_probe_killed])
+def test_disk_full(lab):
+    """No room: the hub says so and keeps what it has; with room again everything is stored once."""
+    folder = lab.path("small")
+    os.mkdir(folder)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=96m", "tmpfs", folder], check=True)
+    try:
+        hub = lab.hub(data_dir=folder)
+        capture = many_flows(lab.path("many.pcap"))
+        filler = os.path.join(folder, "filler")
+        room = os.statvfs(folder)
+        with open(filler, "wb") as file:
+            file.write(bytes(room.f_bavail * room.f_frsize - 64 * 1024))
+        probe = lab.probe("-i", capture, "--exit-timeout", "90", *hub.options_for_probe())
+        wait_for("the hub says that the disk is full",
+                 lambda: hub.get("/status")["store"]["state"] == "disk full", 30)
+        check(not hub.get("/status")["store"]["ok"], "and that this is not well")
+        same(hub.get("/interfaces/1")["state"], "problem", "state of the interface")
+        same(hub.log().count("cannot be stored"), 1, "times it is said")
+        check(probe.running(), f"the probe ended: {probe.log()[-1000:]}")
+        os.unlink(filler)
+        same(probe.wait(90), 0, "the probe ends with")
+        same(hub.get("/status")["store"]["state"], "ready", "state")
+        same_flows(hub.flows(), offline(lab, capture), "after there was room again")
+        same(hub.get("/probes")[0]["flows_missing"], 0, "missing")
+        same(hub.stop(), 0, "the hub ends with")
+    finally:
+        for program in lab.programs:
+            program.kill()
+        subprocess.run(["umount", folder], check=True)
+
+
+main([test_disk_full, test_hub_killed, test_hub_stopped, test_probe_killed])
