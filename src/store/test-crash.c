@@ -80,7 +80,12 @@ static void test_kill(void **state) {
         uint64_t give_up_ms = clock_monotonic_ms() + 20000;
         while (round % 6 && !atomic_load(&shared->ready) && clock_monotonic_ms() < give_up_ms)
             pause_us(200);
-        pause_us((unsigned)(random >> 40) % (round % 6 ? 250000 : 30000));
+        /* after none to three more groups, so that a slow machine gets as far as a quick one */
+        uint64_t target = atomic_load(&shared->acked) + (random >> 50) % 4;
+        while (round % 6 && atomic_load(&shared->acked) < target &&
+               clock_monotonic_ms() < give_up_ms)
+            pause_us(200);
+        pause_us((unsigned)(random >> 40) % (round % 6 ? 120000 : 30000));
         while (round % 6 && round % 3 == 1 && !atomic_load(&shared->checkpointing) &&
                clock_monotonic_ms() < give_up_ms)
             pause_us(50);
