@@ -238,17 +238,23 @@ static int read_line(OptionSet *set, const OptionPlace *place, char *line, Reaso
 }
 
 static int read_lines(OptionSet *set, const char *path, char *text, size_t size, Reason *reason) {
+    static const char mark[] = "\xef\xbb\xbf"; /* some editors begin UTF-8 with it */
     OptionPlace place = {.source = SOURCE_FILE, .name = path};
     char *end = text + size;
+    if (strncmp(text, mark, strlen(mark)) == 0)
+        text += strlen(mark);
     while (text < end) {
         char *newline = memchr(text, '\n', (size_t)(end - text));
         char *stop = newline ? newline : end;
         place.line++;
         *stop = '\0'; /* behind the last line stands the buffer's own NUL */
         if (memchr(text, '\0', (size_t)(stop - text))) {
-            reason_set(reason, "%s:%zu: not a text file", path, place.line);
+            reason_set(reason, "%s:%zu: not a text file, and so not a configuration file", path,
+                       place.line);
             return OPTION_E_USAGE;
         }
+        if (stop > text && stop[-1] == '\r')
+            stop[-1] = '\0';
         int r = read_line(set, &place, text, reason);
         if (r)
             return r;

@@ -47,6 +47,10 @@ static const Case cases[] = {
      .file = "# as nProbe has it\n\n-i=eno1\n--ntopng=\"tcp://h:5556\" # hub\n--zmq-probe-mode=\r\n"
              "--zmq-encryption-key='a#b'\n-d 30\n--zmq-format ipfix\n  --verbose",
      .config = "v p i=eno1 key=a#b hubs=tcp://h:5556| idle=30 spool=1073741824 format=2"},
+    {"file of another system: byte order mark, CR LF after a flag",
+     {"@"},
+     .file = "\xef\xbb\xbf-i=eno1\r\n\r\n--zmq-probe-mode\r\n--idle-timeout=30\r\n",
+     .config = "p i=eno1 hubs= idle=30 spool=1073741824 format=0"},
     {"file: a hash inside",
      {"@"},
      .file = "-i=a#b\n",
