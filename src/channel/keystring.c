@@ -18,8 +18,8 @@
 enum { Z85_CHARS = 40, HEX_DIGITS = 80, SUM_DIGITS = 32, TEXT_MAX = 4096 };
 
 #define LENGTHS                                                                                    \
-    "accepted are 40 characters (Z85), 80 hex digits, or the longer base64 form that weir-hub "    \
-    "--print-public-key and its page Interface > Details give"
+    "accepted are the 80 hex digits that weir-hub --print-public-key gives, the longer base64 "    \
+    "form that its page Interface > Details gives, or 40 characters (Z85)"
 
 static int refuse(Reason *reason, const char *why) {
     reason_set(reason, "the encryption key %s; " LENGTHS, why);
@@ -164,22 +164,32 @@ static int parse_z85(KeyString *key, const char *text, Reason *reason) {
     return 0;
 }
 
-int keystring_parse(KeyString *key, const char *text, Reason *reason) {
-    while (isspace((unsigned char)*text))
-        text++;
-    size_t n = strlen(text);
-    while (n && isspace((unsigned char)text[n - 1]))
-        n--;
+/** tidy() - what a terminal or a mail puts into a long word: white space; quotes around it */
+static size_t tidy(char to[TEXT_MAX], const char *text) {
+    size_t n = 0;
+    for (; *text && n < TEXT_MAX; text++)
+        if (!isspace((unsigned char)*text))
+            to[n++] = *text;
+    if (n >= 2 && (to[0] == '\'' || to[0] == '"') && to[n - 1] == to[0]) {
+        n -= 2;
+        memmove(to, to + 1, n);
+    }
+    return n;
+}
+
+int keystring_parse(KeyString *key, const char *given, Reason *reason) {
+    char text[TEXT_MAX];
+    size_t n = tidy(text, given);
     if (n == 0)
         return refuse(reason, "is empty");
     if (n >= TEXT_MAX)
         return refuse(reason, "is longer than 4095 characters");
     if (begins_like_cloud(text, n)) /* first: cut after 40 characters it would pass for Z85 */
         return parse_cloud(key, text, n, reason);
+    if (count_hex(text, n) == n) /* likewise: no key in Z85 is hex digits only, but by 1 in 10^23 */
+        return parse_hex(key, text, n, reason);
     if (n == Z85_CHARS)
         return parse_z85(key, text, reason);
-    if (count_hex(text, n) == n)
-        return parse_hex(key, text, n, reason);
     char why[64];
     (void)snprintf(why, sizeof(why), "has %zu characters and none of the known forms", n);
     return refuse(reason, why);

@@ -7,6 +7,7 @@
 
 #include <cmocka.h>
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -55,6 +56,20 @@ static void test_three_forms(void **state) {
     buffer_deinit(&text);
 }
 
+/* a wrapped terminal line, a quoted word of a mail */
+static void test_pasted(void **state) {
+    (void)state;
+    char hex[81];
+    char text[256];
+    keystring_hex(hex, Z85);
+    (void)snprintf(text, sizeof(text), " \"%.37s\r\n  %s\"\n", hex, hex + 37);
+    expect(text, 0, NULL);
+    (void)snprintf(text, sizeof(text), "'%s'", Z85);
+    expect(text, 0, NULL);
+    (void)snprintf(text, sizeof(text), "%.40s", hex); /* as long as a key in Z85 */
+    expect(text, KEYSTRING_E_REFUSED, "40 hex digits instead of 80");
+}
+
 static void test_every_cut_is_named(void **state) {
     (void)state;
     KeyString key = {.server_z85 = Z85};
@@ -96,7 +111,7 @@ static void test_refused(void **state) {
     expect("Yne@$w-vo<fVvi]a<NY6T1ed:M$fCG*[IaLV{hID5", KEYSTRING_E_REFUSED, "has 41 characters");
     expect("Yne@$w-vo<fVvi]a<NY6T1ed:M$fCG*[IaLV{hI~", KEYSTRING_E_REFUSED, "Z85 alphabet");
     expect("596E6540", KEYSTRING_E_REFUSED, "8 hex digits instead of 80");
-    expect("596E65402477", KEYSTRING_E_REFUSED, "80 hex digits, or the longer base64 form");
+    expect("596E65402477", KEYSTRING_E_REFUSED, "hex digits instead of 80");
     char zeros[81];
     memset(zeros, '0', 80);
     zeros[80] = '\0';
@@ -111,6 +126,7 @@ static void test_refused(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_three_forms),
+        cmocka_unit_test(test_pasted),
         cmocka_unit_test(test_every_cut_is_named),
         cmocka_unit_test(test_foreign_checksum_is_a_notice),
         cmocka_unit_test(test_refused),
