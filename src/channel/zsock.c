@@ -2,6 +2,7 @@
 
 #include "channel/zsock.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <netdb.h>
 #include <stdio.h>
@@ -81,15 +82,24 @@ static int bind_again(void *socket, const char *text) {
     return r;
 }
 
+static const char *attach_hint(int error, const Endpoint *endpoint, bool bind) {
+    struct in6_addr address;
+    if (error == EADDRINUSE)
+        return ": another program listens there, or another endpoint of this one";
+    if (error == EADDRNOTAVAIL)
+        return ": this machine has no such address";
+    if (!bind)
+        return error == EINVAL && endpoint->any ? ": * is for the side that binds" : "";
+    bool name = !endpoint->any && inet_pton(AF_INET, endpoint->host, &address) != 1 &&
+                inet_pton(AF_INET6, endpoint->host, &address) != 1;
+    return name && error != EACCES ? ": a name that cannot be resolved, or not this machine's" : "";
+}
+
 int zsock_attach(void *socket, const Endpoint *endpoint, bool bind, char *text, size_t size,
                  Reason *reason) {
     endpoint_write(endpoint, text, size);
     if ((bind ? bind_again(socket, text) : zmq_connect(socket, text)) < 0) {
-        const char *hint = errno == EADDRINUSE      ? ": another program listens there"
-                           : errno == EADDRNOTAVAIL ? ": this machine has no such address"
-                           : errno == EINVAL && !bind && endpoint->any
-                               ? ": * is for the side that binds"
-                               : "";
+        const char *hint = attach_hint(errno, endpoint, bind);
         reason_set(reason, "cannot %s %s: %s%s", bind ? "listen on" : "connect to", text,
                    zmq_strerror(errno), hint);
         return ZSOCK_E_REFUSED;
