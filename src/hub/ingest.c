@@ -11,6 +11,7 @@
 #include <time.h>
 #include <zmq.h>
 
+#include "base/arena.h"
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/log.h"
@@ -26,8 +27,10 @@
 enum {
     INBOX_BATCHES = 65536,
     GROUP_AGE_MS = 5000,
-    QUIET_MS = 500, /* nothing came for so long: commit what there is */
-    TICK_MS = 100,  /* how finely the two are looked at */
+    GROUP_BYTES = 64 << 20, /* of batches decompressed: three full groups of ordinary ones */
+    QUIET_MS = 500,         /* nothing came for so long: commit what there is */
+    SET_ASIDE_MAX = 10,     /* kept of a second: nothing may wait for disk and log */
+    TICK_MS = 100,          /* how finely the two are looked at */
     FULL_RETRY_MS = 1000,
     INTERFACES_MAX = 256,
     GAPS_MAX = 10000,   /* of a group, then it is committed */
@@ -41,6 +44,8 @@ struct Ingest {
     BatchCodec *codec;
     Group groups[2];
     Group *filling;              /* the decoder's */
+    uint64_t set_aside_second;   /* monotonic; the decoder's */
+    unsigned set_aside_n;        /* in that second */
     uint64_t newest_ms;          /* monotonic, of the last batch; the decoder's */
     _Atomic uint64_t generation; /* set by the writer, see hub_link_discard() */
     _Atomic uint64_t last_flow_ms[INTERFACES_MAX];
@@ -158,10 +163,18 @@ static int probe_number(Ingest *ingest, const PeerKey *key, uint32_t *numberp) {
 
 /* nothing behind it may wait for a batch that cannot be read: set aside, counted, acknowledged */
 static void set_aside(Ingest *ingest, const HubBatch *batch) {
-    Reason where = {0};
-    quarantine_put(ingest->config.data_dir, batch, &where);
-    log_warning("probe %s: a batch of %" PRIu64 " flows cannot be decoded; %s", batch->key.z85,
-                batch->counts.flows, where.text);
+    const uint64_t second = clock_monotonic_ms() / 1000;
+    if (second != ingest->set_aside_second)
+        ingest->set_aside_n = 0;
+    ingest->set_aside_second = second;
+    if (ingest->set_aside_n++ < SET_ASIDE_MAX) {
+        Reason where = {0};
+        quarantine_put(ingest->config.data_dir, batch, &where);
+        log_warning("probe %s: a batch of %" PRIu64 " flows cannot be decoded; %s%s",
+                    batch->key.z85, batch->counts.flows, where.text,
+                    ingest->set_aside_n == SET_ASIDE_MAX ? "; more of this second are only counted"
+                                                         : "");
+    }
     metric_add(&ingest->config.metrics[HUB_METRIC_BATCHES_UNDECODABLE], 1);
     metric_add(&ingest->config.metrics[HUB_METRIC_FLOWS_UNDECODABLE], batch->counts.flows);
     Probe *probe = probes_lock(ingest->config.probes, &batch->key);
@@ -255,6 +268,7 @@ static bool is_due(const Ingest *ingest, bool last) {
     const uint64_t now_ms = clock_monotonic_ms();
     return group->n &&
            (last || group->flows->n >= STORE_GROUP_ROWS || group->gap_n >= GAPS_MAX ||
+            arena_used(group->flows->texts) >= GROUP_BYTES ||
             now_ms - group->opened_ms >= GROUP_AGE_MS || now_ms - ingest->newest_ms >= QUIET_MS);
 }
 
