@@ -20,9 +20,13 @@ static const char *const state_words[] = {
 int api_get_health(HttpRequest *request, HttpResponse *response, void *context) {
     (void)request;
     const Hub *hub = context;
-    if (ingest_state(hub->ingest) == INGEST_UNAVAILABLE) {
-        http_response_error(response, 503, "store_unavailable",
-                            "The store cannot be opened; it is tried again each second.");
+    static const char *const troubles[] = {
+        [INGEST_DISK_FULL] = "The disk is full: flows wait at the probes until there is room.",
+        [INGEST_UNAVAILABLE] = "The store cannot be opened; it is tried again each second.",
+    };
+    const IngestState state = ingest_state(hub->ingest);
+    if (state != INGEST_READY) {
+        http_response_error(response, 503, "store_unavailable", "%s", troubles[state]);
         return 0;
     }
     Json json = json_make(&response->body);
@@ -184,7 +188,7 @@ static void write_interface_samples(Buffer *to, const Hub *hub) {
     }
 }
 
-/* scrapers on this machine need no session; from elsewhere they do */
+/* scrapers on this machine need no session; from elsewhere, a proxy here included, they do */
 static int get_metrics(HttpRequest *request, HttpResponse *response, void *context) {
     Hub *hub = context;
     if (!request->user && !auth_is_local(request)) {

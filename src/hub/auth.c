@@ -184,8 +184,11 @@ static int check_place(Auth *auth, const HttpRequest *request, HttpResponse *res
 }
 
 bool auth_is_local(const HttpRequest *request) {
-    return request->peer_loopback && !http_header(request, "X-Forwarded-For") &&
-           !http_header(request, "Forwarded");
+    static const char *const passed_on[] = {"X-Forwarded-For", "Forwarded", "X-Real-IP", "Via"};
+    for (size_t i = 0; i < sizeof(passed_on) / sizeof(passed_on[0]); i++)
+        if (http_header(request, passed_on[i]))
+            return false;
+    return request->peer_loopback;
 }
 
 static int identify_local(Auth *auth, HttpRequest *request, HttpResponse *response) {

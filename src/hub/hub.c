@@ -536,6 +536,11 @@ int hub_open(Hub **hubp, const HubConfig *config, Reason *reason) {
     return 0;
 }
 
+bool hub_has_folder(const Hub *hub) {
+    struct stat lock;
+    return fstat(hub->lock_fd, &lock) == 0 && lock.st_nlink > 0;
+}
+
 Hub *hub_close(Hub *hub) {
     if (!hub)
         return NULL;

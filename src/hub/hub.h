@@ -66,6 +66,10 @@ enum {
 /** hub_open() - up and serving, or the reason and nothing left behind */
 int hub_open(Hub **hubp, const HubConfig *config, Reason *reason);
 
+/** hub_has_folder() - false: somebody removed the data directory, which a file that is open hides
+ */
+bool hub_has_folder(const Hub *hub);
+
 /** hub_close() - what was received is stored and acknowledged; NULL is accepted */
 Hub *hub_close(Hub *hub);
 

@@ -2,7 +2,9 @@
 
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/error.h"
 #include "base/log.h"
@@ -40,6 +42,7 @@ int main(int argc, char **argv) {
     (void)sigemptyset(&signals);
     (void)sigaddset(&signals, SIGINT);
     (void)sigaddset(&signals, SIGTERM);
+    (void)sigaddset(&signals, SIGHUP); /* the terminal was closed */
     (void)pthread_sigmask(SIG_BLOCK, &signals, NULL);
     (void)signal(SIGPIPE, SIG_IGN);
 
@@ -52,8 +55,16 @@ int main(int argc, char **argv) {
     r = hub_open(&hub, &config, &reason);
     if (r)
         return fail(r, HUB_E_USAGE, &reason);
-    int which = 0;
-    (void)sigwait(&signals, &which);
+    const struct timespec second = {.tv_sec = 1};
+    while (sigtimedwait(&signals, NULL, &second) < 0) {
+        if (!hub_has_folder(hub)) {
+            /* at once, as if killed: what is told as stored from here on would be nowhere */
+            log_error("the data directory %s was removed; the hub ends, the probes keep what it "
+                      "has not stored",
+                      config.data_dir);
+            _Exit(EXIT_RUN);
+        }
+    }
     log_notice("stopping: storing what was received");
     return 0;
 }

@@ -239,9 +239,23 @@ static int parse_listen(const char *option, const char *text, const char *unset,
     return 0;
 }
 
+/* goes into commands, links and certificates: a scheme or a port would spoil each of them */
+static bool is_public_address(const char *host) {
+    struct in6_addr address;
+    if (inet_pton(AF_INET6, host, &address) == 1)
+        return true;
+    const size_t n = strlen(host);
+    return n > 0 && n < 254 && *host != '-' && *host != '.' &&
+           strspn(host, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_") == n;
+}
+
 int hub_options_listen(const HubConfig *config, HubListen *http, HubListen *https, Reason *reason) {
     HubListen plain = {0};
     HubListen tls = {0};
+    if (config->public_address && !is_public_address(config->public_address))
+        return refuse(
+            reason, "--public-address", config->public_address,
+            "a host name or an IP address is expected, without scheme, port and brackets");
     int r = parse_listen("-w", config->http_port, "127.0.0.1", &plain, reason);
     if (r)
         return r;

@@ -449,6 +449,7 @@ static void test_login_disabled(void **state) {
     assert_int_equal(ask("POST", "/rule", "Origin: http://evil.example\r\n", NULL), 403);
     assert_int_equal(ask("GET", "/see", "Host: evil.example\r\n", NULL), 403);
     assert_int_equal(ask("GET", "/see", "X-Forwarded-For: 192.0.2.1\r\n", NULL), 403);
+    assert_int_equal(ask("GET", "/see", "X-Real-IP: 192.0.2.1\r\n", NULL), 403);
     assert_int_equal(ask("POST", "/api/v1/login", "", "{\"name\":\"a\",\"password\":\"b\"}"), 409);
     assert_int_equal(change("/api/v1/logout"), 409);
 }
