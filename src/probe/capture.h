@@ -58,6 +58,7 @@ typedef struct CaptureBackend {
 /* what every backend begins with */
 struct Capture {
     const CaptureBackend *backend;
+    bool down;   /* an interface that was down when it was opened */
     void *state; /* the backend's own */
     uint16_t link_type;
     uint32_t interface_index; /* of a live one */

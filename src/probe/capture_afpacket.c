@@ -83,6 +83,7 @@ static int learn_interface(Capture *capture, AfPacket *live, Reason *reason) {
     live->cooked = type != ARPHRD_ETHER && type != ARPHRD_LOOPBACK;
     capture->link_type = live->cooked ? FRAME_LINK_RAW : FRAME_LINK_ETHERNET;
     capture->interface_index = (uint32_t)live->index;
+    capture->down = ioctl(live->fd, SIOCGIFFLAGS, &request) == 0 && !(request.ifr_flags & IFF_UP);
     return 0;
 }
 

@@ -51,6 +51,19 @@ static int set_filter(PcapFile *file, const char *filter, Reason *reason) {
     return 0;
 }
 
+/* what a capture is often kept as, and libpcap does not read */
+static bool is_compressed(const char *path) {
+    static const char *const magics[] = {"\x1f\x8b", "\x28\xb5\x2f\xfd", "\xfd\x37zX", "BZh"};
+    char head[5] = "";
+    cleanup(fclosep) FILE *file = strcmp(path, "-") == 0 ? NULL : fopen(path, "re");
+    if (!file || fread(head, 1, sizeof(head) - 1, file) != sizeof(head) - 1)
+        return false;
+    for (size_t i = 0; i < sizeof(magics) / sizeof(magics[0]); i++)
+        if (memcmp(head, magics[i], strlen(magics[i])) == 0)
+            return true;
+    return false;
+}
+
 static int pcapfile_open(Capture *capture, const CaptureConfig *config, Reason *reason) {
     char why[PCAP_ERRBUF_SIZE] = "";
     PcapFile *file = calloc(1, sizeof(*file));
@@ -65,8 +78,11 @@ static int pcapfile_open(Capture *capture, const CaptureConfig *config, Reason *
         /* libpcap begins some of its messages with the file's name */
         size_t n = strlen(config->input);
         const char *rest = strncmp(why, config->input, n) == 0 ? why + n : why;
-        reason_set(reason, "-i %s is not a readable capture file: %s", config->input,
-                   rest + strspn(rest, ": "));
+        reason_set(reason, "-i %s is not a readable capture file: %s%s", config->input,
+                   rest + strspn(rest, ": "),
+                   is_compressed(config->input) ? "; it is compressed: unpack it first, or into "
+                                                  "weir-probe -i -"
+                                                : "");
         return CAPTURE_E_REFUSED;
     }
     int link_type = pcap_datalink(file->pcap);

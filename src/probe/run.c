@@ -25,6 +25,7 @@ enum {
     READ_WAIT_MS = 100,
     PULSE_MS = 1000,
     DRAIN_STEP_MS = 200,
+    DRAIN_TELL_MS = 1000,
     MAX_FLOWS = 1 << 20,
     FLOW_BYTES = 216, /* entry, more, index and name, about */
 };
@@ -55,6 +56,7 @@ static void catch_signals(void) {
     struct sigaction action = {.sa_handler = on_signal};
     (void)sigaction(SIGINT, &action, NULL);
     (void)sigaction(SIGTERM, &action, NULL);
+    (void)sigaction(SIGHUP, &action, NULL); /* a closed terminal must not cost the live flows */
     (void)signal(SIGPIPE, SIG_IGN);
 }
 
@@ -96,7 +98,10 @@ static int open_capture(Run *run, Reason *reason) {
         .promisc = !config->no_promisc,
         .ring_bytes = config->ring_bytes,
     };
-    return capture_open(&run->capture, &capture, reason);
+    int r = capture_open(&run->capture, &capture, reason);
+    if (r == 0 && run->capture->down)
+        log_warning("-i %s: the interface is down; packets come once it is up", capture.input);
+    return r;
 }
 
 static int open_deliver(Run *run, Reason *reason) {
@@ -288,9 +293,17 @@ static int write_counters(const Run *run) {
 static int drain(Run *run) {
     uint64_t end_ms = clock_monotonic_ms() + (uint64_t)run->config->exit_timeout_s * 1000;
     uint64_t left = 0;
+    uint64_t begin_ms = clock_monotonic_ms();
+    bool told = !stop_signal; /* of a file the end is no surprise */
     int signals = stop_count;
     for (;;) {
         uint64_t now_ms = clock_monotonic_ms();
+        if (!told && now_ms - begin_ms >= DRAIN_TELL_MS) {
+            log_notice(
+                "waiting up to %u s for the hub to store %llu flows; a second signal ends it",
+                run->config->exit_timeout_s, (unsigned long long)left);
+            told = true;
+        }
         uint64_t step_ms = now_ms < end_ms ? end_ms - now_ms : 0;
         int r = deliver_drain(run->deliver,
                               (unsigned)(step_ms < DRAIN_STEP_MS ? step_ms : DRAIN_STEP_MS), &left);
@@ -299,8 +312,12 @@ static int drain(Run *run) {
         if (step_ms == 0 || stop_count > signals)
             break;
     }
-    log_error("%llu flows left: the hub has not stored them within --exit-timeout %u s",
-              (unsigned long long)left, run->config->exit_timeout_s);
+    if (stop_count > signals)
+        log_error("%llu flows left: told to stop before the hub had stored them",
+                  (unsigned long long)left);
+    else
+        log_error("%llu flows left: the hub has not stored them within --exit-timeout %u s",
+                  (unsigned long long)left, run->config->exit_timeout_s);
     return RUN_LEFT;
 }
 
