@@ -24,6 +24,10 @@ int api_get_health(HttpRequest *request, HttpResponse *response, void *context) 
         [INGEST_DISK_FULL] = "The disk is full: flows wait at the probes until there is room.",
         [INGEST_UNAVAILABLE] = "The store cannot be opened; it is tried again each second.",
     };
+    if (!atomic_load(&hub->ready)) {
+        http_response_error(response, 503, "starting", "The hub is starting.");
+        return 0;
+    }
     const IngestState state = ingest_state(hub->ingest);
     if (state != INGEST_READY) {
         http_response_error(response, 503, "store_unavailable", "%s", troubles[state]);

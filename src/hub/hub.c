@@ -531,6 +531,7 @@ int hub_open(Hub **hubp, const HubConfig *config, Reason *reason) {
         r = announce(hub, reason);
     if (r)
         return refused(r, r, reason);
+    atomic_store(&hub->ready, true);
     *hubp = hub;
     hub = NULL;
     return 0;

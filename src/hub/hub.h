@@ -54,6 +54,7 @@ typedef struct Hub {
     uint16_t https_port;
     char web_dir[4096]; /* "" when there is no browser application */
     uint64_t started_ms;
+    atomic_bool ready; /* probes can connect: the web is there a moment before */
     MetricValue metrics[_HUB_METRIC_N];
 } Hub;
 
