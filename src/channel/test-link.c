@@ -230,7 +230,7 @@ static void plain_probe(bool hub_binds) {
     for (int i = 0; i < 100 && !atomic_load(&scene.hub.n_events[HUB_EVENT_PLAIN_PEER]); i++) {
         void *probe = plain_socket(context, ZMQ_XPUB, scene.data, !hub_binds);
         for (int k = 0; k < 50 && !atomic_load(&scene.hub.n_events[HUB_EVENT_PLAIN_PEER]); k++)
-            sleep_ms(hub_binds ? 5 : 100);
+            sleep_ms(hub_binds ? 20 : 100);
         (void)zmq_unbind(probe, scene.data);
         (void)zmq_close(probe);
     }

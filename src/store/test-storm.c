@@ -24,7 +24,7 @@ static size_t large_rows(uint64_t sequence) {
 
 /* queries that take all memory, and many of them */
 
-enum { STORM_GROUPS = 10 };
+enum { STORM_GROUPS = 5 };
 
 static uint64_t beside_storm(TestStore *t, Storm *s, unsigned readers, unsigned groups,
                              uint64_t *sumsp) {
