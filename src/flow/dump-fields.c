@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* Prints the rows of fields.def as JSON, with the names of their elements: for spec/gen/fields.py. */
+/* Prints the rows of fields.def as JSON, with the names of their elements: for spec/gen/fields.py.
+ */
 
 #include <stdio.h>
 

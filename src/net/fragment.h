@@ -7,7 +7,8 @@
  * Only the first fragment of a datagram carries ports. This cache keeps them, keyed by addresses,
  * VLAN, protocol and id, and gives them to the later fragments, so that all count into one flow.
  * Fixed size, sets of four, the oldest of a set makes room; an entry is good until 30 s after the
- * last fragment (RFC 791 suggests 15 s from the first, RFC 8200 60 s). A fragment that comes before the first one stays without ports.
+ * last fragment (RFC 791 suggests 15 s from the first, RFC 8200 60 s). A fragment that comes before
+ * the first one stays without ports.
  */
 
 #include <stddef.h>

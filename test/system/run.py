@@ -67,7 +67,7 @@ def run_once(var, log):
         assert "port 3000 of 127.0.0.1 is in use" in second.stderr, second
 
         os.killpg(child.pid, signal.SIGINT)  # Ctrl-C reaches make and all it started
-        child.wait(120)
+        until("an end: " + text(log), 120, lambda: child.poll() is not None)
         assert text(log).rstrip().endswith("stopped"), text(log)
         left = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True).stdout
         assert var not in left, left
