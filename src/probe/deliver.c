@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/buffer.h"
@@ -36,6 +37,9 @@ struct Deliver {
     Buffer hello;
     Spool *spool;
     bool fanout;
+    bool patient; /* the exporting thread's, once it runs */
+    unsigned patience_s;
+    bool (*stopping)(void);
     size_t n_hubs;
     Hub hubs[];
 };
@@ -213,6 +217,9 @@ int deliver_new(Deliver **deliverp, const ProbeConfig *config, const DeliverSour
     deliver->folder_lock = -1;
     deliver->n_hubs = config->hubs.n;
     deliver->fanout = config->fanout && config->hubs.n > 1;
+    deliver->patient = source->patient;
+    deliver->patience_s = config->exit_timeout_s;
+    deliver->stopping = source->stopping;
 
     int r = read_key(config, &deliver->key, reason);
     if (r == 0 && deliver->key.notice[0])
@@ -251,10 +258,40 @@ unsigned deliver_lanes(const Deliver *deliver) {
     return deliver->fanout ? 1 : (unsigned)deliver->n_hubs;
 }
 
+/** has_room() - *freed grows while the hubs store */
+static bool has_room(Deliver *deliver, size_t size, uint64_t *freed) {
+    SpoolStatus status;
+    spool_status(deliver->spool, &status);
+    *freed = status.appended.flows - status.held.flows;
+    return status.bytes + size <= status.limit_bytes;
+}
+
+/* A file is read as fast as the hubs store, so nothing of it is lost; but not for ever. */
+static void wait_for_room(Deliver *deliver, size_t size) {
+    static const struct timespec step = {.tv_nsec = 20000000};
+    uint64_t since_ms = clock_monotonic_ms();
+    uint64_t before = 0;
+    uint64_t freed = 0;
+    while (deliver->patient && !has_room(deliver, size, &freed) && !deliver->stopping()) {
+        uint64_t now_ms = clock_monotonic_ms();
+        if (freed != before)
+            since_ms = now_ms;
+        before = freed;
+        if (now_ms - since_ms >= (uint64_t)deliver->patience_s * 1000) {
+            log_warning("the spool is full, the hub has stored nothing for "
+                        "%u s: the file is read on without it",
+                        deliver->patience_s);
+            deliver->patient = false;
+        }
+        (void)nanosleep(&step, NULL);
+    }
+}
+
 int deliver_submit(void *userdata, unsigned lane, const void *bytes, size_t size,
                    const BatchCounts *counts) {
     Deliver *deliver = userdata;
     uint64_t id = 0;
+    wait_for_room(deliver, size);
     int r = spool_append(deliver->spool, bytes, size, counts, &id);
     if (r)
         return error_trace(r);
@@ -278,6 +315,12 @@ uint64_t deliver_waiting(Deliver *deliver) {
         flows += status.pending.flows;
     }
     return flows;
+}
+
+uint64_t deliver_dropped(Deliver *deliver) {
+    SpoolStatus status;
+    spool_status(deliver->spool, &status);
+    return status.dropped.flows;
 }
 
 int deliver_drain(Deliver *deliver, unsigned timeout_ms, uint64_t *left_flowsp) {

@@ -9,6 +9,7 @@
  * to all. What the links have to say goes to the log, once a change.
  */
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -23,6 +24,8 @@ typedef struct DeliverSource {
     const char *interface; /* what is captured, for the hub to show */
     uint32_t index;
     const char *mode; /* "live" or "file" */
+    bool patient; /* it can wait: a full spool holds it up, as long as the hubs store something */
+    bool (*stopping)(void); /* ends that waiting */
 } DeliverSource;
 
 enum {
@@ -50,6 +53,9 @@ void deliver_pulse(Deliver *deliver, const char *json);
 
 /** deliver_waiting() - flows submitted and not stored by their hub */
 uint64_t deliver_waiting(Deliver *deliver);
+
+/** deliver_dropped() - flows that a full spool let go */
+uint64_t deliver_dropped(Deliver *deliver);
 
 /** deliver_drain() - wait until all is stored; DELIVER_E_LEFT and *left_flowsp if it is not */
 int deliver_drain(Deliver *deliver, unsigned timeout_ms, uint64_t *left_flowsp);

@@ -40,6 +40,8 @@ typedef struct Run {
     Meter *meter;
     uint64_t second_ms;        /* when the last pulse was */
     uint64_t last[_COUNTER_N]; /* counters at that time */
+    uint64_t let_go;           /* flows, by a full spool */
+    bool letting_go;
     Buffer pulse_json;
     MetricValue counters[_COUNTER_N];
 } Run;
@@ -50,6 +52,10 @@ static volatile sig_atomic_t stop_count;  /* a second one ends the waiting for t
 static void on_signal(int number) {
     stop_signal = number;
     stop_count = stop_count + 1;
+}
+
+static bool is_stopping(void) {
+    return stop_signal != 0;
 }
 
 static void catch_signals(void) {
@@ -109,6 +115,8 @@ static int open_deliver(Run *run, Reason *reason) {
         .interface = run->config->inputs.values[0],
         .index = run->capture->interface_index,
         .mode = run->capture->backend->live ? "live" : "file",
+        .patient = !run->capture->backend->live,
+        .stopping = is_stopping,
     };
     if (run->config->hubs.n == 0)
         return 0;
@@ -219,12 +227,27 @@ static void send_pulse(Run *run, uint64_t interval_ms) {
         deliver_pulse(run->deliver, buffer_text(&run->pulse_json));
 }
 
+/* once when it begins and once when it is over */
+static void tell_let_go(Run *run) {
+    uint64_t let_go = deliver_dropped(run->deliver);
+    bool letting_go = let_go > run->let_go;
+    if (letting_go && !run->letting_go)
+        log_warning("the spool is full (--spool-size): the oldest flows are let go, and counted");
+    if (!letting_go && run->letting_go)
+        log_notice("the spool has room again; %llu flows were let go since the start",
+                   (unsigned long long)let_go);
+    run->let_go = let_go;
+    run->letting_go = letting_go;
+}
+
 static void each_second(Run *run, uint64_t interval_ms) {
     CaptureStats stats;
     capture_stats(run->capture, &stats);
     metric_set(&run->counters[COUNTER_PACKETS_DROPPED], stats.dropped);
-    if (run->deliver)
+    if (run->deliver) {
         send_pulse(run, interval_ms);
+        tell_let_go(run);
+    }
 }
 
 static void tick(Run *run, size_t frames) {
@@ -328,6 +351,12 @@ static int run_finish(Run *run) {
     int code = said(export_finish(run->export, &reason), &reason);
     each_second(run, clock_monotonic_ms() - run->second_ms);
     int drained = run->deliver ? drain(run) : RUN_DONE;
+    if (run->let_go) {
+        log_error("%llu flows were let go: the spool was full (--spool-size)",
+                  (unsigned long long)run->let_go);
+        if (!run->capture->backend->live) /* nobody expects a file to lose any */
+            drained = RUN_LEFT;
+    }
     say_summary(run);
     int written = write_counters(run);
     if (code == RUN_DONE)
