@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <time.h>
 
 #include "base/error.h"
@@ -11,7 +12,7 @@
 #include "base/option.h"
 #include "hub/hub.h"
 
-enum { EXIT_RUN = 1, EXIT_USAGE = 2 };
+enum { EXIT_RUN = 1, EXIT_USAGE = 2, DESCRIPTORS = 65536 };
 
 /* one clear line, and the exit code that goes with the answer */
 static int fail(int r, int usage, const Reason *reason) {
@@ -19,6 +20,15 @@ static int fail(int r, int usage, const Reason *reason) {
     (void)fprintf(stderr, "weir-hub: %s\n",
                   *reason->text ? reason->text : error_describe(r, text, sizeof(text)));
     return r == usage ? EXIT_USAGE : EXIT_RUN;
+}
+
+/* every probe and browser takes descriptors, and a shell gives only 1024 unless it is asked */
+static void take_descriptors(void) {
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur >= DESCRIPTORS)
+        return;
+    limit.rlim_cur = limit.rlim_max < DESCRIPTORS ? limit.rlim_max : DESCRIPTORS;
+    (void)setrlimit(RLIMIT_NOFILE, &limit);
 }
 
 int main(int argc, char **argv) {
@@ -51,6 +61,7 @@ int main(int argc, char **argv) {
     for (size_t i = 0; i < n; i++)
         log_notice("%s", notices[i]);
 
+    take_descriptors();
     cleanup(hub_closep) Hub *hub = NULL;
     r = hub_open(&hub, &config, &reason);
     if (r)
