@@ -297,6 +297,35 @@ step('Alt-click leaves out, and a wrong filter is explained', async () => {
   await page.locator('.problem').waitFor({ state: 'detached' });
 });
 
+step('flows by pages, and between two moments', async () => {
+  await page.goto(`${site.url}/flows?range=15m`);
+  const next = page.getByRole('button', { name: 'Next' });
+  await next.waitFor({ timeout: 40_000 });
+  const keys = () => rows().evaluateAll((list) => list.map((row) => row.innerText));
+  await next.click();
+  await page.getByText(/^101–200 of/).waitFor();
+  assert.match(page.url(), /offset=100/);
+  assert.equal(await rows().count(), 100);
+  const second = await keys();
+  await page.getByRole('button', { name: 'Before' }).click();
+  await page.getByText(/^1–100 of/).waitFor();
+  assert.notDeepEqual(await keys(), second);
+
+  await page.getByRole('button', { name: 'Last 15 minutes' }).click();
+  const to = new Date(Math.floor(Date.now() / 1000) * 1000 - 4000);
+  const field = (at) => new Date(at.getTime() - at.getTimezoneOffset() * 60_000).toISOString().slice(0, 19);
+  await page.getByLabel('From').fill(field(new Date(to.getTime() - 5000)));
+  await page.getByLabel('To').fill(field(to));
+  await page.getByRole('button', { name: 'Show', exact: true }).click();
+  await until('the address holds both moments', () => page.url().includes(`from=${to.getTime() - 5000}&to=${to.getTime()}`));
+  await page.getByText('Fixed range').waitFor();
+  await until('flows of these five seconds are listed', async () => (await rows().count()) > 10);
+  const times = await page.locator('table.flows td:first-child').evaluateAll((cells) => cells.map((cell) => Date.parse(cell.title.replace(' ', 'T'))));
+  assert.ok(times.every((time) => time >= to.getTime() - 5000 && time < to.getTime()));
+  await page.getByTitle('Go on live (p)').click();
+  await until('live again', () => !page.url().includes('from='));
+});
+
 step('the overview obeys filter and range, from stored flows', async () => {
   await page.goto(`${site.url}/?range=15m&filter=${encodeURIComponent(`dst_port = ${port}`)}`);
   await page.getByText('from stored flows').waitFor();
