@@ -23,7 +23,7 @@
 
 enum {
     READ_WAIT_MS = 100,
-    PULSE_MS = 1000,
+    PULSE_MIN_MS = 250, /* between two; they come once a second */
     DRAIN_STEP_MS = 200,
     DRAIN_TELL_MS = 1000,
     MAX_FLOWS = 1 << 20,
@@ -38,7 +38,8 @@ typedef struct Run {
     Dpi *dpi;
     Pulse *pulse; /* NULL without a hub */
     Meter *meter;
-    uint64_t second_ms;        /* when the last pulse was */
+    uint64_t second;           /* of the wall clock, that of the last pulse */
+    uint64_t second_ms;        /* when that was, monotonic */
     uint64_t last[_COUNTER_N]; /* counters at that time */
     uint64_t let_go;           /* flows, by a full spool */
     bool letting_go;
@@ -256,8 +257,12 @@ static void tick(Run *run, size_t frames) {
     /* the clock of packets drives flows; on a quiet live link, that of the wall */
     if (run->capture->backend->live && frames == 0)
         meter_tick(run->meter, clock_wall_ms() * 1000000);
-    if (now_ms - run->second_ms >= PULSE_MS) {
+    /* with the seconds of the wall clock: a period of our own would drift against those of the hub,
+     * and every so often leave one of them without a pulse */
+    const uint64_t second = clock_wall_ms() / 1000;
+    if (second != run->second && now_ms - run->second_ms >= PULSE_MIN_MS) {
         each_second(run, now_ms - run->second_ms);
+        run->second = second;
         run->second_ms = now_ms;
     }
 }
@@ -265,6 +270,7 @@ static void tick(Run *run, size_t frames) {
 /* frames until the input ends; RUN_DONE, or RUN_FAILED having said why */
 static int run_frames(Run *run) {
     Frame frames[METER_BATCH];
+    run->second = clock_wall_ms() / 1000;
     run->second_ms = clock_monotonic_ms();
     while (!stop_signal && !export_failed(run->export)) {
         Reason reason = {""};

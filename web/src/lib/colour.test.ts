@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { describe, expect, it } from 'vitest';
-import { colour, colours, grey, hash, palette, usual } from './colour';
+import { colour, colours, hash, palette, usual } from './colour';
 
 type Triple = [number, number, number];
 // Machado, Oliveira, Fernandes 2009, severity 1.0, on linear RGB
@@ -55,9 +55,12 @@ it('binds a colour to a name', () => {
   expect(colours(['DNS', 'TLS']).get('TLS')).toBe(colours(['TLS']).get('TLS'));
 });
 
-it('keeps grey for what has no name', () => {
-  expect(colour('Other')).toBe(grey);
-  expect(colours(['Other', 'Unknown']).get('Unknown')).toBe(grey);
+it('keeps greys for what has no name, and those apart', () => {
+  const isGrey = (hex: string) => Math.max(...linear(hex)) - Math.min(...linear(hex)) < 0.12;
+  for (const name of ['Other', 'Unknown', '']) expect(isGrey(colour(name)), name).toBe(true);
+  expect(palette.some(isGrey)).toBe(false);
+  expect(colours(['Other', 'Unknown']).get('Unknown')).toBe(colour('Unknown'));
+  expect(colour('Unknown')).not.toBe(colour('Other'));
 });
 
 it('parts names that meet in one colour', () => {

@@ -9,9 +9,8 @@ export const palette = [
   '#378cf4', '#b57062', '#9fadfe', '#f68e83', '#806800', '#c286c0',
 ] as const;
 
-/** What is not one thing: "Other", and traffic without a name. */
-export const grey = '#8b95a3';
-const nameless = new Set(['Other', 'Unknown', '']);
+/** What is not one thing, and what has no name. */
+const greys = new Map([['Other', '#b4bcc7'], ['Unknown', '#7d8896'], ['', '#7d8896']]);
 
 /** The applications seen most. The hash begins where these twelve have a colour each (by search). */
 export const usual = [
@@ -35,7 +34,7 @@ function slot(name: string): number {
 }
 
 export function colour(name: string): string {
-  return nameless.has(name) ? grey : (palette[slot(name)] ?? grey);
+  return greys.get(name) ?? palette[slot(name)] ?? '';
 }
 
 function shade(hex: string, toward: number, part: number): string {
@@ -61,7 +60,8 @@ export function colours(names: Iterable<string>): Map<string, string> {
   const taken = new Map<number, number>();
   const result = new Map<string, string>();
   for (const name of [...new Set(names)].sort(byCustom)) {
-    if (nameless.has(name)) {
+    const grey = greys.get(name);
+    if (grey) {
       result.set(name, grey);
       continue;
     }
