@@ -72,6 +72,11 @@ static bool is_loopback(const char *host) {
            strcmp(host, "::1") == 0;
 }
 
+/* all addresses of this machine: no address to give to others */
+static bool is_wildcard(const char *host) {
+    return strcmp(host, "0.0.0.0") == 0 || strcmp(host, "::") == 0 || strcmp(host, "*") == 0;
+}
+
 /* a name or an address, nothing that could break out of a quoted command */
 static bool is_host(const char *host) {
     if (!*host || *host == '-' || strlen(host) > 253)
@@ -131,7 +136,8 @@ int pages_address(PageAddress *address, const HubInterface *interface, const cha
     }
 
     if (!*made.host) {
-        const bool bound = interface->data.collector && !interface->data.any;
+        const bool bound =
+            interface->data.collector && !interface->data.any && !is_wildcard(interface->data.host);
         const char *host = configured ? configured : bound ? interface->data.host : from_header;
         (void)snprintf(made.host, sizeof(made.host), "%s", host);
         /* a browser on the hub itself says nothing about how others reach it */

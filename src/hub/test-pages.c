@@ -98,6 +98,8 @@ static const AddressCase address_cases[] = {
     {"tcp://*:5556c", NULL, NULL, "evil'; rm -rf /", NULL, false},
     {"tcp://*:5556c", NULL, NULL, NULL, NULL, false},
     {"tcp://127.0.0.1:5556c", NULL, NULL, "127.0.0.1:3000", "127.0.0.1", true},
+    {"tcp://0.0.0.0:5556c", NULL, NULL, "hub.local:3001", "hub.local", true},
+    {"tcp://[::]:5556c", NULL, NULL, "localhost:3000", NULL, false},
     {"tcp://192.168.2.134:5556c", NULL, NULL, "localhost:3000", "192.168.2.134", true},
     {"tcp://192.168.2.134:5556c", NULL, "nat.example", "localhost:3000", "nat.example", true},
 };
