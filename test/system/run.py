@@ -27,6 +27,8 @@ def enter_network():
 
 
 def start(log):
+    # a test run in the background has SIGINT ignored, which children inherit and shells keep
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     return subprocess.Popen(["make", "--no-print-directory", "run"], cwd=SOURCE, stdout=log,
                             stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
                             start_new_session=True)
