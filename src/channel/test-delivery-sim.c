@@ -14,6 +14,7 @@
 
 #include <cmocka.h>
 
+#include "base/sanitized.h"
 #include "channel/delivery-sim.h"
 
 static uint64_t setting(const char *name, uint64_t unset) {
@@ -22,11 +23,7 @@ static uint64_t setting(const char *name, uint64_t unset) {
 }
 
 static void run_many(uint64_t share, const SimPlan *shape, const char *name) {
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-    uint64_t usual = 1000000;
-#else
-    uint64_t usual = 10000000;
-#endif
+    uint64_t usual = WEIR_SANITIZED ? 1000000 : 10000000;
     uint64_t batches = setting("WEIR_SIM_BATCHES", usual) * share / 100;
     uint64_t seed = setting("WEIR_SEED", (uint64_t)time(NULL));
     uint64_t done = 0, stored = 0, gaps = 0, faults = 0, discarded = 0;

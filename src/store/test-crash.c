@@ -24,6 +24,7 @@
 #include <time.h>
 
 #include "base/clock.h"
+#include "base/sanitized.h"
 #include "store/crash-test.h"
 #include "store/store.h"
 
@@ -68,7 +69,7 @@ static void child_check_unclean(TestStore *t, Shared *shared) {
 static void test_kill(void **state) {
     TestStore *t = *state;
     Shared *shared = share();
-    enum { ROUNDS = 36 };
+    enum { ROUNDS = WEIR_SANITIZED ? 12 : 36 };
     unsigned in_checkpoint = 0;
     uint64_t random = 12345;
     for (unsigned round = 0; round < ROUNDS; round++) {
