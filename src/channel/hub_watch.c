@@ -23,6 +23,8 @@ enum {
     AGAIN_FIRST_MS = 1000,
     AGAIN_DOUBLINGS = 5,
     FDS_MAX = 1 << 20,
+    NAMELESS_WAIT_MS = 3000, /* a peer without an address may try again and have one */
+    KINDS = HUB_EVENT_NOT_SPOKEN + 1,
 };
 
 typedef char Address[64];
@@ -35,6 +37,10 @@ typedef struct Side {
     HubEventKind failure;
     Address *addresses; /* by descriptor: who was accepted */
     size_t n_addresses;
+    /* by kind of problem: since when one waits whose peer was gone before its address could be
+     * read, and when one with an address was seen last; 0: none */
+    uint64_t nameless_ms[KINDS];
+    uint64_t named_ms[KINDS];
     bool given_up;
     uint64_t given_up_ms;
     unsigned n_again;
@@ -96,14 +102,38 @@ static bool was_told(HubWatch *watch, HubEventKind kind, const char *address, ui
     return false;
 }
 
-static void tell(HubWatch *watch, const Side *side, const char *address) {
-    if (watch->n_waiting == WAITING_MAX ||
-        was_told(watch, side->failure, address, clock_monotonic_ms()))
+static void tell(HubWatch *watch, const Side *side, HubEventKind kind, const char *address,
+                 uint64_t now_ms) {
+    if (watch->n_waiting == WAITING_MAX || was_told(watch, kind, address, now_ms))
         return;
     HubEvent *event = &watch->waiting[(watch->head + watch->n_waiting++) % WAITING_MAX];
-    *event = (HubEvent){.kind = side->failure, .interface = side->config.interface};
+    *event = (HubEvent){.kind = kind, .interface = side->config.interface};
     (void)snprintf(event->address, sizeof(event->address), "%s", address);
     zsock_wake(watch->wake_fd);
+}
+
+/** failed_at() - a handshake failed; one without an address waits for another that has it */
+static void failed_at(HubWatch *watch, Side *side, const char *address) {
+    const uint64_t now_ms = clock_monotonic_ms();
+    const HubEventKind kind = side->failure;
+    if (*address) {
+        side->named_ms[kind] = now_ms;
+        side->nameless_ms[kind] = 0;
+        tell(watch, side, kind, address, now_ms);
+    } else if (!side->nameless_ms[kind] &&
+               (!side->named_ms[kind] || now_ms - side->named_ms[kind] > TOLD_AGAIN_MS)) {
+        side->nameless_ms[kind] = now_ms;
+    }
+}
+
+static void tell_nameless(HubWatch *watch, Side *side) {
+    const uint64_t now_ms = clock_monotonic_ms();
+    for (unsigned kind = 0; kind < KINDS; kind++) {
+        if (!side->nameless_ms[kind] || now_ms - side->nameless_ms[kind] < NAMELESS_WAIT_MS)
+            continue;
+        side->nameless_ms[kind] = 0;
+        tell(watch, side, (HubEventKind)kind, "", now_ms);
+    }
 }
 
 /** fail() - the descriptor, and with it the address, comes with the disconnect that follows */
@@ -141,10 +171,10 @@ static void on_event(HubWatch *watch, Side *side, const ZsockEvent *event) {
         break;
     case ZMQ_EVENT_DISCONNECTED:
         if (side->failed)
-            tell(watch, side,
-                 !side->config.bind                 ? side->config.peer
-                 : event->value < side->n_addresses ? side->addresses[event->value]
-                                                    : "");
+            failed_at(watch, side,
+                      !side->config.bind                 ? side->config.peer
+                      : event->value < side->n_addresses ? side->addresses[event->value]
+                                                         : "");
         side->failed = false;
         break;
     default:
@@ -164,6 +194,7 @@ static void *run(void *arg) {
             (void)pthread_mutex_lock(&watch->lock);
             for (int k = 0; k < BURST && zsock_monitor_read(watch->sides[i].pair, &event); k++)
                 on_event(watch, &watch->sides[i], &event);
+            tell_nameless(watch, &watch->sides[i]);
             (void)pthread_mutex_unlock(&watch->lock);
         }
     }
