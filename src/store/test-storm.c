@@ -25,7 +25,8 @@ static size_t large_rows(uint64_t sequence) {
 
 /* queries that take all memory, and many of them */
 
-enum { STORM_GROUPS = WEIR_SANITIZED ? 2 : 5 };
+/* enough rows that a query cannot hold them in the memory it may have */
+enum { MEMORY_GROUPS = 10, STORM_GROUPS = WEIR_SANITIZED ? 2 : 5 };
 
 static uint64_t beside_storm(TestStore *t, Storm *s, unsigned readers, unsigned groups,
                              uint64_t *sumsp) {
@@ -60,7 +61,7 @@ static void child_memory(TestStore *t, Shared *shared) {
     test_reopen(t);
     Storm s = {.group = FLOW_APP_RISK};
     uint64_t sum_ms = 0;
-    uint64_t worst_ms = beside_storm(t, &s, 3, STORM_GROUPS, &sum_ms);
+    uint64_t worst_ms = beside_storm(t, &s, 3, MEMORY_GROUPS, &sum_ms);
     print_message("memory used up: %u queries answered, %u refused; worst append %" PRIu64 " ms\n",
                   atomic_load(&s.answered), atomic_load(&s.refused), worst_ms);
     assert_true(atomic_load(&s.refused) > 0);
