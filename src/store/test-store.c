@@ -535,54 +535,6 @@ static void test_temp_wiped(void **state) {
     assert_int_equal(access(path, F_OK), -1);
 }
 
-static void *cancel_soon(void *context) {
-    struct timespec pause = {.tv_nsec = 100000000};
-    (void)nanosleep(&pause, NULL);
-    atomic_store((atomic_bool *)context, true);
-    return NULL;
-}
-
-static void test_budget(void **state) {
-    TestStore *t = *state;
-    cleanup(flow_batch_freep) FlowBatch *batch = NULL;
-    assert_int_equal(flow_batch_new(&batch, 4), 0);
-    test_fill(batch, 200000, 5);
-    for (int i = 0; i < 5; i++)
-        test_append(t->store, batch, NULL, 0);
-
-    /* a question of many seconds */
-    cleanup(query_filter_freep) QueryFilter *filter = NULL;
-    Buffer text = {0};
-    for (int i = 0; i < 60; i++)
-        buffer_printf(&text, "%sserver_name ~ 'no such %d'", i ? " or " : "", i);
-    assert_int_equal(query_filter_new(&filter, buffer_text(&text), NULL), 0);
-    buffer_deinit(&text);
-    QueryPlan plan = test_plan(QUERY_TOTALS);
-    plan.filter = filter;
-
-    StoreResult *result = NULL;
-    Reason reason = {0};
-    StoreBudget budget = {.timeout_ms = 150};
-    uint64_t start_ms = clock_monotonic_ms();
-    assert_int_equal(store_query(t->store, &plan, &budget, &result, &reason), STORE_E_TIMEOUT);
-    assert_non_null(strstr(reason.text, "took too long"));
-    uint64_t took_ms = clock_monotonic_ms() - start_ms;
-    if (took_ms > 3000)
-        fail_msg("%" PRIu64 " ms", took_ms);
-
-    atomic_bool cancelled = false;
-    pthread_t thread;
-    assert_int_equal(pthread_create(&thread, NULL, cancel_soon, &cancelled), 0);
-    budget = (StoreBudget){.timeout_ms = 60000, .cancelled = &cancelled};
-    start_ms = clock_monotonic_ms();
-    assert_int_equal(store_query(t->store, &plan, &budget, &result, &reason), STORE_E_CANCELLED);
-    assert_true(clock_monotonic_ms() - start_ms < 3000);
-    assert_int_equal(pthread_join(thread, NULL), 0);
-
-    /* and the reader is as good as before */
-    assert_int_equal(test_count(t->store), 1000000);
-}
-
 int main(int argc, char **argv) {
 #define IN_STORE(test) cmocka_unit_test_setup_teardown(test, test_store_setup, test_store_teardown)
     const struct CMUnitTest tests[] = {
@@ -590,7 +542,7 @@ int main(int argc, char **argv) {
         IN_STORE(test_series),     IN_STORE(test_pages),     IN_STORE(test_empty),
         IN_STORE(test_cursors),    IN_STORE(test_probes),    IN_STORE(test_gaps),
         IN_STORE(test_retention),  IN_STORE(test_new_field), IN_STORE(test_refused),
-        IN_STORE(test_temp_wiped), IN_STORE(test_budget),
+        IN_STORE(test_temp_wiped),
     };
     if (argc > 1)
         cmocka_set_test_filter(argv[1]);
