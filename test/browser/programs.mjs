@@ -68,6 +68,9 @@ export class Running {
       this.child.kill('SIGKILL');
       throw cause;
     }
+    // 3: a file's flows were left; a sanitizer that found something has another code
+    if (![0, 3].includes(this.ended.code) || /ERROR: \w+Sanitizer|runtime error:/.test(this.said))
+      throw new Error(`${this.name} ended with ${JSON.stringify(this.ended)}:\n${this.said.slice(-4000)}`);
     return this.ended;
   }
 }

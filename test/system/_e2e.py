@@ -6,6 +6,7 @@ import itertools
 import json
 import os
 import random
+import re
 import shlex
 import shutil
 import signal
@@ -91,6 +92,12 @@ class Program:
     def log(self):
         with open(self.log_path, errors="replace") as file:
             return file.read()
+
+    def complaints(self):
+        """What a sanitizer had to say, from its first line on."""
+        log = self.log()
+        found = re.search(r"ERROR: \w+Sanitizer|runtime error:", log)
+        return [f"{self.name}: {log[found.start():][:3000]}"] if found else []
 
     def running(self):
         return self.process.poll() is None
@@ -212,15 +219,19 @@ class Lab:
         if error and not isinstance(error, (KeyboardInterrupt, SystemExit)):
             for program in self.programs:
                 print(f"--- log of {program.name}:\n{program.log()[-2500:]}")
+        complaints = []
         for program in reversed(self.programs):
             try:
                 program.kill()
                 program.log_file.close()
+                complaints += program.complaints()
             except OSError:
                 pass
         for namespace in self.namespaces:
             subprocess.run(["ip", "netns", "del", namespace], capture_output=True)
         shutil.rmtree(self.folder, ignore_errors=True)
+        if complaints and not error:
+            raise Failure("a sanitizer speaks:\n" + "\n".join(complaints))
 
     def path(self, name):
         return os.path.join(self.folder, name)
