@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
@@ -26,6 +27,7 @@ enum {
     PULSE_MIN_MS = 250, /* between two; they come once a second */
     DRAIN_STEP_MS = 200,
     DRAIN_TELL_MS = 1000,
+    SECOND_SIGNAL_MS = 500,
     MAX_FLOWS = 1 << 20,
     FLOW_BYTES = 216, /* entry, more, index and name, about */
 };
@@ -48,11 +50,17 @@ typedef struct Run {
 } Run;
 
 static volatile sig_atomic_t stop_signal; /* the last one */
-static volatile sig_atomic_t stop_count;  /* a second one ends the waiting for the hub */
+static volatile sig_atomic_t stop_hurry;  /* a second one ends the waiting for the hub */
+static _Atomic uint64_t stop_first_ms;
 
+/* timeout(1), sudo and terminals may send the same wish twice at once: that is no second one */
 static void on_signal(int number) {
+    uint64_t now_ms = clock_monotonic_ms();
+    if (!stop_signal)
+        stop_first_ms = now_ms;
+    else if (now_ms - stop_first_ms >= SECOND_SIGNAL_MS)
+        stop_hurry = 1;
     stop_signal = number;
-    stop_count = stop_count + 1;
 }
 
 static bool is_stopping(void) {
@@ -323,8 +331,9 @@ static int drain(Run *run) {
     uint64_t end_ms = clock_monotonic_ms() + (uint64_t)run->config->exit_timeout_s * 1000;
     uint64_t left = 0;
     uint64_t begin_ms = clock_monotonic_ms();
-    bool told = !stop_signal; /* of a file the end is no surprise */
-    int signals = stop_count;
+    bool called = stop_signal;
+    bool told = !called; /* of a file the end is no surprise */
+    bool hurry = false;
     for (;;) {
         uint64_t now_ms = clock_monotonic_ms();
         if (!told && now_ms - begin_ms >= DRAIN_TELL_MS) {
@@ -338,10 +347,11 @@ static int drain(Run *run) {
                               (unsigned)(step_ms < DRAIN_STEP_MS ? step_ms : DRAIN_STEP_MS), &left);
         if (r <= 0)
             return said(r, NULL);
-        if (step_ms == 0 || stop_count > signals)
+        hurry = stop_hurry || (stop_signal && !called);
+        if (step_ms == 0 || hurry)
             break;
     }
-    if (stop_count > signals)
+    if (hurry)
         log_error("%llu flows left: told to stop before the hub had stored them",
                   (unsigned long long)left);
     else

@@ -5,10 +5,12 @@
 full spool lets go all the same is said, and is no success."""
 import random
 import re
+import signal
+import socket
 import struct
 import time
 
-from _e2e import free_ports, main, same, check, offline
+from _e2e import check, free_ports, main, offline, same, wait_for
 
 FLOWS = 120000  # random addresses do not compress: twice the smallest spool
 
@@ -54,4 +56,26 @@ def test_no_hub(lab):
     same(int(left[-1]) + int(gone[-1]), FLOWS, "flows left and gone")
 
 
-main([test_hub_comes_later, test_no_hub])
+def test_signals(lab):
+    """One wish to stop that comes twice at once, as from timeout(1), is one; a second ends it."""
+    hub = lab.hub()
+    key = hub.key()
+    hub.kill()
+    probe = lab.probe("-i", "lo", "--no-dpi", "--exit-timeout", "60", "--ntopng",
+                      f"tcp://127.0.0.1:{hub.port}", "--zmq-probe-mode",
+                      "--zmq-encryption-key", key)
+    wait_for("it meters", lambda: "not reach" in probe.log() or "refused" in probe.log())
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+        sender.sendto(b"weir", ("127.0.0.1", 9))
+    time.sleep(1)
+    for _ in range(2):
+        probe.process.send_signal(signal.SIGTERM)
+        time.sleep(0.1)
+    time.sleep(3)
+    check(probe.running(), f"it waits for the hub: {probe.log()[-1500:]}")
+    probe.process.send_signal(signal.SIGTERM)
+    same(probe.wait(10), 3, "the probe ends with")
+    check("told to stop" in probe.log(), probe.log()[-1500:])
+
+
+main([test_hub_comes_later, test_no_hub, test_signals])
