@@ -113,12 +113,26 @@ static void on_change(void *userdata, ProbeLinkWord word, const char *reason) {
     (void)fprintf(stderr, "feed: %s: %s\n", probe_link_word(word), reason);
 }
 
-static bool fetch(void *spool, uint64_t id, void *to, size_t size) {
-    return spool_fetch(spool, id, to, size);
+static bool load(void *spool, const EpochId *epoch, uint64_t sequence, DeliveryBatch *batch) {
+    SpoolBatch found;
+    if (!spool_peek(spool, 0, epoch, sequence, &found))
+        return false;
+    *batch = (DeliveryBatch){.epoch = found.epoch,
+                             .first = found.first,
+                             .last = found.last,
+                             .gap = found.gap,
+                             .bytes = found.bytes,
+                             .counts = found.counts,
+                             .totals = found.totals};
+    return true;
 }
 
-static void release(void *spool, uint64_t id) {
-    spool_release(spool, id);
+static bool fetch(void *spool, const EpochId *epoch, uint64_t sequence, void *to, size_t size) {
+    return spool_fetch(spool, 0, epoch, sequence, to, size);
+}
+
+static void release(void *spool, const EpochId *epoch, uint64_t last, const BatchCounts *totals) {
+    spool_release(spool, 0, epoch, last, totals);
 }
 
 static int send_batch(Feed *feed, BatchCodec *codec, FlowRecord *records, size_t n) {
@@ -134,12 +148,14 @@ static int send_batch(Feed *feed, BatchCodec *codec, FlowRecord *records, size_t
             (void)nanosleep(&(struct timespec){.tv_nsec = SPOOL_FULL_WAIT_MS * 1000000L}, NULL);
             spool_status(feed->spool, &status);
         }
-        BatchCounts counts = {sums.flows, sums.packets, sums.octets};
-        uint64_t id = 0;
+        SpoolBatch placed;
+        DeliveryBatch batch;
         if (!r)
-            r = spool_append(feed->spool, payload.bytes, payload.size, &counts, &id);
-        if (!r)
-            r = probe_link_submit(feed->link, id, payload.size, &counts);
+            r = spool_append(feed->spool, 0, payload.bytes, payload.size, &sums, &placed);
+        if (!r) {
+            (void)load(feed->spool, &placed.epoch, placed.first, &batch);
+            r = probe_link_submit(feed->link, &batch);
+        }
         feed->bytes += payload.size;
     }
     buffer_deinit(&payload);
@@ -198,11 +214,11 @@ int main(int argc, char **argv) {
         .events_endpoint = argv[2],
         .server_z85 = argv[3],
         .hello_json = "{\"name\":\"feed\",\"version\":\"bench\",\"interfaces\":[\"feed\"]}",
-        .spool = {.fetch = fetch, .release = release},
+        .spool = {.load = load, .release = release, .fetch = fetch},
         .on_change = on_change,
     };
-    SpoolConfig spool = {.limit_bytes = 2ull * SPOOL_BYTES, .holders = 1};
-    int r = spool_new(&feed.spool, &spool);
+    SpoolConfig spool = {.memory_bytes = 2ull * SPOOL_BYTES, .n_hubs = 1, .hubs = {1}};
+    int r = spool_new(&feed.spool, &spool, &reason);
     if (!r)
         r = key_pair_make(&config.keys);
     config.spool.spool = feed.spool;

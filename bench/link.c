@@ -67,8 +67,8 @@ static double feed(ProbeLink *link, TestSpool *spool, size_t size, uint64_t n) {
     uint64_t begun_ns = clock_monotonic_ns();
     for (uint64_t i = 0; i < n; i++) {
         BatchCounts counts = {size / 30, size, size * 100};
-        uint64_t id = test_spool_append(spool, bytes, size);
-        HARNESS_CHECK(probe_link_submit(link, id, size, &counts) == 0);
+        DeliveryBatch batch = test_spool_append(spool, bytes, size, &counts, false);
+        HARNESS_CHECK(probe_link_submit(link, &batch) == 0);
         for (;;) { /* at most 64 MB wait */
             ProbeLinkStatus status;
             probe_link_status(link, &status);
@@ -105,7 +105,7 @@ int main(int argc, char **argv) {
     ProbeLinkConfig config = {.endpoint = endpoint,
                               .server_z85 = hub_keys.public_z85,
                               .keys = keys,
-                              .spool = {spool, test_spool_fetch, test_spool_release}};
+                              .spool = test_spool_for_link(spool)};
     ProbeLink *link = NULL;
     HARNESS_CHECK(probe_link_new(&link, &config, NULL) == 0);
     (void)feed(link, spool, size, 100); /* connected and warm */

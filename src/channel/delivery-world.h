@@ -24,6 +24,7 @@ typedef struct SimPlan {
     bool limited;     /* the spool has a limit */
     bool rollbacks;   /* the store may go back to a backup */
     bool small_credit;
+    bool power; /* a probe that starts again has lost what was written last, sent or not */
 } SimPlan;
 
 typedef enum TruthState { TRUTH_WAITS, TRUTH_STORED, TRUTH_GAP } TruthState;
@@ -34,8 +35,9 @@ typedef struct Truth {
     uint64_t bytes_to;  /* likewise, bytes */
     uint32_t bytes;
     uint8_t state;
-    bool dropped;  /* by the spool's limit */
+    bool dropped;  /* by the spool's limit, or torn */
     bool released; /* by the sender */
+    bool lost;     /* with the power */
     bool rolled;   /* was stored once, before the store went back */
 } Truth;
 
@@ -43,6 +45,8 @@ typedef struct TruthEpoch {
     EpochId id;
     size_t start; /* index of sequence 1 */
     uint64_t n;
+    uint64_t kept; /* of the spool; less than n after a loss of power */
+    uint64_t released;
     uint64_t cursor, backup; /* of the store */
     /* the window, counted independently of the sender */
     uint64_t sent, received, stored;
@@ -52,7 +56,6 @@ typedef struct Message {
     bool hello;
     DeliveryHello *hello_body;
     DeliveryBatch batch;
-    uint64_t id;
 } Message;
 
 typedef struct Link {
@@ -74,7 +77,8 @@ typedef struct SimProbe {
     size_t n_epochs;
     size_t oldest; /* first truth that may still be in the spool */
     uint64_t spooled_bytes;
-    bool up; /* session */
+    bool begun; /* this run has an epoch */
+    bool up;    /* session */
     uint64_t up_at_ms;
     uint64_t hello_seen, nonce_seen;
     uint32_t credit_seen;
@@ -86,7 +90,6 @@ typedef struct SimProbe {
 typedef struct Taken {
     size_t probe;
     DeliveryBatch batch;
-    uint64_t id;
     BatchCounts counts;
 } Taken;
 
@@ -155,19 +158,45 @@ static void *sim_grow(void *memory, size_t n, size_t *capacity, size_t size) {
 
 /* -------------------------------------------------------------------------------- the probe */
 
-/* ids of the spool are indices of the truth + 1 */
-static void sim_release(void *userdata, uint64_t id) {
-    SimProbe *probe = userdata;
-    Truth *truth = &probe->truth[id - 1];
-    truth->released = true;
-    probe->spooled_bytes -= truth->bytes;
-}
-
 static TruthEpoch *sim_find_epoch(SimProbe *probe, const EpochId *id) {
     for (size_t i = probe->n_epochs; i-- > 0;)
         if (epoch_equal(&probe->epochs[i].id, id))
             return &probe->epochs[i];
     return NULL;
+}
+
+static void sim_release(void *userdata, const EpochId *id, uint64_t last,
+                        const BatchCounts *totals) {
+    SimProbe *probe = userdata;
+    TruthEpoch *epoch = sim_find_epoch(probe, id);
+    if (!batch_counts_equal(*totals, probe->truth[epoch->start + last - 1].totals))
+        abort();
+    for (; epoch->released < last; epoch->released++) {
+        Truth *truth = &probe->truth[epoch->start + epoch->released];
+        truth->released = true;
+        probe->spooled_bytes -= truth->dropped || truth->lost ? 0 : truth->bytes;
+    }
+}
+
+static bool sim_load(void *userdata, const EpochId *id, uint64_t sequence, DeliveryBatch *batch) {
+    SimProbe *probe = userdata;
+    const TruthEpoch *epoch = sim_find_epoch(probe, id);
+    if (!epoch || !sequence || sequence > epoch->kept)
+        return false;
+    const Truth *truth = &probe->truth[epoch->start + sequence - 1];
+    BatchCounts before = sequence > 1 ? truth[-1].totals : (BatchCounts){0};
+    *batch = (DeliveryBatch){.epoch = *id, .first = sequence, .gap = truth->dropped};
+    while (truth->dropped && sequence < epoch->kept && truth[1].dropped) {
+        truth++;
+        sequence++;
+    }
+    batch->last = sequence;
+    batch->totals = truth->totals;
+    if (!batch->gap) {
+        batch->bytes = truth->bytes;
+        batch->counts = batch_counts_subtract(truth->totals, before);
+    }
+    return true;
 }
 
 static void sim_open_epoch(SimProbe *probe, const EpochId *id) {
@@ -177,63 +206,91 @@ static void sim_open_epoch(SimProbe *probe, const EpochId *id) {
     probe->epochs[probe->n_epochs++] = (TruthEpoch){.id = *id, .start = probe->n_truth};
 }
 
+/** sim_restore_epoch() - the cursor is as old as it likes, unless the bytes behind it are gone */
 static void sim_restore_epoch(Sim *sim, SimProbe *probe, const TruthEpoch *epoch) {
-    uint64_t s = epoch->n;
-    while (s && !probe->truth[epoch->start + s - 1].released)
-        s--;
-    s++;
-    while (s <= epoch->n) {
-        Truth *truth = &probe->truth[epoch->start + s - 1];
-        DeliveryBatch batch = {.epoch = epoch->id, .first = s, .bytes = truth->bytes};
-        BatchCounts before = s > 1 ? truth[-1].totals : (BatchCounts){0};
-        while (truth->dropped && s < epoch->n && truth[1].dropped) {
-            truth++;
-            s++;
-        }
-        batch.last = s;
-        batch.totals = truth->totals;
-        batch.counts = batch_counts_subtract(truth->totals, before);
-        batch.gap = truth->dropped;
-        if (batch.gap)
-            batch.bytes = 0;
-        if (delivery_sender_restore(probe->sender, &batch, epoch->start + s))
-            SIM_FAIL(sim, "restore failed");
-        s++;
+    const Truth *base = &probe->truth[epoch->start] - 1;
+    uint64_t stored = epoch->released < epoch->kept ? epoch->released : epoch->kept;
+    if (stored && sim_below(sim, 2) && !sim->plan.rollbacks)
+        stored -= sim_below(sim, stored < 100 ? stored + 1 : 100);
+    if (stored >= epoch->kept)
+        return;
+    DeliveryFormer former = {
+        .epoch = epoch->id,
+        .stored = stored,
+        .stored_totals = stored ? base[stored].totals : (BatchCounts){0},
+        .last = epoch->kept,
+        .last_totals = base[epoch->kept].totals,
+        .bytes = base[epoch->kept].bytes_to - (stored ? base[stored].bytes_to : 0),
+    };
+    if (delivery_sender_restore(probe->sender, &former))
+        SIM_FAIL(sim, "restore failed");
+}
+
+/** sim_lose_power() - what was written last is gone, though some of it may have been sent */
+static void sim_lose_power(Sim *sim, SimProbe *probe) {
+    if (!probe->begun)
+        return;
+    TruthEpoch *epoch = &probe->epochs[probe->n_epochs - 1];
+    for (uint64_t n = sim_below(sim, 60); n && epoch->kept > epoch->released; n--) {
+        Truth *truth = &probe->truth[epoch->start + --epoch->kept];
+        truth->lost = true;
+        probe->spooled_bytes -= truth->dropped ? 0 : truth->bytes;
     }
 }
 
 static void sim_start_probe(Sim *sim, SimProbe *probe) {
+    const DeliveryOwner owner = {.userdata = probe, .load = sim_load, .release = sim_release};
     probe->sender = delivery_sender_free(probe->sender);
-    EpochId live = sim_epoch_id(sim);
-    if (delivery_sender_new(&probe->sender, &live, sim_release, probe))
+    if (delivery_sender_new(&probe->sender, &owner))
         abort();
+    if (sim->plan.power && sim_below(sim, 2))
+        sim_lose_power(sim, probe);
     for (size_t i = 0; i < probe->n_epochs; i++)
         sim_restore_epoch(sim, probe, &probe->epochs[i]);
-    sim_open_epoch(probe, &live);
+    probe->begun = false;
+}
+
+static void sim_drop(SimProbe *probe, size_t i) {
+    size_t k = probe->n_epochs;
+    while (probe->epochs[--k].start > i)
+        ;
+    const TruthEpoch *epoch = &probe->epochs[k];
+    Truth *truth = &probe->truth[i];
+    truth->dropped = true;
+    probe->spooled_bytes -= truth->bytes;
+    delivery_sender_drop(probe->sender, &epoch->id, i - epoch->start + 1, &truth->totals,
+                         truth->bytes);
 }
 
 static void sim_append(Sim *sim, SimProbe *probe) {
+    if (!probe->begun || delivery_sender_wants_epoch(probe->sender)) {
+        EpochId fresh = sim_epoch_id(sim);
+        sim_open_epoch(probe, &fresh);
+        probe->begun = true;
+    }
     TruthEpoch *epoch = &probe->epochs[probe->n_epochs - 1];
     probe->truth = sim_grow(probe->truth, probe->n_truth, &probe->capacity, sizeof(Truth));
     const Truth *before = epoch->n ? &probe->truth[probe->n_truth - 1] : &(Truth){0};
     uint64_t r = sim_random(sim);
     BatchCounts counts = {1 + r % 2000, 1 + (r >> 11) % 20000, 1 + (r >> 24) % 20000000};
     uint32_t bytes = (r >> 60) == 0 ? BATCH_PAYLOAD_MAX_BYTES : 200 + (uint32_t)((r >> 48) % 4096);
-    probe->truth[probe->n_truth++] = (Truth){.totals = batch_counts_add(before->totals, counts),
-                                             .bytes_to = before->bytes_to + bytes,
-                                             .bytes = bytes};
-    epoch->n++;
+    DeliveryBatch batch = {.epoch = epoch->id,
+                           .first = epoch->n + 1,
+                           .last = epoch->n + 1,
+                           .bytes = bytes,
+                           .counts = counts,
+                           .totals = batch_counts_add(before->totals, counts)};
+    probe->truth[probe->n_truth++] =
+        (Truth){.totals = batch.totals, .bytes_to = before->bytes_to + bytes, .bytes = bytes};
+    epoch->kept = ++epoch->n;
     sim->appended++;
     probe->spooled_bytes += bytes;
-    if (delivery_sender_append(probe->sender, probe->n_truth, bytes, counts, sim->now_ms))
+    if (delivery_sender_append(probe->sender, &batch, sim->now_ms))
         SIM_FAIL(sim, "append failed");
     uint64_t limit = sim->plan.limited ? 4u << 20 : UINT64_MAX;
     while (probe->spooled_bytes > limit) {
-        Truth *truth = &probe->truth[probe->oldest++];
-        if (truth->released || truth->dropped)
-            continue;
-        truth->dropped = true;
-        probe->spooled_bytes -= truth->bytes;
-        delivery_sender_drop(probe->sender, probe->oldest);
+        const Truth *truth = &probe->truth[probe->oldest++];
+        if (!truth->released && !truth->dropped && !truth->lost)
+            sim_drop(probe, probe->oldest - 1);
     }
 }

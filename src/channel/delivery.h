@@ -82,7 +82,6 @@ typedef enum DeliveryItemKind {
 
 typedef struct DeliveryItem {
     DeliveryItemKind kind;
-    uint64_t id;         /* of a batch: the owner's name for its bytes */
     DeliveryBatch batch; /* of a batch or gap */
 } DeliveryItem;
 
@@ -91,7 +90,7 @@ typedef struct DeliverySenderStatus {
     bool synced;  /* the hub has answered this session's hello */
     bool admitted;
     uint64_t pending_batches; /* appended, neither stored nor dropped */
-    uint64_t pending_bytes;
+    uint64_t pending_bytes;   /* of a former run about */
     BatchCounts pending;
     BatchCounts stored;
     BatchCounts dropped; /* gaps. The hub's figure is the exact one */
@@ -101,30 +100,57 @@ typedef struct DeliverySenderStatus {
     size_t epochs;
 } DeliverySenderStatus;
 
-/** delivery_sender_new() - `release` is called for each id that will not be asked for again */
-int delivery_sender_new(DeliverySender **senderp, const EpochId *live,
-                        void (*release)(void *userdata, uint64_t id), void *userdata);
+/**
+ * DeliveryOwner - who keeps the batches, the spool. The machine holds only what is on its way; how
+ * an epoch goes on it asks when it gets there, so a backlog of any size takes no memory here.
+ */
+typedef struct DeliveryOwner {
+    void *userdata;
+    /* what stands at this place; a gap reaches as far as it goes. False: nothing is known of it,
+     * which makes the rest of the epoch a gap */
+    bool (*load)(void *userdata, const EpochId *epoch, uint64_t sequence, DeliveryBatch *batch);
+    /* all of the epoch up to here is stored, or known to be missing: it will not be asked for */
+    void (*release)(void *userdata, const EpochId *epoch, uint64_t last, const BatchCounts *totals);
+} DeliveryOwner;
+
+/** DeliveryFormer - an epoch of a former run: what the hub has as far as is known, and its end */
+typedef struct DeliveryFormer {
+    EpochId epoch;
+    uint64_t stored;
+    BatchCounts stored_totals;
+    uint64_t last;
+    BatchCounts last_totals;
+    uint64_t bytes; /* between the two, about */
+} DeliveryFormer;
+
+int delivery_sender_new(DeliverySender **senderp, const DeliveryOwner *owner);
 DeliverySender *delivery_sender_free(DeliverySender *sender);
 
 /**
- * delivery_sender_restore() - before the first session: what the spool holds of a former run, in
- * order of epoch and sequence. What it dropped comes as gaps, so that no sequence is left out.
+ * delivery_sender_restore() - before the first session, oldest first. The hub may have more of the
+ * epoch than `stored` says, and even more than `last`: what the disk lost with the power may have
+ * been sent before. That is right, since nothing is ever added to this epoch again.
  */
-int delivery_sender_restore(DeliverySender *sender, const DeliveryBatch *batch, uint64_t id);
+int delivery_sender_restore(DeliverySender *sender, const DeliveryFormer *former);
 
-/** delivery_sender_append() - the next batch of the live epoch; ids must grow */
-int delivery_sender_append(DeliverySender *sender, uint64_t id, uint32_t bytes, BatchCounts counts,
-                           uint64_t now_ms);
+/** delivery_sender_append() - the next batch; one of another epoch than before closes that one */
+int delivery_sender_append(DeliverySender *sender, const DeliveryBatch *batch, uint64_t now_ms);
 
-/** delivery_sender_drop() - the owner no longer has these bytes; they become part of a gap */
-void delivery_sender_drop(DeliverySender *sender, uint64_t id);
+/** delivery_sender_wants_epoch() - the next batch should begin a new one: the live one lags */
+bool delivery_sender_wants_epoch(const DeliverySender *sender);
 
 /**
- * delivery_sender_session_begin() - a subscription frame came. hello_id is random; `fresh` is the
- * id of a new epoch should one be needed, *fresh_usedp says whether it was.
+ * delivery_sender_drop() - the owner no longer has anything of the epoch up to here; as far as it
+ * is not stored it becomes part of a gap. `bytes` is about what that was.
  */
-int delivery_sender_session_begin(DeliverySender *sender, uint64_t hello_id, const EpochId *fresh,
-                                  bool *fresh_usedp, uint64_t now_ms);
+void delivery_sender_drop(DeliverySender *sender, const EpochId *epoch, uint64_t last,
+                          const BatchCounts *totals, uint64_t bytes);
+
+/** delivery_sender_torn() - this one batch cannot be read */
+void delivery_sender_torn(DeliverySender *sender, const EpochId *epoch, uint64_t sequence);
+
+/** delivery_sender_session_begin() - a subscription frame came. hello_id is random */
+void delivery_sender_session_begin(DeliverySender *sender, uint64_t hello_id, uint64_t now_ms);
 void delivery_sender_session_end(DeliverySender *sender);
 
 void delivery_sender_state(DeliverySender *sender, const DeliveryState *state);

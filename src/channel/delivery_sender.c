@@ -3,62 +3,38 @@
 /*
  * Delivery, the probe's side
  *
- * Each epoch is a ring of entries in sequence order: what the spool still holds, and what it had
- * to drop. An entry leaves when the hub has stored it. `next` is the sequence to send; it goes
- * back only when a hello is answered or the hub's nonce changes.
+ * Each epoch is a ring of entries in sequence order: what is on its way to the hub, and a little
+ * that is not yet. What comes behind the ring the owner knows; it is loaded when its turn comes. An
+ * entry leaves when the hub has stored it. `next` is the sequence to send; it goes back only when a
+ * hello is answered or the hub's nonce changes.
  */
 
 #include "channel/delivery.h"
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/error.h"
+#include "channel/delivery_epoch.h"
 
 #ifndef MUTANT /* test-delivery-mutants.c breaks the machine here and there to test its test */
 #define MUTANT(name) false
 #endif
 
 enum {
-    SHARE_PERCENT = 80,    /* of the credit, for the closed epochs; likewise for the live one */
-    COMPACT_ENTRIES = 256, /* dropped entries that may be merged */
+    SHARE_PERCENT = 80, /* of the credit, for the closed epochs; likewise for the live one */
+    AHEAD_ENTRIES = 64, /* appended ones that are kept though their turn has not come */
 };
 
-typedef struct Entry {
-    uint64_t first, last; /* differ only in merged gaps */
-    uint64_t id;
-    uint64_t appended_ms;
-    BatchCounts counts;
-    BatchCounts totals;
-    uint32_t bytes;
-    uint32_t charged; /* bytes it holds of the window */
-    bool gone;
-    bool sent;        /* ever: the hub may have it */
-    bool sent_as_gap; /* the hub did not have it and was told of the gap */
-} Entry;
-
-typedef struct SenderEpoch {
-    EpochId id;
-    bool closed;
-    bool announced;
-    uint64_t last; /* appended */
-    uint64_t next; /* to send */
-    uint64_t received;
-    uint64_t base; /* last sequence that was freed, and the totals there */
-    BatchCounts base_totals;
-    uint64_t in_flight;
-    Entry *ring;
-    size_t head, n, capacity;
-    size_t n_mergeable;
-} SenderEpoch;
-
 struct DeliverySender {
-    void (*release)(void *userdata, uint64_t id);
-    void *userdata;
-    SenderEpoch *epochs; /* oldest first; the last one is live */
-    size_t n_epochs, capacity;
+    DeliveryOwner owner;
+    EpochList epochs;  /* the last one is live unless it is closed */
+    EpochList former;  /* of former runs, for which there is no room above yet */
+    size_t n_restored; /* of `epochs` the first so many are of former runs */
 
     bool session, synced, admitted;
+    bool wants_epoch;
     uint64_t hello_id, nonce;
     uint64_t hello_ms;
     bool hello_sent;
@@ -67,296 +43,321 @@ struct DeliverySender {
     DeliverySenderStatus status;
 };
 
-/* --------------------------------------------------------------------------------- the ring */
-
-static Entry *entry_at(const SenderEpoch *epoch, size_t i) {
-    return &epoch->ring[(epoch->head + i) & (epoch->capacity - 1)];
-}
-
-static int ring_push(SenderEpoch *epoch, const Entry *entry) {
-    if (epoch->n == epoch->capacity) {
-        size_t capacity = epoch->capacity ? epoch->capacity * 2 : 16;
-        Entry *ring = malloc(capacity * sizeof(*ring));
-        if (!ring)
-            return error_origin(-ENOMEM);
-        for (size_t i = 0; i < epoch->n; i++)
-            ring[i] = *entry_at(epoch, i);
-        free(epoch->ring);
-        epoch->ring = ring;
-        epoch->capacity = capacity;
-        epoch->head = 0;
-    }
-    epoch->n++;
-    *entry_at(epoch, epoch->n - 1) = *entry;
-    return 0;
-}
-
-/** find_sequence() - index of the first entry that ends at or behind the sequence */
-static size_t find_sequence(const SenderEpoch *epoch, uint64_t sequence) {
-    size_t low = 0;
-    size_t high = epoch->n;
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-        if (entry_at(epoch, middle)->last < sequence)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low;
-}
-
-static Entry *find_id(const SenderEpoch *epoch, uint64_t id) {
-    size_t low = 0;
-    size_t high = epoch->n;
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-        if (entry_at(epoch, middle)->id < id)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low < epoch->n && entry_at(epoch, low)->id == id ? entry_at(epoch, low) : NULL;
-}
-
 /* ------------------------------------------------------------------------------- the epochs */
 
 static SenderEpoch *live_epoch(const DeliverySender *sender) {
-    return &sender->epochs[sender->n_epochs - 1];
-}
-
-static int open_epoch(DeliverySender *sender, const EpochId *id) {
-    if (sender->n_epochs == sender->capacity) {
-        size_t capacity = sender->capacity ? sender->capacity * 2 : 4;
-        SenderEpoch *epochs = realloc(sender->epochs, capacity * sizeof(*epochs));
-        if (!epochs)
-            return error_origin(-ENOMEM);
-        sender->epochs = epochs;
-        sender->capacity = capacity;
-    }
-    sender->epochs[sender->n_epochs++] = (SenderEpoch){.id = *id, .next = 1};
-    return 0;
+    SenderEpoch *last = sender->epochs.n ? &sender->epochs.at[sender->epochs.n - 1] : NULL;
+    return last && !last->closed ? last : NULL;
 }
 
 static SenderEpoch *find_epoch(const DeliverySender *sender, const EpochId *id) {
-    for (size_t i = sender->n_epochs; i-- > 0;)
-        if (epoch_equal(&sender->epochs[i].id, id))
-            return &sender->epochs[i];
-    return NULL;
+    return epoch_list_find(&sender->epochs, id);
+}
+
+/** bring_in() - former epochs, as long as half the room is free: each time costs a hello */
+static void bring_in(DeliverySender *sender) {
+    if (!sender->former.n || sender->epochs.n > DELIVERY_EPOCHS_MAX / 2)
+        return;
+    size_t n = 0;
+    while (n < sender->former.n && sender->epochs.n < DELIVERY_EPOCHS_MAX - 2) {
+        if (epoch_list_insert(&sender->epochs, sender->n_restored, &sender->former.at[n]))
+            break; /* another time */
+        sender->n_restored++;
+        n++;
+    }
+    sender->former.n -= n;
+    memmove(sender->former.at, sender->former.at + n, sender->former.n * sizeof(SenderEpoch));
+}
+
+static void say_hello_again(DeliverySender *sender) {
+    if (!sender->session)
+        return;
+    sender->hello_id++;
+    sender->hello_sent = false;
+    sender->synced = false;
 }
 
 /** close_finished() - a closed epoch that is stored to its end is over */
 static void close_finished(DeliverySender *sender) {
     size_t kept = 0;
+    size_t restored = 0;
     bool waiting = false;
-    for (size_t i = 0; i < sender->n_epochs; i++) {
-        SenderEpoch *epoch = &sender->epochs[i];
-        if (epoch->closed && epoch->n == 0 && epoch->next > epoch->base) {
+    for (size_t i = 0; i < sender->epochs.n; i++) {
+        SenderEpoch *epoch = &sender->epochs.at[i];
+        if (epoch->closed && epoch->base >= epoch->last && epoch->next > epoch->base) {
+            sender->status.pending_bytes -= epoch->bytes; /* what was said "about" */
             free(epoch->ring);
             continue;
         }
-        waiting = waiting || !epoch->announced;
-        sender->epochs[kept++] = *epoch;
+        restored += i < sender->n_restored;
+        sender->epochs.at[kept++] = *epoch;
     }
-    bool removed = kept < sender->n_epochs;
-    sender->n_epochs = kept;
-    if (removed && waiting && sender->session) { /* there is room to announce the others */
-        sender->hello_id++;
-        sender->hello_sent = false;
-        sender->synced = false;
-    }
+    bool removed = kept < sender->epochs.n;
+    sender->epochs.n = kept;
+    sender->n_restored = restored;
+    if (!removed)
+        return;
+    bring_in(sender);
+    for (size_t i = 0; i < sender->epochs.n; i++)
+        waiting = waiting || !sender->epochs.at[i].announced;
+    if (waiting) /* there is room to announce the others */
+        say_hello_again(sender);
 }
 
-int delivery_sender_new(DeliverySender **senderp, const EpochId *live,
-                        void (*release)(void *userdata, uint64_t id), void *userdata) {
-    cleanup(delivery_sender_freep) DeliverySender *sender = calloc(1, sizeof(*sender));
+int delivery_sender_new(DeliverySender **senderp, const DeliveryOwner *owner) {
+    DeliverySender *sender = calloc(1, sizeof(*sender));
     if (!sender)
         return error_origin(-ENOMEM);
-    sender->release = release;
-    sender->userdata = userdata;
-    int r = open_epoch(sender, live);
-    if (r)
-        return error_trace(r);
+    sender->owner = *owner;
     *senderp = sender;
-    sender = NULL;
     return 0;
 }
 
 DeliverySender *delivery_sender_free(DeliverySender *sender) {
     if (!sender)
         return NULL;
-    for (size_t i = 0; i < sender->n_epochs; i++)
-        free(sender->epochs[i].ring);
-    free(sender->epochs);
+    epoch_list_free(&sender->epochs);
+    epoch_list_free(&sender->former);
     free(sender);
     return NULL;
 }
 
 /* -------------------------------------------------------------------------- what comes, goes */
 
-static int add_entry(DeliverySender *sender, SenderEpoch *epoch, const Entry *entry) {
-    int r = ring_push(epoch, entry);
-    if (r)
-        return error_trace(r);
-    epoch->last = entry->last;
-    sender->status.pending_batches++;
-    sender->status.pending_bytes += entry->bytes;
-    sender->status.pending = batch_counts_add(sender->status.pending, entry->counts);
-    return 0;
+static uint64_t less(uint64_t whole, uint64_t part) {
+    return whole > part ? whole - part : 0;
 }
 
-int delivery_sender_append(DeliverySender *sender, uint64_t id, uint32_t bytes, BatchCounts counts,
-                           uint64_t now_ms) {
-    SenderEpoch *epoch = live_epoch(sender);
-    BatchCounts before = epoch->n ? entry_at(epoch, epoch->n - 1)->totals : epoch->base_totals;
-    Entry entry = {
-        .first = epoch->last + 1,
-        .last = epoch->last + 1,
-        .id = id,
-        .appended_ms = now_ms,
-        .counts = counts,
-        .totals = batch_counts_add(before, counts),
-        .bytes = bytes,
-    };
-    return error_trace(add_entry(sender, epoch, &entry));
-}
-
-static void uncharge(SenderEpoch *epoch, Entry *entry) {
-    epoch->in_flight -= entry->charged;
-    entry->charged = 0;
-}
-
-static void no_longer_pending(DeliverySender *sender, const Entry *entry) {
-    sender->status.pending_batches--;
-    sender->status.pending_bytes -= entry->bytes;
+static void no_longer_pending(DeliverySender *sender, SenderEpoch *epoch, const Entry *entry,
+                              uint64_t bytes) {
+    uint64_t before = epoch->bytes;
+    epoch->bytes = less(before, bytes);
+    sender->status.pending_bytes -= before - epoch->bytes;
+    sender->status.pending_batches -= entry->last - entry->first + 1;
     sender->status.pending = batch_counts_subtract(sender->status.pending, entry->counts);
 }
 
-/** merge_gaps() - neighbours that are gone and were never sent become one entry */
-static void merge_gaps(SenderEpoch *epoch) {
-    size_t kept = 0;
-    for (size_t i = 0; i < epoch->n; i++) {
-        Entry entry = *entry_at(epoch, i);
-        Entry *before = kept ? entry_at(epoch, kept - 1) : NULL;
-        if (before && before->gone && !before->sent && entry.gone && !entry.sent &&
-            before->sent_as_gap == entry.sent_as_gap) {
-            entry.first = before->first;
-            entry.counts = batch_counts_add(before->counts, entry.counts);
-            *before = entry;
-        } else {
-            *entry_at(epoch, kept++) = entry;
-        }
-    }
-    epoch->n = kept;
-    epoch->n_mergeable = 0;
+static void add_pending(DeliverySender *sender, SenderEpoch *epoch, uint64_t batches,
+                        uint64_t bytes, BatchCounts counts) {
+    epoch->bytes += bytes;
+    sender->status.pending_bytes += bytes;
+    sender->status.pending_batches += batches;
+    sender->status.pending = batch_counts_add(sender->status.pending, counts);
 }
 
-static void drop_entry(DeliverySender *sender, SenderEpoch *epoch, Entry *entry) {
+static void drop_entry(DeliverySender *sender, SenderEpoch *epoch, Entry *entry, uint64_t bytes) {
     if (entry->gone)
         return;
-    no_longer_pending(sender, entry);
+    no_longer_pending(sender, epoch, entry, bytes);
     sender->status.dropped = batch_counts_add(sender->status.dropped, entry->counts);
     entry->gone = true;
-    if (!entry->sent)
-        epoch->n_mergeable++;
-    if (epoch->n_mergeable > COMPACT_ENTRIES && epoch->n_mergeable > epoch->n / 8)
-        merge_gaps(epoch);
 }
 
-static int open_former_epoch(DeliverySender *sender, const DeliveryBatch *batch) {
-    int r = open_epoch(sender, &batch->epoch);
+/** put_gone() - a gap behind the ring, up to this place; it grows the gap that is there, if any */
+static int put_gone(DeliverySender *sender, SenderEpoch *epoch, uint64_t last, BatchCounts totals,
+                    uint64_t bytes) {
+    Entry entry = {
+        .first = epoch->loaded + 1,
+        .last = last,
+        .counts = batch_counts_subtract(totals, epoch->loaded_totals),
+        .totals = totals,
+    };
+    Entry *before = epoch->n ? epoch_entry(epoch, epoch->n - 1) : NULL;
+    bool grows = before && before->gone && !before->sent && !before->sent_as_gap;
+    int r = grows ? 0 : epoch_push(epoch, &entry);
     if (r)
         return error_trace(r);
-    SenderEpoch *live = &sender->epochs[sender->n_epochs - 2];
-    SenderEpoch *former = &sender->epochs[sender->n_epochs - 1];
-    SenderEpoch swap = *live; /* the live one stays last */
-    *live = *former;
-    *former = swap;
-    former = live;
-    former->closed = true;
-    former->base = former->last = batch->first - 1;
-    former->base_totals = batch_counts_subtract(batch->totals, batch->counts);
+    epoch->loaded = last;
+    epoch->loaded_totals = totals;
+    drop_entry(sender, epoch, grows ? &entry : epoch_entry(epoch, epoch->n - 1), bytes);
+    if (grows) {
+        before->last = last;
+        before->totals = totals;
+        before->counts = batch_counts_add(before->counts, entry.counts);
+    }
     return 0;
 }
 
-int delivery_sender_restore(DeliverySender *sender, const DeliveryBatch *batch, uint64_t id) {
-    if (!find_epoch(sender, &batch->epoch)) {
-        int r = open_former_epoch(sender, batch);
+/** load_next() - one more into the ring */
+static int load_next(DeliverySender *sender, SenderEpoch *epoch) {
+    DeliveryBatch batch = {.last = epoch->last, .totals = epoch->last_totals, .gap = true};
+    uint64_t sequence = epoch->loaded + 1;
+    if (!sender->owner.load(sender->owner.userdata, &epoch->id, sequence, &batch) ||
+        batch.last > epoch->last)
+        batch = (DeliveryBatch){.last = epoch->last, .totals = epoch->last_totals, .gap = true};
+    if (batch.gap)
+        return error_trace(put_gone(sender, epoch, batch.last, batch.totals, 0));
+    Entry entry = {
+        .first = sequence,
+        .last = sequence,
+        .counts = batch.counts,
+        .totals = batch.totals,
+        .bytes = batch.bytes,
+    };
+    int r = epoch_push(epoch, &entry);
+    if (r)
+        return error_trace(r);
+    epoch->loaded = sequence;
+    epoch->loaded_totals = batch.totals;
+    return 0;
+}
+
+/** load_up_to() - false: not all of it now, for want of memory */
+static bool load_up_to(DeliverySender *sender, SenderEpoch *epoch, uint64_t sequence) {
+    if (sequence > epoch->last)
+        sequence = epoch->last;
+    while (epoch->loaded < sequence)
+        if (load_next(sender, epoch))
+            return false;
+    return true;
+}
+
+static int open_epoch(DeliverySender *sender, const EpochId *id) {
+    SenderEpoch epoch = {.id = *id, .next = 1, .announced = true};
+    size_t before = sender->epochs.n;
+    int r = epoch_list_insert(&sender->epochs, before, &epoch);
+    if (r)
+        return error_trace(r);
+    if (before)
+        sender->epochs.at[before - 1].closed = true;
+    sender->wants_epoch = false;
+    if (before >= DELIVERY_EPOCHS_MAX - 1) /* more than the hub speaks of: say which first */
+        say_hello_again(sender);
+    return 0;
+}
+
+int delivery_sender_append(DeliverySender *sender, const DeliveryBatch *batch, uint64_t now_ms) {
+    SenderEpoch *epoch = live_epoch(sender);
+    if (!epoch || !epoch_equal(&epoch->id, &batch->epoch)) {
+        int r = open_epoch(sender, &batch->epoch);
         if (r)
             return error_trace(r);
+        epoch = live_epoch(sender);
     }
+    if (batch->last != epoch->last + 1)
+        return error_origin(-EINVAL);
     Entry entry = {
-        .first = batch->first,
+        .first = batch->last,
         .last = batch->last,
-        .id = id,
+        .appended_ms = now_ms,
         .counts = batch->counts,
         .totals = batch->totals,
         .bytes = batch->bytes,
-        .sent = true, /* as far as this run can know */
     };
-    SenderEpoch *epoch = find_epoch(sender, &batch->epoch);
-    int r = add_entry(sender, epoch, &entry);
-    if (!r && batch->gap)
-        drop_entry(sender, epoch, entry_at(epoch, epoch->n - 1));
-    return error_trace(r);
+    bool in_turn =
+        epoch->loaded == epoch->last && less(epoch->loaded + 1, epoch->next) < AHEAD_ENTRIES;
+    int r = in_turn ? epoch_push(epoch, &entry) : 0;
+    if (r)
+        return error_trace(r);
+    epoch->last = batch->last;
+    epoch->last_totals = batch->totals;
+    if (in_turn) {
+        epoch->loaded = batch->last;
+        epoch->loaded_totals = batch->totals;
+    }
+    add_pending(sender, epoch, 1, batch->bytes, batch->counts);
+    return 0;
 }
 
-void delivery_sender_drop(DeliverySender *sender, uint64_t id) {
-    for (size_t i = 0; i < sender->n_epochs; i++) {
-        SenderEpoch *epoch = &sender->epochs[i];
-        Entry *entry = find_id(epoch, id);
-        if (entry) {
-            drop_entry(sender, epoch, entry);
-            return;
-        }
+int delivery_sender_restore(DeliverySender *sender, const DeliveryFormer *former) {
+    SenderEpoch epoch = {
+        .id = former->epoch,
+        .closed = true,
+        .last = former->last,
+        .last_totals = former->last_totals,
+        .loaded = former->stored,
+        .loaded_totals = former->stored_totals,
+        .base = former->stored,
+        .base_totals = former->stored_totals,
+        .next = 1,
+    };
+    int r = epoch_list_insert(&sender->former, sender->former.n, &epoch);
+    if (r)
+        return error_trace(r);
+    add_pending(sender, &sender->former.at[sender->former.n - 1], former->last - former->stored,
+                former->bytes, batch_counts_subtract(former->last_totals, former->stored_totals));
+    bring_in(sender);
+    return 0;
+}
+
+bool delivery_sender_wants_epoch(const DeliverySender *sender) {
+    return sender->wants_epoch;
+}
+
+void delivery_sender_drop(DeliverySender *sender, const EpochId *id, uint64_t last,
+                          const BatchCounts *totals, uint64_t bytes) {
+    SenderEpoch *epoch = find_epoch(sender, id);
+    if (!epoch)
+        epoch = epoch_list_find(&sender->former, id);
+    if (!epoch)
+        return;
+    for (size_t i = 0; i < epoch->n && epoch_entry(epoch, i)->last <= last; i++) {
+        Entry *entry = epoch_entry(epoch, i);
+        bytes = less(bytes, entry->gone ? 0 : entry->bytes);
+        drop_entry(sender, epoch, entry, entry->bytes);
     }
+    if (last > epoch->loaded && last <= epoch->last)
+        (void)put_gone(sender, epoch, last, *totals, bytes); /* or found out when it is loaded */
+}
+
+void delivery_sender_torn(DeliverySender *sender, const EpochId *id, uint64_t sequence) {
+    SenderEpoch *epoch = find_epoch(sender, id);
+    size_t i = epoch ? epoch_find(epoch, sequence) : 0;
+    if (epoch && i < epoch->n && epoch_entry(epoch, i)->first == sequence)
+        drop_entry(sender, epoch, epoch_entry(epoch, i), epoch_entry(epoch, i)->bytes);
+}
+
+static void free_first(DeliverySender *sender, SenderEpoch *epoch) {
+    Entry *entry = epoch_entry(epoch, 0);
+    epoch_uncharge(epoch, entry);
+    if (!entry->gone)
+        no_longer_pending(sender, epoch, entry, entry->bytes);
+    else if (!entry->sent_as_gap) /* dropped here, but the hub had it by then */
+        sender->status.dropped = batch_counts_subtract(sender->status.dropped, entry->counts);
+    if (!entry->gone || !entry->sent_as_gap)
+        sender->status.stored = batch_counts_add(sender->status.stored, entry->counts);
+    epoch->base = entry->last;
+    epoch->base_totals = entry->totals;
+    epoch->head = (epoch->head + 1) & (epoch->capacity - 1);
+    epoch->n--;
 }
 
 /** free_stored() - everything up to the sequence is in the hub's store, as a batch or as a gap */
 static void free_stored(DeliverySender *sender, SenderEpoch *epoch, uint64_t stored) {
-    while (epoch->n && entry_at(epoch, 0)->last <= stored) {
-        Entry *entry = entry_at(epoch, 0);
-        uncharge(epoch, entry);
-        if (!entry->gone) {
-            no_longer_pending(sender, entry);
-            sender->release(sender->userdata, entry->id);
-        } else if (!entry->sent_as_gap) { /* dropped here, but the hub had it by then */
-            sender->status.dropped = batch_counts_subtract(sender->status.dropped, entry->counts);
-        }
-        if (!entry->gone || !entry->sent_as_gap)
-            sender->status.stored = batch_counts_add(sender->status.stored, entry->counts);
-        epoch->base = entry->last;
-        epoch->base_totals = entry->totals;
-        epoch->head = (epoch->head + 1) & (epoch->capacity - 1);
-        epoch->n--;
+    uint64_t before = epoch->base;
+    if (stored > epoch->last)
+        stored = epoch->last;
+    while (epoch->base < stored) {
+        if (!epoch->n && load_next(sender, epoch))
+            break;
+        if (epoch_entry(epoch, 0)->last > stored)
+            break;
+        free_first(sender, epoch);
     }
     if (epoch->next <= epoch->base && epoch->received >= epoch->base)
         epoch->next = epoch->base + 1;
+    if (epoch->base > before)
+        sender->owner.release(sender->owner.userdata, &epoch->id, epoch->base, &epoch->base_totals);
 }
 
 /* ----------------------------------------------------------------------------- the session */
 
-int delivery_sender_session_begin(DeliverySender *sender, uint64_t hello_id, const EpochId *fresh,
-                                  bool *fresh_usedp, uint64_t now_ms) {
-    SenderEpoch *live = live_epoch(sender);
-    size_t oldest = 0;
-    while (oldest < live->n && entry_at(live, oldest)->gone)
-        oldest++;
-    bool stale =
-        oldest < live->n && now_ms - entry_at(live, oldest)->appended_ms > DELIVERY_STALE_MS;
-    bool used = false;
-    if (stale && sender->n_epochs < DELIVERY_EPOCHS_MAX) {
-        int r = open_epoch(sender, fresh);
-        if (r)
-            return error_trace(r);
-        sender->epochs[sender->n_epochs - 2].closed = true;
-        used = true;
-    }
+static bool is_stale(const SenderEpoch *live, uint64_t now_ms) {
+    for (size_t i = 0; i < live->n; i++)
+        if (!epoch_entry(live, i)->gone)
+            return now_ms - epoch_entry(live, i)->appended_ms > DELIVERY_STALE_MS;
+    return live->loaded < live->last;
+}
+
+void delivery_sender_session_begin(DeliverySender *sender, uint64_t hello_id, uint64_t now_ms) {
+    const SenderEpoch *live = live_epoch(sender);
+    sender->wants_epoch =
+        live && sender->epochs.n < DELIVERY_EPOCHS_MAX - 1 && is_stale(live, now_ms);
+    bring_in(sender);
     sender->session = true;
     sender->synced = false;
     sender->hello_sent = false;
     sender->hello_id = hello_id;
-    *fresh_usedp = used;
-    return 0;
 }
 
 void delivery_sender_session_end(DeliverySender *sender) {
@@ -366,8 +367,8 @@ void delivery_sender_session_end(DeliverySender *sender) {
 
 void delivery_sender_hello(const DeliverySender *sender, DeliveryHello *hello) {
     *hello = (DeliveryHello){.hello_id = sender->hello_id};
-    for (size_t i = 0; i < sender->n_epochs; i++) {
-        const SenderEpoch *epoch = &sender->epochs[i];
+    for (size_t i = 0; i < sender->epochs.n; i++) {
+        const SenderEpoch *epoch = &sender->epochs.at[i];
         if (hello->n_epochs == DELIVERY_EPOCHS_MAX - 1 && epoch->closed)
             continue; /* a place for the live one is kept */
         hello->epochs[hello->n_epochs++] = (DeliveryEpoch){
@@ -376,8 +377,9 @@ void delivery_sender_hello(const DeliverySender *sender, DeliveryHello *hello) {
 }
 
 static void mark_announced(DeliverySender *sender) {
-    for (size_t i = 0; i < sender->n_epochs; i++)
-        sender->epochs[i].announced = !sender->epochs[i].closed || i < DELIVERY_EPOCHS_MAX - 1;
+    for (size_t i = 0; i < sender->epochs.n; i++)
+        sender->epochs.at[i].announced =
+            !sender->epochs.at[i].closed || i < DELIVERY_EPOCHS_MAX - 1;
 }
 
 static const DeliveryMark *find_mark(const DeliveryState *state, const EpochId *epoch) {
@@ -387,46 +389,18 @@ static const DeliveryMark *find_mark(const DeliveryState *state, const EpochId *
     return NULL;
 }
 
-/** go_back() - send again from where the hub says it stands */
-static void go_back(SenderEpoch *epoch, uint64_t received) {
-    for (size_t i = find_sequence(epoch, epoch->received + 1); i < epoch->n; i++) {
-        Entry *entry = entry_at(epoch, i);
-        if (entry->first >= epoch->next)
-            break;
-        uncharge(epoch, entry);
-    }
-    epoch->received = received < epoch->last ? received : epoch->last;
-    epoch->next = epoch->received + 1;
-}
-
-static void move_window(SenderEpoch *epoch, uint64_t received) {
-    if (received > epoch->last)
-        received = epoch->last;
-    if (received <= epoch->received)
-        return;
-    for (size_t i = find_sequence(epoch, epoch->received + 1); i < epoch->n; i++) {
-        Entry *entry = entry_at(epoch, i);
-        if (entry->last > received)
-            break;
-        uncharge(epoch, entry);
-    }
-    epoch->received = received;
-    if (epoch->next <= received)
-        epoch->next = received + 1;
-}
-
 void delivery_sender_state(DeliverySender *sender, const DeliveryState *state) {
     sender->admitted = state->admitted;
     bool answered = sender->session && sender->hello_sent && state->hello_id == sender->hello_id;
     bool resync =
         answered && (!sender->synced || (state->nonce != sender->nonce && !MUTANT(IGNORES_NONCE)));
-    for (size_t i = 0; i < sender->n_epochs; i++) {
-        SenderEpoch *epoch = &sender->epochs[i];
+    for (size_t i = 0; i < sender->epochs.n; i++) {
+        SenderEpoch *epoch = &sender->epochs.at[i];
         const DeliveryMark *mark = find_mark(state, &epoch->id);
         if (resync && !MUTANT(NEVER_GOES_BACK))
-            go_back(epoch, mark ? mark->received : 0);
+            epoch_go_back(epoch, mark ? mark->received : 0);
         else if (answered && mark)
-            move_window(epoch, mark->received);
+            epoch_move_window(epoch, mark->received);
         if (mark)
             free_stored(sender, epoch, mark->stored);
     }
@@ -444,36 +418,10 @@ void delivery_sender_state(DeliverySender *sender, const DeliveryState *state) {
 
 /* -------------------------------------------------------------------------- what to send next */
 
-/** item_of() - the epoch's next message: one batch, or all that is missing at this place */
-static void item_of(const SenderEpoch *epoch, DeliveryItem *item) {
-    DeliveryBatch batch = {.epoch = epoch->id, .first = epoch->next, .gap = true};
-    *item = (DeliveryItem){.kind = DELIVERY_ITEM_GAP};
-    if (epoch->next <= epoch->base) { /* the hub's store went back behind what it had stored */
-        batch.last = epoch->base;
-        batch.totals = epoch->base_totals;
-        item->batch = batch;
-        return;
-    }
-    size_t i = find_sequence(epoch, epoch->next);
-    const Entry *entry = entry_at(epoch, i);
-    if (!entry->gone) {
-        batch.gap = false;
-        batch.bytes = entry->bytes;
-        batch.counts = entry->counts;
-        item->kind = DELIVERY_ITEM_BATCH;
-        item->id = entry->id;
-    }
-    while (entry->gone && i + 1 < epoch->n && entry_at(epoch, i + 1)->gone)
-        entry = entry_at(epoch, ++i);
-    batch.last = entry->last;
-    batch.totals = entry->totals;
-    item->batch = batch;
-}
-
 static SenderEpoch *oldest_waiting(const DeliverySender *sender) {
-    for (size_t i = 0; i + 1 < sender->n_epochs; i++) {
-        SenderEpoch *epoch = &sender->epochs[i];
-        if (epoch->announced && epoch->next <= epoch->last)
+    for (size_t i = 0; i < sender->epochs.n; i++) {
+        SenderEpoch *epoch = &sender->epochs.at[i];
+        if (epoch->closed && epoch->announced && epoch->next <= epoch->last)
             return epoch;
     }
     return NULL;
@@ -484,24 +432,25 @@ static SenderEpoch *oldest_waiting(const DeliverySender *sender) {
  * used its share lets the other go; one that only waits for room makes the other wait too, else
  * small batches would keep a large one out for ever.
  */
-static bool next_batch(const DeliverySender *sender, DeliveryItem *item) {
+static bool next_batch(DeliverySender *sender, DeliveryItem *item) {
     SenderEpoch *live = live_epoch(sender);
     SenderEpoch *closed = oldest_waiting(sender);
-    bool live_waits = live->next <= live->last;
+    bool live_waits = live && live->next <= live->last;
     uint64_t closed_bytes = 0;
-    for (size_t i = 0; i + 1 < sender->n_epochs; i++)
-        closed_bytes += sender->epochs[i].in_flight;
-    uint64_t total = closed_bytes + live->in_flight;
+    for (size_t i = 0; i < sender->epochs.n; i++)
+        closed_bytes += sender->epochs.at[i].closed ? sender->epochs.at[i].in_flight : 0;
+    uint64_t live_bytes = live ? live->in_flight : 0;
+    uint64_t total = closed_bytes + live_bytes;
     uint64_t share = (uint64_t)sender->credit * SHARE_PERCENT / 100;
 
     for (int turn = 0; turn < 2; turn++) {
         bool take_closed = sender->closed_turn == (turn == 0);
         SenderEpoch *epoch = take_closed ? closed : live_waits ? live : NULL;
-        if (!epoch)
+        if (!epoch || !load_up_to(sender, epoch, epoch->next))
             continue;
-        item_of(epoch, item);
+        epoch_item(epoch, item);
         uint64_t bytes = item->batch.bytes;
-        uint64_t used = take_closed ? closed_bytes : live->in_flight;
+        uint64_t used = take_closed ? closed_bytes : live_bytes;
         bool limited = take_closed || closed;
         if (bytes && limited && used && used + bytes > share)
             continue;
@@ -523,8 +472,8 @@ bool delivery_sender_next(DeliverySender *sender, DeliveryItem *item, uint64_t n
     if (!sender->synced || !sender->admitted || !next_batch(sender, item))
         return false;
     uint64_t in_flight = 0;
-    for (size_t i = 0; i < sender->n_epochs; i++)
-        in_flight += sender->epochs[i].in_flight;
+    for (size_t i = 0; i < sender->epochs.n; i++)
+        in_flight += sender->epochs.at[i].in_flight;
     uint64_t behind = in_flight + item->batch.bytes;
     uint64_t pending = sender->status.pending_bytes;
     item->batch.backlog_bytes = pending > behind ? pending - behind : 0;
@@ -541,8 +490,8 @@ void delivery_sender_sent(DeliverySender *sender, const DeliveryItem *item, uint
     SenderEpoch *epoch = find_epoch(sender, &item->batch.epoch);
     if (!epoch)
         return;
-    for (size_t i = find_sequence(epoch, item->batch.first); i < epoch->n; i++) {
-        Entry *entry = entry_at(epoch, i);
+    for (size_t i = epoch_find(epoch, item->batch.first); i < epoch->n; i++) {
+        Entry *entry = epoch_entry(epoch, i);
         if (entry->first > item->batch.last)
             break;
         if (item->kind == DELIVERY_ITEM_GAP) {
@@ -564,8 +513,8 @@ void delivery_sender_status(const DeliverySender *sender, DeliverySenderStatus *
     status->synced = sender->synced;
     status->admitted = sender->admitted;
     status->credit_bytes = sender->credit;
-    status->epochs = sender->n_epochs;
+    status->epochs = sender->epochs.n + sender->former.n;
     status->in_flight_bytes = 0;
-    for (size_t i = 0; i < sender->n_epochs; i++)
-        status->in_flight_bytes += sender->epochs[i].in_flight;
+    for (size_t i = 0; i < sender->epochs.n; i++)
+        status->in_flight_bytes += sender->epochs.at[i].in_flight;
 }

@@ -7,25 +7,14 @@
  * A batch is known everywhere by (probe key, epoch, sequence). Sequences of an epoch start at 1.
  */
 
-#include <stdbool.h>
-#include <stdint.h>
-#include <string.h>
+#include "base/epoch.h"
 
 enum {
     BATCH_PAYLOAD_MAX_BYTES = 61440, /* 60,000 before compression, and what zstd may add */
     DELIVERY_EPOCHS_MAX = 64,        /* announced at a time; older ones first */
 };
 
-/** EpochId - one writer's run: 128 random bits, never reopened */
-typedef struct EpochId {
-    uint8_t bytes[16];
-} EpochId;
-
 /** PeerKey - the public key of a probe, 40 characters Z85 and a NUL */
 typedef struct PeerKey {
     char z85[41];
 } PeerKey;
-
-static inline bool epoch_equal(const EpochId *a, const EpochId *b) {
-    return memcmp(a->bytes, b->bytes, sizeof(a->bytes)) == 0;
-}

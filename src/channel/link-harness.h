@@ -66,58 +66,102 @@ typedef struct TestSpool {
     pthread_mutex_t lock;
     struct {
         void *bytes;
-        size_t size;
+        DeliveryBatch batch;
     } batches[HARNESS_NUMBERS];
     uint64_t n;
+    uint64_t starts[HARNESS_EPOCHS]; /* the number before the first of each epoch */
+    uint64_t n_epochs;
     uint64_t oldest; /* not looked at for dropping yet */
     size_t held_bytes;
-    BatchCounts dropped;
 } TestSpool;
 
-static bool test_spool_fetch(void *userdata, uint64_t id, void *to, size_t size) {
+/* the epoch's id is its number */
+static uint64_t test_spool_number(const TestSpool *spool, const EpochId *epoch, uint64_t sequence) {
+    uint64_t i = 0;
+    memcpy(&i, epoch->bytes, sizeof(i));
+    HARNESS_CHECK(i < spool->n_epochs && sequence && spool->starts[i] + sequence <= spool->n);
+    return spool->starts[i] + sequence;
+}
+
+static bool test_spool_load(void *userdata, const EpochId *epoch, uint64_t sequence,
+                            DeliveryBatch *batch) {
     TestSpool *spool = userdata;
     (void)pthread_mutex_lock(&spool->lock);
-    bool there = spool->batches[id].bytes != NULL && spool->batches[id].size == size;
+    uint64_t number = test_spool_number(spool, epoch, sequence);
+    *batch = spool->batches[number].batch;
+    batch->gap = !spool->batches[number].bytes;
+    (void)pthread_mutex_unlock(&spool->lock);
+    return true;
+}
+
+static bool test_spool_fetch(void *userdata, const EpochId *epoch, uint64_t sequence, void *to,
+                             size_t size) {
+    TestSpool *spool = userdata;
+    (void)pthread_mutex_lock(&spool->lock);
+    uint64_t number = test_spool_number(spool, epoch, sequence);
+    const void *bytes = spool->batches[number].bytes;
+    bool there = bytes && spool->batches[number].batch.bytes == size;
     if (there)
-        memcpy(to, spool->batches[id].bytes, size);
+        memcpy(to, bytes, size);
     (void)pthread_mutex_unlock(&spool->lock);
     return there;
 }
 
-static void test_spool_release(void *userdata, uint64_t id) {
+static void test_spool_forget(TestSpool *spool, uint64_t number) {
+    if (spool->batches[number].bytes)
+        spool->held_bytes -= spool->batches[number].batch.bytes;
+    free(spool->batches[number].bytes);
+    spool->batches[number].bytes = NULL;
+}
+
+static void test_spool_release(void *userdata, const EpochId *epoch, uint64_t last,
+                               const BatchCounts *totals) {
     TestSpool *spool = userdata;
     (void)pthread_mutex_lock(&spool->lock);
-    free(spool->batches[id].bytes);
-    spool->batches[id].bytes = NULL;
-    spool->held_bytes -= spool->batches[id].size;
+    uint64_t number = test_spool_number(spool, epoch, last);
+    HARNESS_CHECK(batch_counts_equal(spool->batches[number].batch.totals, *totals));
+    for (; last; last--)
+        test_spool_forget(spool, number--);
     (void)pthread_mutex_unlock(&spool->lock);
 }
 
-static uint64_t test_spool_append(TestSpool *spool, const void *bytes, size_t size) {
+static DeliveryBatch test_spool_append(TestSpool *spool, const void *bytes, size_t size,
+                                       const BatchCounts *counts, bool fresh) {
     void *copy = malloc(size);
     HARNESS_CHECK(copy);
     memcpy(copy, bytes, size);
     (void)pthread_mutex_lock(&spool->lock);
-    uint64_t id = ++spool->n;
-    HARNESS_CHECK(id < HARNESS_NUMBERS);
-    spool->batches[id].bytes = copy;
-    spool->batches[id].size = size;
+    fresh = fresh || !spool->n;
+    if (fresh) {
+        HARNESS_CHECK(spool->n_epochs < HARNESS_EPOCHS);
+        spool->starts[spool->n_epochs++] = spool->n;
+    }
+    uint64_t i = spool->n_epochs - 1;
+    uint64_t number = ++spool->n;
+    HARNESS_CHECK(number < HARNESS_NUMBERS);
+    DeliveryBatch *batch = &spool->batches[number].batch;
+    batch->first = batch->last = number - spool->starts[i];
+    batch->bytes = (uint32_t)size;
+    batch->counts = *counts;
+    batch->totals =
+        fresh ? *counts : batch_counts_add(spool->batches[number - 1].batch.totals, *counts);
+    memcpy(batch->epoch.bytes, &i, sizeof(i));
+    spool->batches[number].bytes = copy;
     spool->held_bytes += size;
+    DeliveryBatch appended = *batch;
     (void)pthread_mutex_unlock(&spool->lock);
-    return id;
+    return appended;
 }
 
-static bool test_spool_drop_oldest(TestSpool *spool, size_t limit_bytes, uint64_t *idp) {
+static bool test_spool_drop_oldest(TestSpool *spool, size_t limit_bytes, DeliveryBatch *batch) {
     bool dropped = false;
     (void)pthread_mutex_lock(&spool->lock);
     while (spool->held_bytes > limit_bytes && spool->oldest < spool->n && !dropped) {
-        uint64_t id = ++spool->oldest;
-        if (!spool->batches[id].bytes)
+        uint64_t number = ++spool->oldest;
+        if (!spool->batches[number].bytes)
             continue;
-        free(spool->batches[id].bytes);
-        spool->batches[id].bytes = NULL;
-        spool->held_bytes -= spool->batches[id].size;
-        *idp = id;
+        test_spool_forget(spool, number);
+        *batch = spool->batches[number].batch;
         dropped = true;
     }
     (void)pthread_mutex_unlock(&spool->lock);
@@ -132,9 +176,16 @@ static TestSpool *test_spool_new(void) {
 }
 
 static void test_spool_free(TestSpool *spool) {
-    for (uint64_t id = 1; id <= spool->n; id++)
-        free(spool->batches[id].bytes);
+    for (uint64_t number = 1; number <= spool->n; number++)
+        free(spool->batches[number].bytes);
     free(spool);
+}
+
+static ProbeLinkSpool test_spool_for_link(TestSpool *spool) {
+    return (ProbeLinkSpool){.spool = spool,
+                            .load = test_spool_load,
+                            .release = test_spool_release,
+                            .fetch = test_spool_fetch};
 }
 
 /* --------------------------------------------------------- the store, which outlives the hub */

@@ -73,7 +73,7 @@ static void probe_open(Probe *probe, const Scene *scene, uint32_t index, ProbeLi
     if (!config.server_z85)
         config.server_z85 = scene->hub_keys.public_z85;
     config.hello_json = "{\"name\":\"probe\"}";
-    config.spool = (ProbeLinkSpool){probe->spool, test_spool_fetch, test_spool_release};
+    config.spool = test_spool_for_link(probe->spool);
     config.on_change = on_change;
     config.userdata = probe;
     Reason reason = {""};
@@ -93,8 +93,9 @@ static void submit(Probe *probe, uint32_t n, size_t size) {
         Payload payload = {.probe = probe->index, .number = ++probe->n};
         BatchCounts counts = counts_of(payload.number);
         memcpy(bytes, &payload, sizeof(payload));
-        uint64_t id = test_spool_append(probe->spool, bytes, size);
-        assert_int_equal(probe_link_submit(probe->link, id, size, &counts), 0);
+        bool fresh = probe_link_wants_epoch(probe->link);
+        DeliveryBatch batch = test_spool_append(probe->spool, bytes, size, &counts, fresh);
+        assert_int_equal(probe_link_submit(probe->link, &batch), 0);
         probe->submitted = batch_counts_add(probe->submitted, counts);
     }
 }

@@ -114,10 +114,12 @@ static bool send_batch(ProbeLink *link, const DeliveryItem *item) {
     zmq_msg_t payload;
     if (zmq_msg_init_size(&payload, item->batch.bytes) < 0)
         return false;
-    if (!link->config.spool.fetch(link->config.spool.spool, item->id, zmq_msg_data(&payload),
-                                  item->batch.bytes)) {
+    const ProbeLinkSpool *spool = &link->config.spool;
+    const DeliveryBatch *batch = &item->batch;
+    if (!spool->fetch(spool->spool, &batch->epoch, batch->last, zmq_msg_data(&payload),
+                      batch->bytes)) {
         (void)zmq_msg_close(&payload);
-        delivery_sender_drop(link->sender, item->id);
+        delivery_sender_torn(link->sender, &batch->epoch, batch->last);
         return false;
     }
     Frame frame = {.kind = FRAME_BATCH, .batch = item->batch};
@@ -167,36 +169,30 @@ static bool send_due(ProbeLink *link) {
 
 /* -------------------------------------------------------------------------------- receiving */
 
-static int begin_session(ProbeLink *link) {
-    EpochId fresh;
+static void begin_session(ProbeLink *link) {
     uint64_t hello_id = 0;
-    bool used = false;
-    randombytes_buf(&fresh, sizeof(fresh));
     while (hello_id == 0)
         randombytes_buf(&hello_id, sizeof(hello_id));
     link->session_ms = clock_monotonic_ms();
     link->state_ms = 0;
     link->status.sessions++;
-    return error_trace(
-        delivery_sender_session_begin(link->sender, hello_id, &fresh, &used, link->session_ms));
+    delivery_sender_session_begin(link->sender, hello_id, link->session_ms);
 }
 
 /** on_subscription() - 0x01 or 0x00 and a topic (zmq_socket(3), XPUB); every peer's, not only the
  * first */
-static int on_subscription(ProbeLink *link, const uint8_t *frame, size_t size) {
+static void on_subscription(ProbeLink *link, const uint8_t *frame, size_t size) {
     if (size < 1 || size - 1 > strlen(FRAME_TOPIC) || memcmp(frame + 1, FRAME_TOPIC, size - 1) != 0)
-        return 0; /* to something that is not ours to send */
-    int r = 0;
+        return; /* to something that is not ours to send */
     (void)pthread_mutex_lock(&link->lock);
     if (frame[0] == 1) {
         link->n_subscribers++;
-        r = begin_session(link);
+        begin_session(link);
     } else if (frame[0] == 0 && link->n_subscribers && --link->n_subscribers == 0) {
         delivery_sender_session_end(link->sender);
         link->session_ms = 0;
     }
     (void)pthread_mutex_unlock(&link->lock);
-    return error_trace(r);
 }
 
 static int read_subscriptions(ProbeLink *link) {
@@ -205,9 +201,7 @@ static int read_subscriptions(ProbeLink *link) {
         int n = zmq_recv(link->sockets[PROBE_SIDE_DATA], frame, sizeof(frame), ZMQ_DONTWAIT);
         if (n < 0)
             return errno == EAGAIN || errno == EINTR ? 0 : error_origin(-errno);
-        int r = on_subscription(link, frame, (size_t)n < sizeof(frame) ? (size_t)n : 0);
-        if (r)
-            return error_trace(r);
+        on_subscription(link, frame, (size_t)n < sizeof(frame) ? (size_t)n : 0);
     }
 }
 
@@ -388,6 +382,17 @@ static int attach(ProbeLink *link, Reason *reason) {
     return r > 0 ? PROBE_LINK_E_REFUSED : error_trace(r);
 }
 
+static int open_sender(ProbeLink *link) {
+    const ProbeLinkSpool *spool = &link->config.spool;
+    DeliveryOwner owner = {
+        .userdata = spool->spool, .load = spool->load, .release = spool->release};
+    DeliveryFormer former;
+    int r = delivery_sender_new(&link->sender, &owner);
+    for (size_t i = 0; !r && spool->former && spool->former(spool->spool, i, &former); i++)
+        r = delivery_sender_restore(link->sender, &former);
+    return error_trace(r);
+}
+
 int probe_link_new(ProbeLink **linkp, const ProbeLinkConfig *config, Reason *reason) {
     if (sodium_init() < 0)
         return error_origin(-EIO);
@@ -401,12 +406,9 @@ int probe_link_new(ProbeLink **linkp, const ProbeLinkConfig *config, Reason *rea
     (void)pthread_mutex_init(&link->lock, NULL);
     (void)pthread_cond_init(&link->moved, &monotonic);
     (void)pthread_condattr_destroy(&monotonic);
-    EpochId live;
-    randombytes_buf(&live, sizeof(live));
-
     int r = read_config(link, config, reason);
     if (!r)
-        r = delivery_sender_new(&link->sender, &live, config->spool.release, config->spool.spool);
+        r = open_sender(link);
     if (!r)
         r = zsock_wake_new(&link->wake_fd);
     if (!r)
@@ -450,19 +452,27 @@ ProbeLink *probe_link_free(ProbeLink *link) {
     return NULL;
 }
 
-int probe_link_submit(ProbeLink *link, uint64_t id, size_t size, const BatchCounts *counts) {
-    if (size > BATCH_PAYLOAD_MAX_BYTES)
+int probe_link_submit(ProbeLink *link, const DeliveryBatch *batch) {
+    if (batch->bytes > BATCH_PAYLOAD_MAX_BYTES)
         return error_origin(-EMSGSIZE);
     (void)pthread_mutex_lock(&link->lock);
-    int r = delivery_sender_append(link->sender, id, (uint32_t)size, *counts, clock_monotonic_ms());
+    int r = delivery_sender_append(link->sender, batch, clock_monotonic_ms());
     (void)pthread_mutex_unlock(&link->lock);
     zsock_wake(link->wake_fd);
     return error_trace(r);
 }
 
-void probe_link_dropped(ProbeLink *link, uint64_t id) {
+bool probe_link_wants_epoch(ProbeLink *link) {
     (void)pthread_mutex_lock(&link->lock);
-    delivery_sender_drop(link->sender, id);
+    bool wants = delivery_sender_wants_epoch(link->sender);
+    (void)pthread_mutex_unlock(&link->lock);
+    return wants;
+}
+
+void probe_link_dropped(ProbeLink *link, const EpochId *epoch, uint64_t last,
+                        const BatchCounts *totals, uint64_t bytes) {
+    (void)pthread_mutex_lock(&link->lock);
+    delivery_sender_drop(link->sender, epoch, last, totals, bytes);
     (void)pthread_cond_broadcast(&link->moved);
     (void)pthread_mutex_unlock(&link->lock);
     zsock_wake(link->wake_fd);

@@ -8,8 +8,8 @@
  * Batches stay with their owner, the spool; the link keeps what it must know of each and asks for
  * the bytes when they are to be sent. With several hubs, one spool serves several links.
  *
- *     spool_append(spool, bytes, size, counts, &id)    first in the spool,
- *     probe_link_submit(link, id, size, counts)        then, for every hub, here
+ *     spool_append(spool, bytes, size, counts, &batch)    first in the spool, which numbers it,
+ *     probe_link_submit(link, &batch)                     then, for every hub, here
  *
  * All functions may be called from any thread; none waits for the network but probe_link_drain().
  * Callbacks come from the link's thread; they must be quick and must not call the link.
@@ -22,7 +22,7 @@
 #include "base/batch_counts.h"
 #include "base/cleanup.h"
 #include "base/reason.h"
-#include "channel/identity.h"
+#include "channel/delivery.h"
 #include "channel/keys.h"
 
 typedef struct ProbeLink ProbeLink;
@@ -30,10 +30,14 @@ typedef struct ProbeLink ProbeLink;
 /** ProbeLinkSpool - what the link asks of the spool, from the link's thread or a caller's */
 typedef struct ProbeLinkSpool {
     void *spool;
-    /* copy the `size` bytes of the batch; false: no longer there (dropped for the limit) */
-    bool (*fetch)(void *spool, uint64_t id, void *to, size_t size);
-    /* this link will not ask for it again */
-    void (*release)(void *spool, uint64_t id);
+    /* as of DeliveryOwner: what stands there, and what will not be asked for again */
+    bool (*load)(void *spool, const EpochId *epoch, uint64_t sequence, DeliveryBatch *batch);
+    void (*release)(void *spool, const EpochId *epoch, uint64_t last, const BatchCounts *totals);
+    /* copy the `size` bytes of the batch; false: no longer there, or damaged */
+    bool (*fetch)(void *spool, const EpochId *epoch, uint64_t sequence, void *to, size_t size);
+    /* the i-th epoch that former runs left for this hub, oldest first; asked for once, by
+     * probe_link_new(). May be NULL */
+    bool (*former)(void *spool, size_t i, DeliveryFormer *former);
 } ProbeLinkSpool;
 
 /** ProbeLinkWord - where the link stands; probe_link_word() gives the text form */
@@ -98,10 +102,18 @@ int probe_link_new(ProbeLink **linkp, const ProbeLinkConfig *config, Reason *rea
 /** probe_link_free() - closes at once; what is not stored stays in the spool */
 ProbeLink *probe_link_free(ProbeLink *link);
 
-int probe_link_submit(ProbeLink *link, uint64_t id, size_t size, const BatchCounts *counts);
+int probe_link_submit(ProbeLink *link, const DeliveryBatch *batch);
 
-/** probe_link_dropped() - the spool dropped this batch for its limit: it becomes an explicit gap */
-void probe_link_dropped(ProbeLink *link, uint64_t id);
+/** probe_link_wants_epoch() - the next batch should begin a new one, for the live one lags behind
+ */
+bool probe_link_wants_epoch(ProbeLink *link);
+
+/**
+ * probe_link_dropped() - the spool let go of the epoch up to here, for its limit: what the hub has
+ * not stored becomes an explicit gap
+ */
+void probe_link_dropped(ProbeLink *link, const EpochId *epoch, uint64_t last,
+                        const BatchCounts *totals, uint64_t bytes);
 
 /** probe_link_pulse() - unsequenced, sent if a session is up, else forgotten */
 int probe_link_pulse(ProbeLink *link, const char *json);

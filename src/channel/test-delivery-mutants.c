@@ -52,9 +52,11 @@ static void test_mutants(void **state) {
     const SimPlan plain = {0};
     const SimPlan limited = {.limited = true};
     const SimPlan small = {.small_credit = true};
+    const SimPlan power = {.power = true};
     assert_true(survives(NONE, &plain));
     assert_true(survives(NONE, &limited));
     assert_true(survives(NONE, &small));
+    assert_true(survives(NONE, &power));
     assert_false(survives(TAKES_TWICE, &plain));
     assert_false(survives(TAKES_ANY_ORDER, &plain));
     assert_false(survives(KEEPS_TOTALS, &limited));

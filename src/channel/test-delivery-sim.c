@@ -53,7 +53,7 @@ static void run_many(uint64_t share, const SimPlan *shape, const char *name) {
 
 static void test_unlimited(void **state) {
     (void)state;
-    run_many(40, &(SimPlan){0}, "unlimited spool");
+    run_many(30, &(SimPlan){0}, "unlimited spool");
 }
 
 static void test_small_budget(void **state) {
@@ -66,16 +66,21 @@ static void test_limited(void **state) {
     run_many(20, &(SimPlan){.limited = true}, "limited spool");
 }
 
+static void test_power(void **state) {
+    (void)state;
+    run_many(10, &(SimPlan){.power = true}, "power lost");
+    run_many(10, &(SimPlan){.power = true, .limited = true}, "power lost, limited spool");
+}
+
 static void test_rollbacks(void **state) {
     (void)state;
-    run_many(20, &(SimPlan){.limited = true, .rollbacks = true}, "store back to a backup");
+    run_many(10, &(SimPlan){.limited = true, .rollbacks = true}, "store back to a backup");
 }
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_unlimited),
-        cmocka_unit_test(test_small_budget),
-        cmocka_unit_test(test_limited),
+        cmocka_unit_test(test_unlimited), cmocka_unit_test(test_small_budget),
+        cmocka_unit_test(test_limited),   cmocka_unit_test(test_power),
         cmocka_unit_test(test_rollbacks),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

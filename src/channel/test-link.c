@@ -455,12 +455,12 @@ static void test_spool_limit_makes_an_exact_gap(void **state) {
     scene_open(&scene, true);
     probe_open(&probe, &scene, 0, (ProbeLinkConfig){0});
     BatchCounts dropped = {0};
-    uint64_t id = 0;
+    DeliveryBatch gone;
     for (uint32_t i = 0; i < 3000; i++) {
         submit(&probe, 1, 500);
-        while (test_spool_drop_oldest(probe.spool, 500000, &id)) {
-            dropped = batch_counts_add(dropped, counts_of((uint32_t)id));
-            probe_link_dropped(probe.link, id);
+        while (test_spool_drop_oldest(probe.spool, 500000, &gone)) {
+            dropped = batch_counts_add(dropped, gone.counts);
+            probe_link_dropped(probe.link, &gone.epoch, gone.last, &gone.totals, gone.bytes);
         }
     }
     ProbeLinkStatus status;

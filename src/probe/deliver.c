@@ -4,9 +4,11 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+#include <sys/statvfs.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -25,13 +27,18 @@
 enum { ENDPOINT_TEXT = 280 };
 
 typedef struct Hub {
+    Deliver *deliver;
+    unsigned number;
     char data[ENDPOINT_TEXT];
     char events[ENDPOINT_TEXT];
+    bool assumed; /* events */
     ProbeLink *link;
 } Hub;
 
 struct Deliver {
     int folder_lock;
+    int spool_lock;
+    char spool_dir[PATH_MAX]; /* "": memory only */
     KeyPair keys;
     KeyString key;
     Buffer hello;
@@ -47,15 +54,14 @@ struct Deliver {
 /* --- configuration ------------------------------------------------------------------------ */
 
 /* both endpoints of the i-th hub, checked and written out */
-static int read_endpoints(const ProbeConfig *config, size_t i, Hub *hub, bool *assumed,
-                          Reason *reason) {
+static int read_endpoints(const ProbeConfig *config, size_t i, Hub *hub, Reason *reason) {
     Endpoint data;
     Endpoint events;
     int r = endpoint_parse(&data, config->hubs.values[i], reason);
     if (r)
         return r < 0 ? error_trace(r) : DELIVER_E_USAGE;
-    *assumed = i >= config->events.n;
-    if (*assumed)
+    hub->assumed = i >= config->events.n;
+    if (hub->assumed)
         r = endpoint_next_port(&events, &data, reason);
     else
         r = endpoint_parse(&events, config->events.values[i], reason);
@@ -82,8 +88,7 @@ int deliver_check(const ProbeConfig *config, Reason *reason) {
     int r = config->hubs.n ? read_key(config, &key, reason) : 0;
     for (size_t i = 0; r == 0 && i < config->hubs.n; i++) {
         Hub hub;
-        bool assumed = false;
-        r = read_endpoints(config, i, &hub, &assumed, reason);
+        r = read_endpoints(config, i, &hub, reason);
     }
     return r;
 }
@@ -150,31 +155,129 @@ static void on_change(void *userdata, ProbeLinkWord word, const char *reason) {
         log_warning("%s: %s", hub->data, probe_link_word(word));
 }
 
-/* the spool is full and let go of its oldest batch: a link that knows it makes it a gap */
-static void on_drop(void *userdata, uint64_t id) {
-    Deliver *deliver = userdata;
-    for (size_t i = 0; i < deliver->n_hubs; i++)
-        if (deliver->hubs[i].link)
-            probe_link_dropped(deliver->hubs[i].link, id);
+/* --- the spool ---------------------------------------------------------------------------- */
+
+/* the spool is full and let go of its oldest: a link that knows it makes it a gap */
+static void on_drop(void *userdata, const SpoolDrop *drop) {
+    const Deliver *deliver = userdata;
+    ProbeLink *link = deliver->hubs[drop->hub].link;
+    if (link)
+        probe_link_dropped(link, &drop->epoch, drop->last, &drop->totals, drop->bytes);
 }
 
-static bool fetch(void *spool, uint64_t id, void *to, size_t size) {
-    return spool_fetch(spool, id, to, size);
+static void on_word(void *userdata, bool trouble, const char *text) {
+    (void)userdata;
+    log_write(trouble ? LOG_LEVEL_WARNING : LOG_LEVEL_NOTICE, "%s", text);
 }
 
-static void release(void *spool, uint64_t id) {
-    spool_release(spool, id);
+static void to_delivery(const SpoolBatch *from, DeliveryBatch *to) {
+    *to = (DeliveryBatch){
+        .epoch = from->epoch,
+        .first = from->first,
+        .last = from->last,
+        .gap = from->gap,
+        .bytes = from->bytes,
+        .counts = from->counts,
+        .totals = from->totals,
+    };
 }
 
-static int open_spool(Deliver *deliver, const ProbeConfig *config) {
+static bool load(void *userdata, const EpochId *epoch, uint64_t sequence, DeliveryBatch *batch) {
+    const Hub *hub = userdata;
+    SpoolBatch found;
+    if (!spool_peek(hub->deliver->spool, hub->number, epoch, sequence, &found))
+        return false;
+    to_delivery(&found, batch);
+    return true;
+}
+
+static bool fetch(void *userdata, const EpochId *epoch, uint64_t sequence, void *to, size_t size) {
+    const Hub *hub = userdata;
+    return spool_fetch(hub->deliver->spool, hub->number, epoch, sequence, to, size);
+}
+
+static void release(void *userdata, const EpochId *epoch, uint64_t last,
+                    const BatchCounts *totals) {
+    const Hub *hub = userdata;
+    spool_release(hub->deliver->spool, hub->number, epoch, last, totals);
+}
+
+static bool former(void *userdata, size_t i, DeliveryFormer *to) {
+    const Hub *hub = userdata;
+    SpoolFormer from;
+    if (!spool_former(hub->deliver->spool, hub->number, i, &from))
+        return false;
+    *to = (DeliveryFormer){
+        .epoch = from.epoch,
+        .stored = from.stored,
+        .stored_totals = from.stored_totals,
+        .last = from.last,
+        .last_totals = from.last_totals,
+        .bytes = from.bytes,
+    };
+    return true;
+}
+
+/* the same hub in the next run, whatever its place in the command line */
+static uint64_t hub_id(const Deliver *deliver, const Hub *hub) {
+    const char *key = deliver->key.server_z85;
+    return hash_bytes(hub->data, strlen(hub->data), 0) << 32 |
+           (hash_bytes(key, strlen(key), 0) & UINT32_MAX);
+}
+
+/* a folder of its own, or NULL: memory only */
+static int own_folder(Deliver *deliver, const ProbeConfig *config, Reason *reason) {
+    if (!config->spool_bytes)
+        return 0;
+    int n = config->spool_dir
+                ? snprintf(deliver->spool_dir, sizeof(deliver->spool_dir), "%s", config->spool_dir)
+                : snprintf(deliver->spool_dir, sizeof(deliver->spool_dir), "%s/spool",
+                           config->data_dir);
+    if (n < 0 || (size_t)n >= sizeof(deliver->spool_dir)) {
+        reason_set(reason, "--spool-dir: %s", strerror(ENAMETOOLONG));
+        return DELIVER_E_REFUSED;
+    }
+    int r = dir_own(&deliver->spool_lock, deliver->spool_dir, reason);
+    return r > 0 ? DELIVER_E_REFUSED : error_trace(r);
+}
+
+/* the usual size is too much for a small disk */
+static uint64_t spool_limit(const Deliver *deliver, uint64_t bytes) {
+    struct statvfs disk;
+    if (bytes != (uint64_t)SPOOL_BYTES_USUAL << 30 || statvfs(deliver->spool_dir, &disk) < 0)
+        return bytes;
+    uint64_t tenth = (uint64_t)disk.f_blocks * disk.f_frsize / 10;
+    return tenth && tenth < bytes ? tenth : bytes;
+}
+
+static int open_spool(Deliver *deliver, const ProbeConfig *config, Reason *reason) {
+    int r = own_folder(deliver, config, reason);
+    if (r)
+        return r;
     SpoolConfig spool = {
-        .limit_bytes = config->spool_bytes,
-        .holders = deliver->fanout ? (unsigned)deliver->n_hubs : 1,
+        .folder = deliver->spool_dir[0] ? deliver->spool_dir : NULL,
+        .limit_bytes = spool_limit(deliver, config->spool_bytes),
+        .memory_bytes = config->spool_memory_bytes,
+        .n_hubs = (unsigned)deliver->n_hubs,
+        .fanout = deliver->fanout,
         .on_drop = on_drop,
+        .on_word = on_word,
         .userdata = deliver,
     };
-    return error_trace(spool_new(&deliver->spool, &spool));
+    for (size_t i = 0; i < deliver->n_hubs; i++)
+        spool.hubs[i] = hub_id(deliver, &deliver->hubs[i]);
+    r = spool_new(&deliver->spool, &spool, reason);
+    if (r)
+        return r > 0 ? DELIVER_E_REFUSED : error_trace(r);
+    SpoolStatus status;
+    spool_status(deliver->spool, &status);
+    if (status.held.flows)
+        log_notice("%" PRIu64 " flows of former runs wait in %s", status.held.flows,
+                   deliver->spool_dir);
+    return 0;
 }
+
+/* --- opening ------------------------------------------------------------------------------ */
 
 static int open_identity(Deliver *deliver, const ProbeConfig *config, Reason *reason) {
     int r = dir_own(&deliver->folder_lock, config->data_dir, reason);
@@ -185,25 +288,22 @@ static int open_identity(Deliver *deliver, const ProbeConfig *config, Reason *re
 
 static int open_hub(Deliver *deliver, const ProbeConfig *config, size_t i, Reason *reason) {
     Hub *hub = &deliver->hubs[i];
-    bool assumed = false;
-    int r = read_endpoints(config, i, hub, &assumed, reason);
-    if (r)
-        return r;
-    if (assumed)
+    if (hub->assumed)
         log_notice("--zmq-publish-events is not given; the events endpoint is taken to be %s",
                    hub->events);
     ProbeLinkConfig link = {
         .endpoint = hub->data,
-        .events_endpoint = assumed ? NULL : hub->events, /* not named: bound by who binds data */
+        .events_endpoint =
+            hub->assumed ? NULL : hub->events, /* not named: bound by who binds data */
         .bind = !config->probe_mode,
         .server_z85 = deliver->key.server_z85,
         .keys = deliver->keys,
         .hello_json = buffer_text(&deliver->hello),
-        .spool = {.spool = deliver->spool, .fetch = fetch, .release = release},
+        .spool = {.spool = hub, .load = load, .release = release, .fetch = fetch, .former = former},
         .on_change = on_change,
         .userdata = hub,
     };
-    r = probe_link_new(&hub->link, &link, reason);
+    int r = probe_link_new(&hub->link, &link, reason);
     key_pair_wipe(&link.keys);
     return r > 0 ? DELIVER_E_REFUSED : error_trace(r);
 }
@@ -214,7 +314,7 @@ int deliver_new(Deliver **deliverp, const ProbeConfig *config, const DeliverSour
         calloc(1, sizeof(*deliver) + config->hubs.n * sizeof(Hub));
     if (!deliver)
         return error_origin(-ENOMEM);
-    deliver->folder_lock = -1;
+    deliver->folder_lock = deliver->spool_lock = -1;
     deliver->n_hubs = config->hubs.n;
     deliver->fanout = config->fanout && config->hubs.n > 1;
     deliver->patient = source->patient;
@@ -228,8 +328,13 @@ int deliver_new(Deliver **deliverp, const ProbeConfig *config, const DeliverSour
         r = open_identity(deliver, config, reason);
     if (r == 0)
         r = make_hello(deliver, config, source);
+    for (size_t i = 0; r == 0 && i < deliver->n_hubs; i++) {
+        deliver->hubs[i].deliver = deliver;
+        deliver->hubs[i].number = (unsigned)i;
+        r = read_endpoints(config, i, &deliver->hubs[i], reason);
+    }
     if (r == 0)
-        r = open_spool(deliver, config);
+        r = open_spool(deliver, config, reason);
     for (size_t i = 0; r == 0 && i < deliver->n_hubs; i++)
         r = open_hub(deliver, config, i, reason);
     if (r)
@@ -247,6 +352,7 @@ Deliver *deliver_free(Deliver *deliver) {
     spool_free(deliver->spool);
     buffer_deinit(&deliver->hello);
     key_pair_wipe(&deliver->keys);
+    closep(&deliver->spool_lock);
     closep(&deliver->folder_lock);
     free(deliver);
     return NULL;
@@ -290,15 +396,22 @@ static void wait_for_room(Deliver *deliver, size_t size) {
 int deliver_submit(void *userdata, unsigned lane, const void *bytes, size_t size,
                    const BatchCounts *counts) {
     Deliver *deliver = userdata;
-    uint64_t id = 0;
+    size_t first = deliver->fanout ? 0 : lane;
+    size_t end = deliver->fanout ? deliver->n_hubs : first + 1;
+    bool fresh = false;
     wait_for_room(deliver, size);
-    int r = spool_append(deliver->spool, bytes, size, counts, &id);
+    for (size_t i = first; i < end; i++)
+        fresh = fresh || probe_link_wants_epoch(deliver->hubs[i].link);
+    if (fresh)
+        spool_rotate(deliver->spool, lane);
+    SpoolBatch placed;
+    DeliveryBatch batch;
+    int r = spool_append(deliver->spool, lane, bytes, size, counts, &placed);
     if (r)
         return error_trace(r);
-    if (!deliver->fanout)
-        return error_trace(probe_link_submit(deliver->hubs[lane].link, id, size, counts));
-    for (size_t i = 0; r == 0 && i < deliver->n_hubs; i++)
-        r = probe_link_submit(deliver->hubs[i].link, id, size, counts);
+    to_delivery(&placed, &batch);
+    for (size_t i = first; r == 0 && i < end; i++)
+        r = probe_link_submit(deliver->hubs[i].link, &batch);
     return error_trace(r);
 }
 
@@ -321,6 +434,20 @@ uint64_t deliver_dropped(Deliver *deliver) {
     SpoolStatus status;
     spool_status(deliver->spool, &status);
     return status.dropped.flows;
+}
+
+const char *deliver_spool(Deliver *deliver) {
+    return spool_flush(deliver->spool) == 0 ? deliver->spool_dir : NULL;
+}
+
+bool deliver_reaching(Deliver *deliver) {
+    for (size_t i = 0; i < deliver->n_hubs; i++) {
+        ProbeLinkStatus status;
+        probe_link_status(deliver->hubs[i].link, &status);
+        if (status.pending_batches && status.word == PROBE_LINK_UP)
+            return true;
+    }
+    return false;
 }
 
 int deliver_drain(Deliver *deliver, unsigned timeout_ms, uint64_t *left_flowsp) {

@@ -6,7 +6,8 @@
  *
  * The way to the hubs: the probe's key pair, one spool, one link a hub. With several hubs each flow
  * goes to one of them, always the same (a lane is chosen by the flow's hash), or with --zmq-fanout
- * to all. What the links have to say goes to the log, once a change.
+ * to all. What a former run left in the spool goes to the hub it was meant for, beside what comes
+ * now. What links and spool have to say goes to the log, once a change.
  */
 
 #include <stdbool.h>
@@ -56,6 +57,15 @@ uint64_t deliver_waiting(Deliver *deliver);
 
 /** deliver_dropped() - flows that a full spool let go */
 uint64_t deliver_dropped(Deliver *deliver);
+
+/**
+ * deliver_spool() - the folder, when all that is not stored is safe on its disk and goes to the hub
+ * at the next start; NULL: it would be lost with the process
+ */
+const char *deliver_spool(Deliver *deliver);
+
+/** deliver_reaching() - a hub is there that still has to store something */
+bool deliver_reaching(Deliver *deliver);
 
 /** deliver_drain() - wait until all is stored; DELIVER_E_LEFT and *left_flowsp if it is not */
 int deliver_drain(Deliver *deliver, unsigned timeout_ms, uint64_t *left_flowsp);

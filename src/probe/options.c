@@ -169,16 +169,34 @@ static const Option probe_options[] = {
      .unset = "/var/lib/weir-probe",
      .metavar = "FOLDER",
      .group = "Output",
-     .help = "Folder of the probe's own key pair."},
+     .help = "Folder of the probe's own key pair, and of its spool."},
+    {.name = "spool-dir",
+     .type = OPTION_TEXT,
+     AT(spool_dir),
+     .metavar = "FOLDER",
+     .group = "Output",
+     .help = "Folder in which flows wait until the hub has stored them; left out: spool in the "
+             "--data-dir."},
     {.name = "spool-size",
      .type = OPTION_U64,
      AT(spool_bytes),
+     .unset = "8G",
+     .max = UINT64_C(1) << 40,
+     .unit = "bytes",
+     .group = "Output",
+     .help = "Most that waits there for a hub that is away; then the oldest flows go, counted. "
+             "8G is never more than a tenth of the file system. 0 keeps flows in memory only, "
+             "and they end with the process."},
+    {.name = "spool-memory",
+     .type = OPTION_U64,
+     AT(spool_memory_bytes),
      .unset = "256M",
      .min = 1 << 20,
      .max = UINT64_C(1) << 40,
      .unit = "bytes",
      .group = "Output",
-     .help = "Most that is kept for a hub that is away; then the oldest flows go, counted."},
+     .help =
+         "Most that waits in memory, with --spool-size 0 or when the folder cannot be written."},
     {.name = "json",
      .type = OPTION_TEXT,
      AT(json),
@@ -315,6 +333,8 @@ static int check_hubs(const ProbeConfig *config, Reason *reason) {
     return 0;
 }
 
+enum { SPOOL_MIN_BYTES = 1 << 20 };
+
 int options_check(const ProbeConfig *config, Reason *reason) {
     if (config->inputs.n == 0) {
         reason_set(reason, "nothing to meter: give -i INTERFACE or -i FILE");
@@ -335,6 +355,12 @@ int options_check(const ProbeConfig *config, Reason *reason) {
         reason_set(reason, "nowhere to deliver flows: give --ntopng ENDPOINT and "
                            "--zmq-encryption-key KEY for a hub, or --json FILE (- is standard "
                            "output)");
+        return OPTIONS_E_USAGE;
+    }
+    if (config->spool_bytes && config->spool_bytes < SPOOL_MIN_BYTES) {
+        reason_set(reason,
+                   "--spool-size %llu: at least 1M bytes, or 0 to keep flows in memory only",
+                   (unsigned long long)config->spool_bytes);
         return OPTIONS_E_USAGE;
     }
     return check_hubs(config, reason);

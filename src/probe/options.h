@@ -35,13 +35,17 @@ typedef struct ProbeConfig {
     const char *probe_id;
     const char *probe_name;
     const char *data_dir;
-    uint64_t spool_bytes;
+    const char *spool_dir;
+    uint64_t spool_bytes; /* 0: memory only */
+    uint64_t spool_memory_bytes;
     const char *json;
     const char *counters;
     const char *collectors; /* -n: only "none" yet */
     uint32_t exit_timeout_s;
     uint32_t verbose;
 } ProbeConfig;
+
+enum { SPOOL_BYTES_USUAL = 8 }; /* GB, the default */
 
 extern const OptionProgram probe_program;
 

@@ -28,6 +28,7 @@ enum {
     DRAIN_STEP_MS = 200,
     DRAIN_TELL_MS = 1000,
     SECOND_SIGNAL_MS = 500,
+    DRAIN_LIVE_MS = 6000, /* a hub commits every 5 s; what it has not by then is in the spool */
     MAX_FLOWS = 1 << 20,
     FLOW_BYTES = 216, /* entry, more, index and name, about */
 };
@@ -326,14 +327,37 @@ static int write_counters(const Run *run) {
     return good ? RUN_DONE : RUN_FAILED;
 }
 
+/* a live probe only stays for a hub that is just storing: the rest is safe in the spool */
+static bool may_leave(Run *run, uint64_t waited_ms) {
+    return run->capture->backend->live && deliver_spool(run->deliver) &&
+           (waited_ms >= DRAIN_LIVE_MS || !deliver_reaching(run->deliver));
+}
+
+static int say_left(Run *run, uint64_t left, bool signalled) {
+    const char *spool = deliver_spool(run->deliver);
+    if (run->capture->backend->live && spool) {
+        log_notice("%llu flows wait in %s for the next start", (unsigned long long)left, spool);
+        return RUN_DONE;
+    }
+    Reason then = {""};
+    if (spool)
+        reason_set(&then, "; they wait in %s and go to the hub at the next start", spool);
+    if (signalled)
+        log_error("%llu flows left: told to stop before the hub had stored them%s",
+                  (unsigned long long)left, then.text);
+    else
+        log_error("%llu flows left: the hub has not stored them within --exit-timeout %u s%s",
+                  (unsigned long long)left, run->config->exit_timeout_s, then.text);
+    return RUN_LEFT;
+}
+
 /* wait for the hubs, in steps, so that a second signal can end it */
 static int drain(Run *run) {
-    uint64_t end_ms = clock_monotonic_ms() + (uint64_t)run->config->exit_timeout_s * 1000;
-    uint64_t left = 0;
     uint64_t begin_ms = clock_monotonic_ms();
+    uint64_t end_ms = begin_ms + (uint64_t)run->config->exit_timeout_s * 1000;
+    uint64_t left = 0;
     bool called = stop_signal;
     bool told = !called; /* of a file the end is no surprise */
-    bool hurry = false;
     for (;;) {
         uint64_t now_ms = clock_monotonic_ms();
         if (!told && now_ms - begin_ms >= DRAIN_TELL_MS) {
@@ -347,17 +371,10 @@ static int drain(Run *run) {
                               (unsigned)(step_ms < DRAIN_STEP_MS ? step_ms : DRAIN_STEP_MS), &left);
         if (r <= 0)
             return said(r, NULL);
-        hurry = stop_hurry || (stop_signal && !called);
-        if (step_ms == 0 || hurry)
-            break;
+        bool hurry = stop_hurry || (stop_signal && !called);
+        if (step_ms == 0 || hurry || may_leave(run, now_ms - begin_ms))
+            return say_left(run, left, hurry);
     }
-    if (hurry)
-        log_error("%llu flows left: told to stop before the hub had stored them",
-                  (unsigned long long)left);
-    else
-        log_error("%llu flows left: the hub has not stored them within --exit-timeout %u s",
-                  (unsigned long long)left, run->config->exit_timeout_s);
-    return RUN_LEFT;
 }
 
 /* the last flows leave; what the input did wrong does not keep them back */

@@ -3,162 +3,371 @@
 #include "spool/spool.h"
 
 #include <errno.h>
-#include <pthread.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
+#include <unistd.h>
 
+#include "base/clock.h"
+#include "base/crc32c.h"
 #include "base/error.h"
+#include "spool/inside.h"
 
-typedef struct Batch {
-    void *bytes; /* NULL once nobody holds it */
-    size_t size;
-    BatchCounts counts;
-    unsigned holders;
-} Batch;
+/* --- epochs and segments -------------------------------------------------------------------- */
 
-/* A ring in order of id; the batch of id i stands at ring[(i - first) + head]. */
-struct Spool {
-    pthread_mutex_t lock;
-    SpoolConfig config;
-    Batch *ring;
-    size_t head, n, capacity;
-    uint64_t first; /* id of the batch at head */
-    SpoolStatus status;
-};
-
-static Batch *batch_at(const Spool *spool, uint64_t id) {
-    if (id < spool->first || id - spool->first >= spool->n)
-        return NULL;
-    return &spool->ring[(spool->head + (size_t)(id - spool->first)) & (spool->capacity - 1)];
+SpoolEpoch *spool_find_epoch(const Spool *spool, const EpochId *id) {
+    for (size_t i = spool->n_epochs; i-- > 0;)
+        if (epoch_equal(&spool->epochs[i]->id, id))
+            return spool->epochs[i];
+    return NULL;
 }
 
-int spool_new(Spool **spoolp, const SpoolConfig *config) {
-    Spool *spool = calloc(1, sizeof(*spool));
+SpoolEpoch *spool_find_shown(const Spool *spool, const EpochId *shown) {
+    for (size_t i = spool->n_epochs; i-- > 0;)
+        if (epoch_equal(&spool->epochs[i]->shown, shown))
+            return spool->epochs[i];
+    return NULL;
+}
+
+/** grow() - of an array of pointers */
+static int grow(void *arrayp, size_t n, size_t *capacityp) {
+    void **array = *(void ***)arrayp;
+    if (n < *capacityp)
+        return 0;
+    size_t capacity = *capacityp ? *capacityp * 2 : 16;
+    void **more = realloc(array, capacity * sizeof(*more));
+    if (!more)
+        return error_origin(-ENOMEM);
+    *(void ***)arrayp = more;
+    *capacityp = capacity;
+    return 0;
+}
+
+int spool_add_epoch(Spool *spool, const EpochId *id, SpoolEpoch **epochp) {
+    int r = grow(&spool->epochs, spool->n_epochs, &spool->epochs_capacity);
+    if (r)
+        return error_trace(r);
+    SpoolEpoch *epoch = calloc(1, sizeof(*epoch));
+    if (!epoch)
+        return error_origin(-ENOMEM);
+    epoch->id = epoch->shown = *id;
+    spool->epochs[spool->n_epochs++] = epoch;
+    *epochp = epoch;
+    return 0;
+}
+
+int spool_add_segment(Spool *spool, Segment *segment) {
+    int r = grow(&spool->segments, spool->n_segments, &spool->segments_capacity);
+    if (r)
+        return error_trace(r);
+    spool->segments[spool->n_segments++] = segment;
+    return 0;
+}
+
+void spool_remove_segment(Spool *spool, size_t i) {
+    Segment *segment = spool->segments[i];
+    if (segment->in_memory) {
+        spool->tally.memory_bytes -= segment->bytes;
+    } else {
+        char name[SEGMENT_NAME_BYTES];
+        segment_name(name, segment->number);
+        (void)unlinkat(spool->folder, name, 0); /* should it come back, the hub has it */
+        spool->tally.disk_bytes -= segment->bytes;
+    }
+    for (unsigned lane = 0; lane < spool->n_lanes; lane++)
+        if (spool->lanes[lane].active == segment)
+            spool->lanes[lane].active = NULL;
+    segment_free(segment);
+    memmove(&spool->segments[i], &spool->segments[i + 1],
+            (spool->n_segments - i - 1) * sizeof(*spool->segments));
+    spool->n_segments--;
+}
+
+uint64_t spool_least_stored(const SpoolEpoch *epoch, BatchCounts *totals) {
+    uint64_t least = epoch->last;
+    BatchCounts at = epoch->last_totals;
+    for (unsigned i = 0; i < epoch->n_holders; i++) {
+        const HolderMark *mark = &epoch->holders[i];
+        if (mark->hub < 0 || mark->stored >= least)
+            continue;
+        least = mark->stored;
+        at = mark->totals;
+    }
+    if (least < epoch->gone) {
+        least = epoch->gone;
+        at = epoch->gone_totals;
+    }
+    if (totals)
+        *totals = at;
+    return least;
+}
+
+/* a gap at its end has to be told, too: only what the hubs have confirmed is over */
+static bool is_over(const SpoolEpoch *epoch) {
+    for (unsigned i = 0; i < epoch->n_holders; i++)
+        if (epoch->holders[i].hub >= 0 && epoch->holders[i].stored < epoch->last)
+            return false;
+    return !epoch->live;
+}
+
+void spool_sweep(Spool *spool) {
+    for (size_t i = 0; i < spool->n_segments;) {
+        const Segment *segment = spool->segments[i];
+        if (!segment->active && segment->last <= spool_least_stored(segment->epoch, NULL))
+            spool_remove_segment(spool, i);
+        else
+            i++;
+    }
+    size_t kept = 0;
+    for (size_t i = 0; i < spool->n_epochs; i++) {
+        SpoolEpoch *epoch = spool->epochs[i];
+        if (is_over(epoch)) /* its segments went above */
+            free(epoch);
+        else
+            spool->epochs[kept++] = epoch;
+    }
+    spool->n_epochs = kept;
+}
+
+void spool_say(Spool *spool, bool trouble, const char *format, ...) {
+    if (spool->n_words == SPOOL_WORDS_MAX)
+        return;
+    va_list ap;
+    va_start(ap, format);
+    (void)vsnprintf(spool->words[spool->n_words].text, sizeof(spool->words[0].text), format, ap);
+    va_end(ap);
+    spool->words[spool->n_words++].trouble = trouble;
+}
+
+void spool_unlock(Spool *spool) {
+    while (spool->n_words) {
+        char text[sizeof(spool->words[0].text)];
+        bool trouble = spool->words[0].trouble;
+        memcpy(text, spool->words[0].text, sizeof(text));
+        spool->n_words--;
+        memmove(&spool->words[0], &spool->words[1], spool->n_words * sizeof(spool->words[0]));
+        (void)pthread_mutex_unlock(&spool->lock);
+        if (spool->config.on_word)
+            spool->config.on_word(spool->config.userdata, trouble, text);
+        (void)pthread_mutex_lock(&spool->lock);
+    }
+    (void)pthread_mutex_unlock(&spool->lock);
+}
+
+/* --- life ----------------------------------------------------------------------------------- */
+
+static int open_folder(Spool *spool, Reason *reason) {
+    const char *folder = spool->config.folder;
+    if (!folder || !spool->config.limit_bytes)
+        return 0;
+    spool->path = strdup(folder);
+    if (!spool->path)
+        return error_origin(-ENOMEM);
+    spool->folder = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (spool->folder < 0) {
+        reason_set(reason, "cannot open the folder %s: %s", folder, strerror(errno));
+        return SPOOL_E_REFUSED;
+    }
+    spool->disk = SPOOL_DISK_GOOD;
+    return error_trace(spool_recover(spool, reason));
+}
+
+int spool_new(Spool **spoolp, const SpoolConfig *config, Reason *reason) {
+    cleanup(spool_freep) Spool *spool = calloc(1, sizeof(*spool));
     if (!spool)
         return error_origin(-ENOMEM);
     spool->config = *config;
-    spool->status.limit_bytes = config->limit_bytes;
-    spool->first = 1;
+    spool->folder = -1;
+    spool->next_number = 1;
+    spool->n_lanes = config->fanout ? 1 : config->n_hubs;
+    spool->rate_ms = spool->cursors_ms = clock_monotonic_ms();
+    pthread_condattr_t monotonic;
+    (void)pthread_condattr_init(&monotonic);
+    (void)pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
     (void)pthread_mutex_init(&spool->lock, NULL);
+    (void)pthread_cond_init(&spool->wake, &monotonic);
+    (void)pthread_cond_init(&spool->synced, &monotonic);
+    (void)pthread_condattr_destroy(&monotonic);
+
+    (void)pthread_mutex_lock(&spool->lock);
+    int r = open_folder(spool, reason);
+    uint64_t limit = spool->folder < 0 ? config->memory_bytes : config->limit_bytes;
+    uint64_t segment = limit / SEGMENTS_A_LIMIT / (spool->n_lanes ? spool->n_lanes : 1);
+    spool->segment_bytes = segment < SEGMENT_MIN_BYTES   ? SEGMENT_MIN_BYTES
+                           : segment > SEGMENT_MAX_BYTES ? SEGMENT_MAX_BYTES
+                                                         : (size_t)segment;
+    SpoolDrop drops[SPOOL_HUBS_MAX]; /* the limit may be lower now; links are not there yet */
+    unsigned n_drops = 0;
+    while (!r && spool_drop_oldest(spool, NULL, drops, &n_drops))
+        ;
+    spool_unlock(spool);
+    if (!r)
+        r = spool_commit_start(spool);
+    if (r)
+        return error_trace(r);
     *spoolp = spool;
+    spool = NULL;
     return 0;
 }
 
 Spool *spool_free(Spool *spool) {
     if (!spool)
         return NULL;
-    for (size_t i = 0; i < spool->n; i++)
-        free(batch_at(spool, spool->first + i)->bytes);
-    free(spool->ring);
+    spool_commit_stop(spool);
+    if (spool->started) {
+        (void)pthread_mutex_lock(&spool->lock);
+        for (unsigned i = 0; i < spool->n_lanes; i++)
+            spool_rotate_lane(spool, &spool->lanes[i]);
+        spool_sweep(spool);
+        if (spool->folder >= 0)
+            (void)cursors_write(spool);
+        (void)pthread_mutex_unlock(&spool->lock);
+    }
+    for (size_t i = 0; i < spool->n_segments; i++)
+        segment_free(spool->segments[i]);
+    for (size_t i = 0; i < spool->n_epochs; i++)
+        free(spool->epochs[i]);
+    free(spool->segments);
+    free(spool->epochs);
+    free(spool->path);
+    closep(&spool->folder);
+    buffer_deinit(&spool->record);
+    (void)pthread_cond_destroy(&spool->wake);
+    (void)pthread_cond_destroy(&spool->synced);
     (void)pthread_mutex_destroy(&spool->lock);
     free(spool);
     return NULL;
 }
 
-static int grow(Spool *spool) {
-    size_t capacity = spool->capacity ? spool->capacity * 2 : 64;
-    Batch *ring = malloc(capacity * sizeof(*ring));
-    if (!ring)
-        return error_origin(-ENOMEM);
-    for (size_t i = 0; i < spool->n; i++)
-        ring[i] = *batch_at(spool, spool->first + i);
-    free(spool->ring);
-    spool->ring = ring;
-    spool->capacity = capacity;
-    spool->head = 0;
-    return 0;
+unsigned spool_lanes(const Spool *spool) {
+    return spool->n_lanes;
 }
 
-/** forget() - the bytes go; so do the places at the front that nobody needs any more */
-static void forget(Spool *spool, Batch *batch) {
-    spool->status.batches--;
-    spool->status.bytes -= batch->size;
-    spool->status.held = batch_counts_subtract(spool->status.held, batch->counts);
-    free(batch->bytes);
-    batch->bytes = NULL;
-    while (spool->n && !spool->ring[spool->head].bytes) {
-        spool->head = (spool->head + 1) & (spool->capacity - 1);
-        spool->first++;
-        spool->n--;
-    }
+/* --- appending ------------------------------------------------------------------------------ */
+
+void spool_rotate_lane(Spool *spool, SpoolLane *lane) {
+    (void)spool;
+    spool_close_active(lane);
+    if (lane->epoch)
+        lane->epoch->live = false;
+    lane->epoch = NULL;
 }
 
-static int push(Spool *spool, const Batch *batch, uint64_t *idp) {
-    if (spool->n == spool->capacity) {
-        int r = grow(spool);
-        if (r)
-            return error_trace(r);
-    }
-    uint64_t id = spool->first + spool->n++;
-    *batch_at(spool, id) = *batch;
-    spool->status.batches++;
-    spool->status.bytes += batch->size;
-    spool->status.held = batch_counts_add(spool->status.held, batch->counts);
-    spool->status.appended = batch_counts_add(spool->status.appended, batch->counts);
-    *idp = id;
-    return 0;
-}
-
-/** drop_oldest() - the id that had to go to make room, or 0 */
-static uint64_t drop_oldest(Spool *spool) {
-    uint64_t dropped = 0;
-    (void)pthread_mutex_lock(&spool->lock);
-    if (spool->status.bytes > spool->status.limit_bytes && spool->n > 1) {
-        dropped = spool->first;
-        Batch *batch = batch_at(spool, dropped);
-        spool->status.dropped = batch_counts_add(spool->status.dropped, batch->counts);
-        spool->status.dropped_batches++;
-        forget(spool, batch);
-    }
-    (void)pthread_mutex_unlock(&spool->lock);
-    return dropped;
-}
-
-int spool_append(Spool *spool, const void *bytes, size_t size, const BatchCounts *counts,
-                 uint64_t *idp) {
-    Batch batch = {
-        .bytes = malloc(size ? size : 1),
-        .size = size,
-        .counts = *counts,
-        .holders = spool->config.holders,
-    };
-    if (!batch.bytes)
-        return error_origin(-ENOMEM);
-    memcpy(batch.bytes, bytes, size);
-
-    (void)pthread_mutex_lock(&spool->lock);
-    int r = push(spool, &batch, idp);
-    (void)pthread_mutex_unlock(&spool->lock);
-    if (r) {
-        free(batch.bytes);
+static int open_epoch(Spool *spool, unsigned lane) {
+    EpochId id;
+    if (getrandom(&id, sizeof(id), 0) != sizeof(id))
+        return error_origin(-errno);
+    SpoolEpoch *epoch = NULL;
+    int r = spool_add_epoch(spool, &id, &epoch);
+    if (r)
         return error_trace(r);
-    }
-    for (uint64_t id = drop_oldest(spool); id; id = drop_oldest(spool))
-        if (spool->config.on_drop)
-            spool->config.on_drop(spool->config.userdata, id);
+    unsigned first = spool->config.fanout ? 0 : lane;
+    epoch->n_holders = spool->config.fanout ? spool->config.n_hubs : 1;
+    for (unsigned i = 0; i < epoch->n_holders; i++)
+        epoch->holders[i] =
+            (HolderMark){.id = spool->config.hubs[first + i], .hub = (int)(first + i)};
+    epoch->live = true;
+    spool->lanes[lane].epoch = epoch;
     return 0;
 }
 
-bool spool_fetch(Spool *spool, uint64_t id, void *to, size_t size) {
-    (void)pthread_mutex_lock(&spool->lock);
-    const Batch *batch = batch_at(spool, id);
-    bool there = batch && batch->bytes && batch->size == size;
-    if (there)
-        memcpy(to, batch->bytes, size);
-    (void)pthread_mutex_unlock(&spool->lock);
-    return there;
+static void write_record(Spool *spool, const SpoolEpoch *epoch, const void *bytes, size_t size,
+                         Record *record) {
+    record->n_hubs = epoch->n_holders;
+    for (unsigned i = 0; i < epoch->n_holders; i++)
+        record->hubs[i] = epoch->holders[i].id;
+    buffer_clear(&spool->record);
+    record_write(&spool->record, record);
+    buffer_put(&spool->record, bytes, size);
 }
 
-void spool_release(Spool *spool, uint64_t id) {
-    (void)pthread_mutex_lock(&spool->lock);
-    Batch *batch = batch_at(spool, id);
-    if (batch && batch->bytes && --batch->holders == 0)
-        forget(spool, batch);
-    (void)pthread_mutex_unlock(&spool->lock);
+/** put() - into the lane's segment; 0, -ENOMEM, or the disk's errno */
+static int put(Spool *spool, SpoolLane *lane, const Record *record) {
+    if (lane->active && lane->active->bytes >= spool->segment_bytes)
+        spool_close_active(lane);
+    int r = lane->active ? 0 : spool_open_active(spool, lane);
+    if (r)
+        return r;
+    r = segment_put(lane->active, record, &spool->record);
+    if (r)
+        return r == ENOMEM ? error_origin(-ENOMEM) : r;
+    uint64_t *bytes =
+        lane->active->in_memory ? &spool->tally.memory_bytes : &spool->tally.disk_bytes;
+    *bytes += spool->record.size;
+    return 0;
 }
 
-void spool_status(Spool *spool, SpoolStatus *status) {
+static int append(Spool *spool, unsigned lane_number, const void *bytes, size_t size,
+                  const BatchCounts *counts, SpoolBatch *batch) {
+    SpoolLane *lane = &spool->lanes[lane_number];
+    int r = lane->epoch ? 0 : open_epoch(spool, lane_number);
+    if (r)
+        return error_trace(r);
+    SpoolEpoch *epoch = lane->epoch;
+    Record record = {
+        .epoch = epoch->id,
+        .sequence = epoch->last + 1,
+        .written_ms = clock_wall_ms(),
+        .counts = *counts,
+        .totals = batch_counts_add(epoch->last_totals, *counts),
+        .payload_bytes = (uint32_t)size,
+        .payload_crc32c = crc32c(0, bytes, size),
+    };
+    write_record(spool, epoch, bytes, size, &record);
+    if (spool->record.failed)
+        return error_origin(-ENOMEM);
+    r = put(spool, lane, &record);
+    if (r > 0) { /* the disk: told once, and memory takes its place */
+        spool_disk_failed(spool, r);
+        return r;
+    }
+    if (r)
+        return error_trace(r);
+    epoch->last = record.sequence;
+    epoch->last_totals = record.totals;
+    spool->n_appended++;
+    spool->payload_bytes += size;
+    spool->tally.appended = batch_counts_add(spool->tally.appended, *counts);
+    *batch = (SpoolBatch){.epoch = epoch->id,
+                          .first = record.sequence,
+                          .last = record.sequence,
+                          .bytes = (uint32_t)size,
+                          .counts = *counts,
+                          .totals = record.totals};
+    if (spool->n_appended - spool->n_synced == 1)
+        (void)pthread_cond_signal(&spool->wake);
+    return 0;
+}
+
+int spool_append(Spool *spool, unsigned lane, const void *bytes, size_t size,
+                 const BatchCounts *counts, SpoolBatch *batch) {
+    if (size > SPOOL_PAYLOAD_MAX_BYTES || lane >= spool->n_lanes)
+        return error_origin(-EINVAL);
+    SpoolDrop drops[SPOOL_HUBS_MAX];
+    unsigned n_drops = 0;
     (void)pthread_mutex_lock(&spool->lock);
-    *status = spool->status;
+    spool_disk_again(spool);
+    int r = append(spool, lane, bytes, size, counts, batch);
+    if (r > 0)
+        r = append(spool, lane, bytes, size, counts, batch);
+    const Segment *keep = spool->lanes[lane].active;
+    while (!r && spool_drop_oldest(spool, keep, drops, &n_drops)) {
+        (void)pthread_mutex_unlock(&spool->lock);
+        for (unsigned i = 0; i < n_drops && spool->config.on_drop; i++)
+            spool->config.on_drop(spool->config.userdata, &drops[i]);
+        (void)pthread_mutex_lock(&spool->lock);
+        keep = spool->lanes[lane].active;
+    }
+    spool_unlock(spool);
+    return error_fold(r);
+}
+
+void spool_rotate(Spool *spool, unsigned lane) {
+    (void)pthread_mutex_lock(&spool->lock);
+    spool_rotate_lane(spool, &spool->lanes[lane]);
+    spool_sweep(spool);
     (void)pthread_mutex_unlock(&spool->lock);
 }

@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/*
+ * How far each hub has come, and what was let go, in a small file beside the segments:
+ *
+ *     "WSPC" 4, version 1, reserved 3, epochs 4
+ *     an epoch: id 16, holders 1, adopted 1, gone 8, totals there 24,
+ *               adopter 8, from 8, totals there 24,
+ *               holders x {hub 8, stored 8, totals there 24}
+ *     CRC-32C 4
+ *
+ * It may be older than the segments: then hubs are asked about, or sent, what they have. It is
+ * written before a segment goes for the limit, so that the gap is told even if the epoch has
+ * nothing else left.
+ */
+
+#include <errno.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/crc32c.h"
+#include "base/cursor.h"
+#include "base/error.h"
+#include "base/file.h"
+#include "spool/inside.h"
+
+enum { VERSION = 1, CURSORS_MAX_BYTES = 64 << 20 };
+
+static const uint8_t tag[4] = {'W', 'S', 'P', 'C'};
+
+static void put_place(Buffer *to, uint64_t sequence, const BatchCounts *totals) {
+    buffer_put_u64(to, sequence);
+    buffer_put_u64(to, totals->flows);
+    buffer_put_u64(to, totals->packets);
+    buffer_put_u64(to, totals->octets);
+}
+
+static uint64_t get_place(Cursor *c, BatchCounts *totals) {
+    uint64_t sequence = cursor_u64(c);
+    totals->flows = cursor_u64(c);
+    totals->packets = cursor_u64(c);
+    totals->octets = cursor_u64(c);
+    return sequence;
+}
+
+static void put_epoch(Buffer *to, const SpoolEpoch *epoch) {
+    buffer_put(to, epoch->id.bytes, sizeof(epoch->id.bytes));
+    buffer_put_u8(to, (uint8_t)epoch->n_holders);
+    buffer_put_u8(to, epoch->adopted);
+    put_place(to, epoch->gone, &epoch->gone_totals);
+    buffer_put_u64(to, epoch->adopter);
+    put_place(to, epoch->from, &epoch->from_totals);
+    for (unsigned i = 0; i < epoch->n_holders; i++) {
+        buffer_put_u64(to, epoch->holders[i].id);
+        put_place(to, epoch->holders[i].stored, &epoch->holders[i].totals);
+    }
+}
+
+int cursors_write(Spool *spool) {
+    Buffer bytes = {0};
+    buffer_put(&bytes, tag, sizeof(tag));
+    buffer_put_u32(&bytes, (uint32_t)VERSION << 24);
+    buffer_put_u32(&bytes, (uint32_t)spool->n_epochs);
+    for (size_t i = 0; i < spool->n_epochs; i++)
+        put_epoch(&bytes, spool->epochs[i]);
+    if (!bytes.failed)
+        buffer_put_u32(&bytes, crc32c(0, bytes.bytes, bytes.size));
+    char path[PATH_MAX];
+    int n = snprintf(path, sizeof(path), "%s/" CURSORS_NAME, spool->path);
+    errno = 0;
+    int r = bytes.failed ? ENOMEM : 0;
+    if (n < 0 || (size_t)n >= sizeof(path))
+        r = ENAMETOOLONG;
+    if (!r && file_write(path, bytes.bytes, bytes.size, 0600, NULL) != 0)
+        r = errno ? errno : EIO;
+    buffer_deinit(&bytes);
+    if (!r)
+        spool->cursors_changed = false;
+    return r;
+}
+
+static bool read_row(Cursor *c, SpoolEpoch *row) {
+    cursor_copy(c, row->id.bytes, sizeof(row->id.bytes));
+    row->n_holders = cursor_u8(c);
+    row->adopted = cursor_u8(c) != 0;
+    row->gone = get_place(c, &row->gone_totals);
+    row->adopter = cursor_u64(c);
+    row->from = get_place(c, &row->from_totals);
+    for (unsigned i = 0; i < row->n_holders && i < SPOOL_HUBS_MAX; i++) {
+        row->holders[i].hub = -1;
+        row->holders[i].id = cursor_u64(c);
+        row->holders[i].stored = get_place(c, &row->holders[i].totals);
+    }
+    return !c->failed && row->n_holders <= SPOOL_HUBS_MAX;
+}
+
+/**
+ * take_row() - merged into the epoch of the segments; without any only a gap is left of it, and it
+ * is older than those that have some. Whose its holders are now the row knows better than the
+ * records: a hub that has moved is written down here.
+ */
+static int take_row(Spool *spool, const SpoolEpoch *row, size_t *n_gapsp) {
+    SpoolEpoch *epoch = spool_find_epoch(spool, &row->id);
+    if (!epoch) {
+        int r = spool_add_epoch(spool, &row->id, &epoch);
+        if (r)
+            return error_trace(r);
+        size_t at = (*n_gapsp)++;
+        memmove(&spool->epochs[at + 1], &spool->epochs[at],
+                (spool->n_epochs - 1 - at) * sizeof(*spool->epochs));
+        spool->epochs[at] = epoch;
+    }
+    epoch->n_holders = row->n_holders;
+    memcpy(epoch->holders, row->holders, sizeof(row->holders));
+    epoch->gone = row->gone;
+    epoch->gone_totals = row->gone_totals;
+    if (row->gone > epoch->last) {
+        epoch->last = row->gone;
+        epoch->last_totals = row->gone_totals;
+    }
+    epoch->adopted = row->adopted;
+    epoch->adopter = row->adopter;
+    epoch->from = row->from;
+    epoch->from_totals = row->from_totals;
+    return 0;
+}
+
+int cursors_parse(Spool *spool, const void *bytes, size_t size) {
+    if (size < 16)
+        return -EBADMSG;
+    Cursor c = cursor_make(bytes, size - 4);
+    Cursor end = cursor_make((const uint8_t *)bytes + size - 4, 4);
+    const uint8_t *mark = cursor_take(&c, sizeof(tag));
+    uint8_t version = cursor_u8(&c);
+    cursor_skip(&c, 3);
+    uint32_t n = cursor_u32(&c);
+    if (c.failed || memcmp(mark, tag, sizeof(tag)) != 0 || version != VERSION ||
+        cursor_u32(&end) != crc32c(0, bytes, size - 4))
+        return -EBADMSG;
+    size_t n_gaps = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        SpoolEpoch row = {0};
+        if (!read_row(&c, &row))
+            return -EBADMSG;
+        int r = take_row(spool, &row, &n_gaps);
+        if (r)
+            return error_trace(r);
+    }
+    return 0;
+}
+
+int cursors_read(Spool *spool) {
+    char path[PATH_MAX];
+    Buffer bytes = {0};
+    int n = snprintf(path, sizeof(path), "%s/" CURSORS_NAME, spool->path);
+    int r = n > 0 && (size_t)n < sizeof(path) ? file_read(&bytes, path, CURSORS_MAX_BYTES, NULL)
+                                              : FILE_E_REFUSED;
+    if (r == 0 && bytes.size)
+        r = cursors_parse(spool, bytes.bytes, bytes.size);
+    if (r == -EBADMSG) {
+        spool->tally.set_aside++;
+        spool_say(spool, true,
+                  "%s is damaged: hubs are asked how far they are, and what was let go at the end "
+                  "of an epoch is not told",
+                  path);
+    }
+    buffer_deinit(&bytes);
+    return r == -EBADMSG || r > 0 ? 0 : error_trace(r);
+}

@@ -1,0 +1,155 @@
+#pragma once
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/*
+ * Inside the spool: what its files share. Everything here is under the spool's lock; functions
+ * without a word about it are called with the lock held.
+ */
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/buffer.h"
+#include "spool/segment.h"
+#include "spool/spool.h"
+
+enum {
+    SEGMENT_MAX_BYTES = 8 << 20,
+    SEGMENT_MIN_BYTES = 32 << 10,
+    SEGMENTS_A_LIMIT = 16, /* of a lane, so that little goes at a time */
+    COMMIT_MS = 200,
+    CURSORS_MS = 10000,
+    DISK_AGAIN_MS = 10000,
+    RATE_MS = 60000,
+    SPOOL_WORDS_MAX = 8, /* lines that wait to be told; of a heap of trouble the first are enough */
+};
+
+#define CURSORS_NAME "cursors"
+
+/** HolderMark - how far one of the hubs that an epoch is for has come */
+typedef struct HolderMark {
+    uint64_t id; /* as written in the records */
+    int hub;     /* its place in this run's configuration; -1: needs nothing of it */
+    uint64_t stored;
+    BatchCounts totals; /* there */
+} HolderMark;
+
+struct SpoolEpoch {
+    EpochId id;
+    unsigned n_holders;
+    HolderMark holders[SPOOL_HUBS_MAX];
+    uint64_t last; /* that ever stood in it, as far as is known */
+    BatchCounts last_totals;
+    uint64_t gone; /* all up to here was let go */
+    BatchCounts gone_totals;
+    uint64_t torn_batches; /* of those not stored */
+    bool live;             /* a lane appends to it */
+    Segment *earliest;     /* while the ends of segments are worked out: the last one seen */
+
+    /*
+     * An epoch whose hubs are all gone from the configuration goes to another hub, which must not
+     * take what the former had stored for missing: under another name and numbered from there.
+     */
+    bool adopted;
+    uint64_t adopter;
+    EpochId shown;
+    uint64_t from;
+    BatchCounts from_totals;
+};
+
+typedef struct SpoolLane {
+    SpoolEpoch *epoch; /* NULL: the next batch begins one */
+    Segment *active;
+} SpoolLane;
+
+struct Spool {
+    pthread_mutex_t lock;
+    pthread_cond_t wake;   /* the committing thread */
+    pthread_cond_t synced; /* who waits for it */
+    pthread_t thread;
+    bool started, stop, hurry;
+    SpoolConfig config;
+    char *path;
+    int folder; /* -1: memory only */
+    size_t segment_bytes;
+
+    Segment **segments; /* by number, oldest first */
+    size_t n_segments, segments_capacity;
+    SpoolEpoch **epochs; /* oldest first */
+    size_t n_epochs, epochs_capacity;
+    SpoolLane lanes[SPOOL_HUBS_MAX];
+    unsigned n_lanes;
+    uint64_t next_number;
+    uint64_t use; /* counts up, for Segment.used */
+    Buffer record;
+
+    uint64_t n_appended, n_synced; /* batches */
+    bool folder_unsynced;
+    bool cursors_changed;
+    uint64_t cursors_ms;
+
+    struct {
+        bool trouble;
+        char text[512];
+    } words[SPOOL_WORDS_MAX];
+    unsigned n_words;
+
+    SpoolDisk disk;
+    char disk_reason[256];
+    uint64_t disk_again_ms;
+    SpoolStatus tally; /* what is counted as it happens */
+    uint64_t payload_bytes;
+    uint64_t rate_ms, rate_bytes; /* where the present minute began */
+    double bytes_s;
+};
+
+/* spool.c */
+SpoolEpoch *spool_find_epoch(const Spool *spool, const EpochId *id);
+SpoolEpoch *spool_find_shown(const Spool *spool, const EpochId *shown);
+int spool_add_epoch(Spool *spool, const EpochId *id, SpoolEpoch **epochp);
+int spool_add_segment(Spool *spool, Segment *segment);
+void spool_remove_segment(Spool *spool, size_t i);
+/** spool_least_stored() - up to where nobody needs it: every hub has it, or it was let go */
+uint64_t spool_least_stored(const SpoolEpoch *epoch, BatchCounts *totals);
+/** spool_sweep() - segments and epochs that nobody needs any more go */
+void spool_sweep(Spool *spool);
+/** spool_rotate_lane() - its next batch begins a new epoch */
+void spool_rotate_lane(Spool *spool, SpoolLane *lane);
+/** spool_say() - a line for on_word, told when the lock is let go */
+__attribute__((format(printf, 3, 4))) void spool_say(Spool *spool, bool trouble, const char *format,
+                                                     ...);
+
+/** spool_unlock() - and tell what there is to say */
+void spool_unlock(Spool *spool);
+
+/* limit.c */
+/** spool_drop_oldest() - one segment beyond the limit goes; false: there is room */
+bool spool_drop_oldest(Spool *spool, const Segment *keep, SpoolDrop *drops, unsigned *n_dropsp);
+
+/* disk.c: the folder as it may fail */
+/** spool_disk_failed() - memory takes over, with epochs of its own, so that each goes in order */
+void spool_disk_failed(Spool *spool, int error);
+/** spool_disk_again() - once in a while: what is in memory goes to the folder */
+void spool_disk_again(Spool *spool);
+/** spool_close_active() - the lane's next batch begins a new segment */
+void spool_close_active(SpoolLane *lane);
+/** spool_open_active() - in the folder if it works, else in memory; 0, -ENOMEM, or the disk's errno
+ */
+int spool_open_active(Spool *spool, SpoolLane *lane);
+
+/* commit.c */
+int spool_commit_start(Spool *spool);
+void spool_commit_stop(Spool *spool);
+
+/* cursors.c */
+/** cursors_write() - 0, or the errno of the disk */
+int cursors_write(Spool *spool);
+/** cursors_read() - into the epochs that are there; adds those of which only a gap is left */
+int cursors_read(Spool *spool);
+/** cursors_parse() - the bytes of the file; -EBADMSG when they are not sound */
+int cursors_parse(Spool *spool, const void *bytes, size_t size);
+
+/* recover.c */
+int spool_recover(Spool *spool, Reason *reason);

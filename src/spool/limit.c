@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+#include "spool/inside.h"
+
+static bool is_beyond(const Spool *spool, bool in_memory) {
+    return in_memory ? spool->tally.memory_bytes > spool->config.memory_bytes
+                     : spool->tally.disk_bytes > spool->config.limit_bytes;
+}
+
+/** let_go() - up to the segment's end; *n_dropsp hubs had not stored all of it */
+static void let_go(Spool *spool, const Segment *segment, SpoolDrop *drops, unsigned *n_dropsp) {
+    SpoolEpoch *epoch = segment->epoch;
+    BatchCounts before;
+    uint64_t least = spool_least_stored(epoch, &before);
+    *n_dropsp = 0;
+    if (least >= segment->last)
+        return;
+    if (least < segment->first - 1) { /* what was before it went in another way: torn, or by hand */
+        least = segment->first - 1;
+        before = segment->before;
+    }
+    spool->tally.dropped =
+        batch_counts_add(spool->tally.dropped, batch_counts_subtract(segment->totals, before));
+    spool->tally.dropped_batches += segment->last - least;
+    epoch->gone = segment->last;
+    epoch->gone_totals = segment->totals;
+    for (unsigned i = 0; i < epoch->n_holders; i++) {
+        const HolderMark *mark = &epoch->holders[i];
+        if (mark->hub < 0 || mark->stored >= segment->last || segment->last <= epoch->from)
+            continue;
+        drops[(*n_dropsp)++] = (SpoolDrop){
+            .hub = (unsigned)mark->hub,
+            .epoch = epoch->shown,
+            .last = segment->last - epoch->from,
+            .totals = batch_counts_subtract(segment->totals, epoch->from_totals),
+            .bytes = segment->bytes,
+        };
+    }
+}
+
+/* the oldest segment of the kind that there is too much of, but the one just written */
+static Segment *oldest_beyond(const Spool *spool, const Segment *keep) {
+    bool from_disk = spool->disk == SPOOL_DISK_FULL && is_beyond(spool, true);
+    Segment *found = NULL;
+    for (size_t i = 0; i < spool->n_segments && !found; i++) {
+        Segment *segment = spool->segments[i];
+        if (segment != keep &&
+            (is_beyond(spool, segment->in_memory) || (from_disk && !segment->in_memory)))
+            found = segment;
+    }
+    /* what is gone of an epoch is always its beginning */
+    for (size_t i = 0; i < spool->n_segments && found; i++)
+        if (spool->segments[i]->epoch == found->epoch)
+            return spool->segments[i] == keep ? NULL : spool->segments[i];
+    return NULL;
+}
+
+bool spool_drop_oldest(Spool *spool, const Segment *keep, SpoolDrop *drops, unsigned *n_dropsp) {
+    Segment *segment = oldest_beyond(spool, keep);
+    if (!segment)
+        return false;
+    for (unsigned lane = 0; lane < spool->n_lanes; lane++)
+        if (spool->lanes[lane].active == segment)
+            spool_close_active(&spool->lanes[lane]);
+    bool on_disk = !segment->in_memory;
+    let_go(spool, segment, drops, n_dropsp);
+    /* first the note, then the bytes; if there is no room for the note, there is afterwards */
+    bool noted = !*n_dropsp || spool->folder < 0 || cursors_write(spool) == 0;
+    for (size_t i = 0; i < spool->n_segments; i++)
+        if (spool->segments[i] == segment) {
+            spool_remove_segment(spool, i);
+            break;
+        }
+    if (!noted && on_disk)
+        (void)cursors_write(spool);
+    if (on_disk && spool->disk == SPOOL_DISK_FULL) { /* there is room now */
+        spool->disk_again_ms = 0;
+        spool_disk_again(spool);
+    }
+    return true;
+}

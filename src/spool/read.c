@@ -1,0 +1,266 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+#include <inttypes.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "spool/inside.h"
+
+enum { INDEXES_A_HUB = 2, INDEXES_SPARE = 2 };
+
+/* --- finding a place ------------------------------------------------------------------------ */
+
+/* the segment that this sequence is or was in, or the first one behind it */
+static Segment *find_segment(const Spool *spool, const SpoolEpoch *epoch, uint64_t sequence) {
+    for (size_t i = 0; i < spool->n_segments; i++) {
+        Segment *segment = spool->segments[i];
+        if (segment->epoch == epoch && sequence <= segment->last)
+            return segment;
+    }
+    return NULL;
+}
+
+/* only few segments are read at a time: one or two a hub */
+static void forget_indexes(Spool *spool) {
+    size_t most = (size_t)spool->config.n_hubs * INDEXES_A_HUB + INDEXES_SPARE;
+    for (;;) {
+        Segment *least = NULL;
+        size_t n = 0;
+        for (size_t i = 0; i < spool->n_segments; i++) {
+            Segment *segment = spool->segments[i];
+            if (!segment->offsets || segment->active || segment->unsynced || segment->in_memory)
+                continue;
+            n++;
+            if (!least || segment->used < least->used)
+                least = segment;
+        }
+        if (n <= most)
+            return;
+        segment_unindex(least);
+    }
+}
+
+static void need_index(Spool *spool, Segment *segment) {
+    segment->used = ++spool->use;
+    if (segment->offsets || segment->last < segment->first)
+        return;
+    SegmentEnd end;
+    if (segment_index(segment, spool->folder, false, &end) != 0)
+        segment_unindex(segment); /* unreadable: all of it reads as a gap */
+    else if (!segment->counted) {
+        spool->tally.torn_bytes += end.torn_bytes;
+        spool->tally.torn_batches += end.torn_batches;
+        segment->counted = true;
+    }
+    forget_indexes(spool);
+}
+
+/** gap_to() - from a sequence that cannot be read to where the segment goes on, or ends */
+static void gap_to(Spool *spool, Segment *segment, uint64_t sequence, SpoolBatch *batch) {
+    batch->gap = true;
+    batch->last = segment->last;
+    batch->totals = segment->totals;
+    for (uint64_t at = sequence + 1; at <= segment->last; at++) {
+        Record record;
+        size_t offset = 0;
+        if (at - segment->first >= segment->n_offsets)
+            return;
+        if (!segment_read_head(segment, spool->folder, at, &record, &offset))
+            continue;
+        batch->last = at - 1;
+        batch->totals = batch_counts_subtract(record.totals, record.counts);
+        return;
+    }
+}
+
+/** look() - what stands at a sequence of the epoch, in the epoch's own numbers */
+static bool look(Spool *spool, const SpoolEpoch *epoch, uint64_t sequence, SpoolBatch *batch) {
+    if (sequence == 0 || sequence > epoch->last)
+        return false;
+    *batch = (SpoolBatch){.epoch = epoch->id, .first = sequence};
+    Segment *segment = find_segment(spool, epoch, sequence);
+    if (!segment || sequence < segment->first) { /* gone */
+        batch->gap = true;
+        batch->last = segment ? segment->first - 1 : epoch->last;
+        batch->totals = segment ? segment->before : epoch->last_totals;
+        return true;
+    }
+    need_index(spool, segment);
+    Record record;
+    size_t offset = 0;
+    if (!segment_read_head(segment, spool->folder, sequence, &record, &offset)) {
+        gap_to(spool, segment, sequence, batch);
+        return true;
+    }
+    batch->last = sequence;
+    batch->bytes = record.payload_bytes;
+    batch->counts = record.counts;
+    batch->totals = record.totals;
+    return true;
+}
+
+static bool is_for(const SpoolEpoch *epoch, unsigned hub) {
+    for (unsigned i = 0; i < epoch->n_holders; i++)
+        if (epoch->holders[i].hub == (int)hub)
+            return true;
+    return false;
+}
+
+/* --- the interface -------------------------------------------------------------------------- */
+
+bool spool_peek(Spool *spool, unsigned hub, const EpochId *shown, uint64_t sequence,
+                SpoolBatch *batch) {
+    (void)pthread_mutex_lock(&spool->lock);
+    const SpoolEpoch *epoch = spool_find_shown(spool, shown);
+    bool found = epoch && is_for(epoch, hub) && look(spool, epoch, sequence + epoch->from, batch);
+    if (found) {
+        batch->epoch = epoch->shown;
+        batch->first -= epoch->from;
+        batch->last -= epoch->from;
+        batch->totals = batch_counts_subtract(batch->totals, epoch->from_totals);
+    }
+    (void)pthread_mutex_unlock(&spool->lock);
+    return found;
+}
+
+static bool fetch(Spool *spool, const SpoolEpoch *epoch, uint64_t sequence, void *to, size_t size) {
+    Segment *segment = find_segment(spool, epoch, sequence);
+    if (!segment || sequence < segment->first)
+        return false;
+    need_index(spool, segment);
+    Record record;
+    size_t offset = 0;
+    if (!segment_read_head(segment, spool->folder, sequence, &record, &offset) ||
+        record.payload_bytes != size)
+        return false;
+    if (segment_read(segment, spool->folder, offset, to, size) && record_payload_sound(&record, to))
+        return true;
+    segment->offsets[sequence - segment->first] = OFFSET_NONE;
+    spool->tally.torn_batches++;
+    spool->tally.torn_bytes += size;
+    return false;
+}
+
+bool spool_fetch(Spool *spool, unsigned hub, const EpochId *shown, uint64_t sequence, void *to,
+                 size_t size) {
+    (void)pthread_mutex_lock(&spool->lock);
+    const SpoolEpoch *epoch = spool_find_shown(spool, shown);
+    bool there =
+        epoch && is_for(epoch, hub) && fetch(spool, epoch, sequence + epoch->from, to, size);
+    (void)pthread_mutex_unlock(&spool->lock);
+    return there;
+}
+
+void spool_release(Spool *spool, unsigned hub, const EpochId *shown, uint64_t last,
+                   const BatchCounts *totals) {
+    (void)pthread_mutex_lock(&spool->lock);
+    SpoolEpoch *epoch = spool_find_shown(spool, shown);
+    bool moved = false;
+    for (unsigned i = 0; epoch && i < epoch->n_holders; i++) {
+        HolderMark *mark = &epoch->holders[i];
+        if (mark->hub != (int)hub || mark->stored >= last + epoch->from)
+            continue;
+        mark->stored = last + epoch->from;
+        mark->totals = batch_counts_add(*totals, epoch->from_totals);
+        moved = true;
+    }
+    if (moved) {
+        spool->cursors_changed = true;
+        spool_sweep(spool);
+    }
+    (void)pthread_mutex_unlock(&spool->lock);
+}
+
+static uint64_t bytes_of(const Spool *spool, const SpoolEpoch *epoch, uint64_t stored) {
+    uint64_t bytes = 0;
+    for (size_t i = 0; i < spool->n_segments; i++) {
+        const Segment *segment = spool->segments[i];
+        if (segment->epoch != epoch || segment->last <= stored || segment->last < segment->first)
+            continue;
+        uint64_t n = segment->last - segment->first + 1;
+        uint64_t done = stored >= segment->first ? stored - segment->first + 1 : 0;
+        bytes += segment->bytes / n * (n - done);
+    }
+    return bytes;
+}
+
+bool spool_former(Spool *spool, unsigned hub, size_t i, SpoolFormer *former) {
+    bool found = false;
+    (void)pthread_mutex_lock(&spool->lock);
+    for (size_t k = 0; k < spool->n_epochs && !found; k++) {
+        const SpoolEpoch *epoch = spool->epochs[k];
+        for (unsigned h = 0; h < epoch->n_holders && !found && !epoch->live; h++) {
+            const HolderMark *mark = &epoch->holders[h];
+            if (mark->hub != (int)hub || mark->stored >= epoch->last || i-- > 0)
+                continue;
+            found = true;
+            *former = (SpoolFormer){
+                .epoch = epoch->shown,
+                .stored = mark->stored - epoch->from,
+                .stored_totals = batch_counts_subtract(mark->totals, epoch->from_totals),
+                .last = epoch->last - epoch->from,
+                .last_totals = batch_counts_subtract(epoch->last_totals, epoch->from_totals),
+                .bytes = bytes_of(spool, epoch, mark->stored),
+            };
+        }
+    }
+    (void)pthread_mutex_unlock(&spool->lock);
+    return found;
+}
+
+/* --- status --------------------------------------------------------------------------------- */
+
+static uint64_t oldest_age_ms(Spool *spool) {
+    for (size_t i = 0; i < spool->n_segments; i++) {
+        Segment *segment = spool->segments[i];
+        uint64_t next = spool_least_stored(segment->epoch, NULL) + 1;
+        if (segment->last < next || segment->last < segment->first)
+            continue;
+        uint64_t written_ms = segment->begun_ms;
+        Record record;
+        size_t offset = 0;
+        if (next > segment->first && segment->offsets &&
+            segment_read_head(segment, spool->folder, next, &record, &offset))
+            written_ms = record.written_ms;
+        uint64_t now_ms = clock_wall_ms();
+        return now_ms > written_ms ? now_ms - written_ms : 1;
+    }
+    return 0;
+}
+
+void spool_status(Spool *spool, SpoolStatus *status) {
+    (void)pthread_mutex_lock(&spool->lock);
+    SpoolStatus s = spool->tally;
+    s.bytes = s.disk_bytes + s.memory_bytes;
+    s.disk = spool->disk;
+    s.limit_bytes =
+        s.disk == SPOOL_DISK_GOOD ? spool->config.limit_bytes : spool->config.memory_bytes;
+    memcpy(s.reason, spool->disk_reason, sizeof(s.reason));
+    for (size_t i = 0; i < spool->n_epochs; i++) {
+        const SpoolEpoch *epoch = spool->epochs[i];
+        BatchCounts at;
+        uint64_t least = spool_least_stored(epoch, &at);
+        s.batches += epoch->last - least;
+        s.held = batch_counts_add(s.held, batch_counts_subtract(epoch->last_totals, at));
+    }
+    s.oldest_ms = oldest_age_ms(spool);
+    uint64_t passed_ms = clock_monotonic_ms() - spool->rate_ms;
+    s.bytes_s = spool->bytes_s;
+    if (s.bytes_s <= 0 && passed_ms >= 1000) /* of less than a minute so far */
+        s.bytes_s = (double)(spool->payload_bytes - spool->rate_bytes) * 1e3 / (double)passed_ms;
+    uint64_t used = s.disk == SPOOL_DISK_GOOD ? s.disk_bytes : s.memory_bytes;
+    if (s.bytes_s > 0 && s.limit_bytes > used)
+        s.hours_left = (double)(s.limit_bytes - used) / s.bytes_s / 3600;
+    (void)pthread_mutex_unlock(&spool->lock);
+    *status = s;
+}
+
+const char *spool_disk_word(SpoolDisk disk) {
+    static const char *const words[SPOOL_DISK_N_WORDS] = {
+        [SPOOL_DISK_NONE] = "memory only",
+        [SPOOL_DISK_GOOD] = "good",
+        [SPOOL_DISK_FULL] = "disk full",
+        [SPOOL_DISK_FAILING] = "disk failing",
+    };
+    return disk < SPOOL_DISK_N_WORDS ? words[disk] : "unknown";
+}

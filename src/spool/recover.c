@@ -1,0 +1,347 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/*
+ * What former runs left. Of each segment only the first record is looked at: where it ends says the
+ * first record of its epoch's next one. The last segment of each epoch is read to its end, for only
+ * there can a record be torn; what is damaged elsewhere shows when it is read.
+ */
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/error.h"
+#include "base/hash.h"
+#include "spool/inside.h"
+
+/* --- the files ------------------------------------------------------------------------------ */
+
+static bool read_name(const char *name, uint64_t *numberp) {
+    char *end = NULL;
+    errno = 0;
+    uint64_t number = strtoull(name, &end, 16);
+    char back[SEGMENT_NAME_BYTES];
+    segment_name(back, number);
+    if (errno || strcmp(back, name) != 0)
+        return false;
+    *numberp = number;
+    return true;
+}
+
+static int compare_numbers(const void *a, const void *b) {
+    uint64_t x = *(const uint64_t *)a;
+    uint64_t y = *(const uint64_t *)b;
+    return x < y ? -1 : x > y;
+}
+
+static int list_numbers(const Spool *spool, uint64_t **numbersp, size_t *np) {
+    int fd = openat(spool->folder, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+    if (!dir)
+        return error_origin(-errno);
+    uint64_t *numbers = NULL;
+    size_t n = 0, capacity = 0;
+    int r = 0;
+    for (const struct dirent *entry = readdir(dir); entry && !r; entry = readdir(dir)) {
+        uint64_t number = 0;
+        if (!read_name(entry->d_name, &number))
+            continue;
+        if (n == capacity) {
+            capacity = capacity ? capacity * 2 : 64;
+            uint64_t *more = realloc(numbers, capacity * sizeof(*more));
+            if (!more) {
+                r = error_origin(-ENOMEM);
+                break;
+            }
+            numbers = more;
+        }
+        numbers[n++] = number;
+    }
+    (void)closedir(dir);
+    if (n)
+        qsort(numbers, n, sizeof(*numbers), compare_numbers);
+    *numbersp = numbers;
+    *np = n;
+    return r;
+}
+
+/** set_aside() - not ours, or nothing to be read in it: it keeps its bytes under another name */
+static void set_aside(Spool *spool, uint64_t number, const char *why) {
+    char name[SEGMENT_NAME_BYTES];
+    char other[SEGMENT_NAME_BYTES + 8];
+    segment_name(name, number);
+    (void)snprintf(other, sizeof(other), "%s.bad", name);
+    bool moved = renameat(spool->folder, name, spool->folder, other) == 0;
+    spool->tally.set_aside++;
+    spool_say(spool, true, "%s/%s %s; it is %s", spool->path, name, why,
+              moved ? "set aside as .bad" : "left out");
+}
+
+/** first_record() - false: there is none, and *why says what there is instead, NULL if nothing */
+static bool first_record(Spool *spool, Segment *segment, Record *record, const char **why) {
+    uint8_t head[RECORD_HEAD_MAX_BYTES];
+    size_t head_bytes = 0;
+    size_t size = segment->bytes < sizeof(head) ? (size_t)segment->bytes : sizeof(head);
+    int r = segment_read(segment, spool->folder, 0, head, size)
+                ? record_read(record, &head_bytes, head, size)
+                : RECORD_E_DAMAGED;
+    if (r == 0)
+        return true;
+    *why = r == RECORD_E_NEWER ? "was written by a newer version" : NULL;
+    if (r == RECORD_E_NEWER)
+        return false;
+    if (segment->bytes > SEGMENT_FILE_MAX_BYTES) {
+        *why = "is larger than a segment can be";
+        return false;
+    }
+    uint8_t *bytes = malloc(segment->bytes ? segment->bytes : 1);
+    RecordScan scan = {.bytes = bytes, .size = segment->bytes};
+    size_t offset = 0;
+    bool whole = false;
+    bool found = bytes && segment_read(segment, spool->folder, 0, bytes, segment->bytes) &&
+                 record_scan(&scan, record, &offset, &whole);
+    bool torn = segment->bytes < RECORD_HEAD_MIN_BYTES; /* a first record that was cut */
+    for (size_t i = 0; bytes && !torn && i < segment->bytes && !bytes[i]; i++)
+        torn = i + 1 == segment->bytes; /* or never reached the disk */
+    free(bytes);
+    if (!found && !torn)
+        *why = "holds no record of a spool";
+    return found;
+}
+
+static void set_holders(SpoolEpoch *epoch, const Record *record) {
+    epoch->n_holders = record->n_hubs;
+    for (unsigned i = 0; i < record->n_hubs; i++)
+        epoch->holders[i] = (HolderMark){.id = record->hubs[i], .hub = -1};
+}
+
+/** take_file() - a segment whose first record is known, or the file is out of the way */
+static int take_file(Spool *spool, uint64_t number) {
+    char name[SEGMENT_NAME_BYTES];
+    struct stat st;
+    segment_name(name, number);
+    if (fstatat(spool->folder, name, &st, AT_SYMLINK_NOFOLLOW) < 0 || !S_ISREG(st.st_mode))
+        return 0;
+    Segment *segment = segment_new(number);
+    if (!segment)
+        return error_origin(-ENOMEM);
+    segment->bytes = (uint64_t)st.st_size;
+    Record record;
+    const char *why = NULL;
+    bool good = first_record(spool, segment, &record, &why);
+    segment_unindex(segment);
+    SpoolEpoch *epoch = good ? spool_find_epoch(spool, &record.epoch) : NULL;
+    int r = 0;
+    if (good && epoch && record.sequence <= epoch->last) {
+        good = false; /* a copy of another segment; epoch->last is the newest first here */
+        why = "goes back behind the one before it";
+    }
+    if (good && !epoch)
+        r = spool_add_epoch(spool, &record.epoch, &epoch);
+    if (good && !r) {
+        if (!epoch->n_holders)
+            set_holders(epoch, &record);
+        epoch->last = record.sequence;
+        segment->epoch = epoch;
+        segment->first = record.sequence;
+        segment->last = record.sequence - 1;
+        segment->before = batch_counts_subtract(record.totals, record.counts);
+        segment->totals = segment->before;
+        segment->begun_ms = record.written_ms;
+        r = spool_add_segment(spool, segment);
+        if (!r)
+            return 0;
+    } else if (why) {
+        set_aside(spool, number, why);
+    } else if (!good) { /* nothing in it ever reached the disk */
+        spool->tally.torn_bytes += segment->bytes;
+        (void)unlinkat(spool->folder, name, 0);
+    }
+    segment_free(segment);
+    return error_trace(r);
+}
+
+/** set_ends() - from the newest back: each segment ends where the next of its epoch begins */
+static void set_ends(Spool *spool) {
+    for (size_t i = spool->n_segments; i-- > 0;) {
+        Segment *segment = spool->segments[i];
+        Segment *next = segment->epoch->earliest;
+        segment->epoch->earliest = segment;
+        if (next) {
+            segment->last = next->first - 1;
+            segment->totals = next->before;
+            continue;
+        }
+        SegmentEnd end;
+        int r = segment_index(segment, spool->folder, true, &end);
+        segment_unindex(segment);
+        segment->counted = true;
+        if (r) { /* not even readable: its first record is all that is known */
+            spool_say(spool, true, "%s: a segment cannot be read: %s", spool->path, strerror(r));
+            end = (SegmentEnd){.last = segment->first, .totals = segment->before};
+        }
+        segment->last = end.last;
+        segment->totals = end.totals;
+        segment->epoch->last = end.last;
+        segment->epoch->last_totals = end.totals;
+        spool->tally.torn_bytes += end.torn_bytes;
+        spool->tally.torn_batches += end.torn_batches;
+        if (end.torn_bytes)
+            spool_say(spool, true,
+                      "%s: %" PRIu64 " bytes at the end of the last run were not written whole",
+                      spool->path, end.torn_bytes);
+    }
+}
+
+/* --- the hubs ------------------------------------------------------------------------------- */
+
+static bool is_taken(const SpoolEpoch *epoch, unsigned n, int hub) {
+    for (unsigned i = 0; i < epoch->n_holders; i++)
+        if (i != n && epoch->holders[i].hub == hub)
+            return true;
+    return false;
+}
+
+enum { MATCH_BOTH, MATCH_ENDPOINT, MATCH_KEY, N_MATCHES };
+
+static int match_hub(const Spool *spool, const SpoolEpoch *epoch, unsigned n, int how) {
+    static const uint64_t masks[N_MATCHES] = {UINT64_MAX, UINT64_C(0xffffffff00000000), 0xffffffff};
+    for (unsigned i = 0; i < spool->config.n_hubs; i++)
+        if (((spool->config.hubs[i] ^ epoch->holders[n].id) & masks[how]) == 0 &&
+            !is_taken(epoch, n, (int)i))
+            return (int)i;
+    return -1;
+}
+
+/**
+ * has_moved() - a key at another endpoint is the same hub, if there is only one and none of what
+ * waits was for that endpoint
+ */
+static bool has_moved(const Spool *spool) {
+    for (size_t i = 0; i < spool->n_epochs; i++)
+        for (unsigned k = 0; k < spool->epochs[i]->n_holders; k++)
+            if (match_hub(spool, spool->epochs[i], k, MATCH_ENDPOINT) >= 0)
+                return false;
+    return spool->config.n_hubs == 1;
+}
+
+/* another name, which is the same at the next start */
+static EpochId adopted_name(const SpoolEpoch *epoch) {
+    struct {
+        EpochId id;
+        uint64_t adopter, from;
+    } seed = {epoch->id, epoch->adopter, epoch->from};
+    EpochId shown;
+    for (size_t i = 0; i < sizeof(shown.bytes); i += 8) {
+        uint64_t h = hash_bytes(&seed, sizeof(seed), i + 1);
+        memcpy(shown.bytes + i, &h, 8);
+    }
+    return shown;
+}
+
+static int find_adopter(const Spool *spool, const SpoolEpoch *epoch) {
+    for (unsigned i = 0; i < spool->config.n_hubs; i++)
+        if (spool->config.hubs[i] == epoch->adopter)
+            return (int)i;
+    return -1;
+}
+
+/* of all hubs it was for, none of which is there any more */
+static const HolderMark *least_holder(const SpoolEpoch *epoch) {
+    const HolderMark *least = &epoch->holders[0];
+    for (unsigned i = 1; i < epoch->n_holders; i++)
+        if (epoch->holders[i].stored < least->stored)
+            least = &epoch->holders[i];
+    return least;
+}
+
+static bool adopt(Spool *spool, SpoolEpoch *epoch) {
+    uint64_t stored = least_holder(epoch)->stored;
+    BatchCounts totals = least_holder(epoch)->totals;
+    int hub = epoch->adopted ? find_adopter(spool, epoch) : -1;
+    bool fresh = hub < 0;
+    if (fresh) {
+        hub = epoch->id.bytes[0] % (int)spool->config.n_hubs;
+        epoch->adopted = true;
+        epoch->adopter = spool->config.hubs[hub];
+        epoch->from = stored;
+        epoch->from_totals = totals;
+        spool->cursors_changed = true;
+    }
+    epoch->shown = adopted_name(epoch);
+    epoch->holders[0] =
+        (HolderMark){.id = epoch->holders[0].id, .hub = hub, .stored = stored, .totals = totals};
+    epoch->n_holders = 1;
+    return fresh;
+}
+
+/** match_holders() - the same endpoint and key, else the same endpoint, else the hub that moved;
+ * false: none of its hubs is there */
+static bool match_holders(Spool *spool, SpoolEpoch *epoch, bool moved) {
+    bool any = false;
+    for (unsigned k = 0; k < epoch->n_holders; k++)
+        epoch->holders[k].hub = -1;
+    for (int how = 0; how < (moved ? N_MATCHES : MATCH_KEY) && !epoch->adopted; how++)
+        for (unsigned k = 0; k < epoch->n_holders; k++) {
+            HolderMark *mark = &epoch->holders[k];
+            int hub = mark->hub < 0 ? match_hub(spool, epoch, k, how) : -1;
+            if (hub < 0)
+                continue;
+            mark->hub = hub;
+            any = true;
+            spool->cursors_changed = spool->cursors_changed || mark->id != spool->config.hubs[hub];
+            mark->id = spool->config.hubs[hub];
+        }
+    return any;
+}
+
+static int match_hubs(Spool *spool) {
+    uint64_t adopted = 0;
+    bool moved = has_moved(spool);
+    for (size_t i = 0; i < spool->n_epochs; i++) {
+        SpoolEpoch *epoch = spool->epochs[i];
+        if (!match_holders(spool, epoch, moved) && epoch->n_holders && spool->config.n_hubs &&
+            least_holder(epoch)->stored < epoch->last && adopt(spool, epoch))
+            adopted += epoch->last_totals.flows - epoch->from_totals.flows;
+    }
+    if (adopted)
+        spool_say(spool, false,
+                  "%" PRIu64 " flows in %s were for a hub that is no longer given; another gets "
+                  "them",
+                  adopted, spool->path);
+    /* what was given to another hub must be known before it gets anything */
+    return spool->cursors_changed ? cursors_write(spool) : 0;
+}
+
+int spool_recover(Spool *spool, Reason *reason) {
+    uint64_t *numbers = NULL;
+    size_t n = 0;
+    int r = list_numbers(spool, &numbers, &n);
+    for (size_t i = 0; i < n && !r; i++) {
+        r = take_file(spool, numbers[i]);
+        if (numbers[i] >= spool->next_number)
+            spool->next_number = numbers[i] + 1;
+    }
+    free(numbers);
+    if (r)
+        return error_trace(r);
+    set_ends(spool);
+    r = cursors_read(spool);
+    if (r)
+        return error_trace(r);
+    r = match_hubs(spool);
+    if (r) {
+        reason_set(reason, "cannot write in the folder %s: %s", spool->path, strerror(r));
+        return SPOOL_E_REFUSED;
+    }
+    for (size_t i = 0; i < spool->n_segments; i++)
+        spool->tally.disk_bytes += spool->segments[i]->bytes;
+    spool_sweep(spool);
+    return 0;
+}

@@ -1,0 +1,78 @@
+#pragma once
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/*
+ * Segment
+ *
+ * Records of one epoch one behind the other, in a file or in memory; the bytes are the same. Where
+ * each record begins is kept only while the segment is written or read. No locks: the spool's.
+ *
+ * Functions that may meet a failing disk answer with its errno, a positive number, or 0.
+ */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/batch_counts.h"
+#include "base/buffer.h"
+#include "base/epoch.h"
+#include "spool/record.h"
+
+typedef struct SpoolEpoch SpoolEpoch;
+
+typedef struct Segment {
+    uint64_t number;
+    SpoolEpoch *epoch;
+    uint64_t first, last;       /* last == first - 1 while it is empty */
+    BatchCounts before, totals; /* of the epoch at first - 1 and at last */
+    uint64_t bytes;             /* of the file, or in memory */
+    uint64_t begun_ms;          /* wall clock, of the first record */
+    bool in_memory;
+    bool active;   /* being appended to */
+    bool unsynced; /* the file has bytes that fdatasync has not seen */
+    int fd;        /* -1: not open */
+    Buffer memory;
+    uint32_t *offsets; /* of sequence first + i; OFFSET_NONE: not there */
+    size_t n_offsets, capacity;
+    uint64_t used; /* when the offsets were last of use */
+    bool counted;  /* what is torn in it was told */
+} Segment;
+
+enum { SEGMENT_FILE_MAX_BYTES = 256 << 20, SEGMENT_NAME_BYTES = 40 };
+
+#define OFFSET_NONE UINT32_MAX
+
+/** SegmentEnd - what a look at all of its bytes tells */
+typedef struct SegmentEnd {
+    uint64_t last;
+    BatchCounts totals;
+    uint64_t bytes; /* up to the end of the last whole record */
+    uint64_t torn_bytes;
+    uint64_t torn_batches; /* heads without a sound payload */
+} SegmentEnd;
+
+/** segment_name() - 0000000000000012.ipfix.zst */
+void segment_name(char *name, uint64_t number);
+
+Segment *segment_new(uint64_t number);
+Segment *segment_free(Segment *segment);
+
+/** segment_make_file() - a new file, empty, or with what is in memory so far */
+int segment_make_file(Segment *segment, int folder);
+
+/** segment_put() - one more record; after an answer it is as before, as far as the disk lets it */
+int segment_put(Segment *segment, const Record *record, const Buffer *bytes);
+
+/** segment_read_head() - the head of this sequence; false: not there, or damaged by now */
+bool segment_read_head(Segment *segment, int folder, uint64_t sequence, Record *record,
+                       size_t *payload_offsetp);
+
+/** segment_read() - bytes from an offset on */
+bool segment_read(Segment *segment, int folder, size_t offset, void *to, size_t size);
+
+/** segment_index() - find where its records begin; `verify` checks the payloads as well */
+int segment_index(Segment *segment, int folder, bool verify, SegmentEnd *end);
+
+/** segment_unindex() - forget that, and close the file */
+void segment_unindex(Segment *segment);
