@@ -1,0 +1,335 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+# time limit: 300 s
+"""The probe's spool on disk: what it holds outlives the probe, goes to the hub exactly once, and is
+an IPFIX file for others. What was written is read here from the segments, apart from the probe."""
+import collections
+import glob
+import json
+import os
+import random
+import shutil
+import struct
+import subprocess
+import threading
+import time
+
+from _e2e import BUILD, check, free_ports, in_namespace, main, same, wait_for
+
+HEAD = struct.Struct(">4sBBH16sQQ3Q3QII")  # of src/spool/record.h, behind the two words of zstd
+
+
+class Feed:
+    """A probe that reads packets from here: each packet is a flow with a number of its own."""
+    clock = 1700000000
+
+    def __init__(self, lab, first, *options, **more):
+        read_end, self.write_end = os.pipe()
+        self.next, self.draw = first, random.Random(first)
+        popen = subprocess.Popen
+
+        def with_pipe(*args, **named):
+            return popen(*args, **named | {"stdin": read_end})
+        subprocess.Popen = with_pipe
+        try:
+            self.probe = lab.probe("-i", "-", "--no-dpi", "-d", "1", *options, **more)
+        finally:
+            subprocess.Popen = popen
+            os.close(read_end)
+        os.write(self.write_end, struct.pack("<IHHiIII", 0xa1b2c3d4, 2, 4, 0, 0, 65535, 101))
+
+    def flows(self, n, to=None):
+        """n flows; those before have ended, for the packets' clock has gone on."""
+        for start in range(0, n, 500):
+            Feed.clock += 3
+            block = b""
+            for _ in range(min(500, n - start)):
+                source = struct.pack(">I", 0x0a000000 + self.next)
+                # random, so that a batch stays large when it is compressed
+                udp = struct.pack(">HHHH", self.draw.randrange(1024, 65536), 9, 8, 0)
+                ip = struct.pack(">BBHHHBBH", 0x45, 0, 28, 0, 0, 64, 17, 0) + source + (
+                    to or b"\x0c" + self.draw.randbytes(3))
+                block += struct.pack("<IIII", Feed.clock, 0, 28, 28) + ip + udp
+                self.next += 1
+            while block:
+                block = block[os.write(self.write_end, block):]
+
+    def end(self):
+        os.close(self.write_end)
+
+
+def away(hub):
+    """Options for a probe; the hub is stopped."""
+    options = hub.options_for_probe()
+    same(hub.stop(), 0, "the hub ends with")
+    return options
+
+
+def spool_of(lab, name):
+    return lab.path(os.path.join(name, "spool"))
+
+
+def heads(folder):
+    """(epoch, sequence, counts, totals) of every record of every segment."""
+    for path in sorted(glob.glob(os.path.join(folder, "*.ipfix.zst"))):
+        with open(path, "rb") as file:
+            data = file.read()
+        at = 0
+        while at + 8 + HEAD.size <= len(data):
+            _, rest = struct.unpack_from("<II", data, at)
+            tag, _, _, _, epoch, sequence, _, *numbers = HEAD.unpack_from(data, at + 8)
+            end = at + 8 + rest + numbers[6]
+            if tag != b"WSPL" or end > len(data):
+                break
+            yield epoch, sequence, tuple(numbers[:3]), tuple(numbers[3:6])
+            at = end
+
+
+def read_segments(folder):
+    """The flows, as zstd and then a reader of IPFIX see them."""
+    messages = b""
+    for path in sorted(glob.glob(os.path.join(folder, "*.ipfix.zst"))):
+        messages += subprocess.run(["zstd", "-dcq", path], capture_output=True).stdout
+    parcel, at = b"", 0
+    while at + 4 <= len(messages):
+        size = struct.unpack_from(">H", messages, at + 2)[0]
+        parcel += struct.pack(">IH", 1, size) + messages[at:at + size]
+        at += size
+    run = subprocess.run([os.path.join(BUILD, "src", "ipfix-tool"), "read"], input=parcel,
+                         capture_output=True)
+    rows = [json.loads(line) for line in run.stdout.splitlines()]
+    return [row for row in rows if "src_ip" in row]
+
+
+def number(flow):
+    a, b, c, d = map(int, flow["src_ip"].split("."))
+    return (a << 24 | b << 16 | c << 8 | d) - 0x0a000000
+
+
+def numbers(flows):
+    return collections.Counter(map(number, flows))
+
+
+def flows_between(hub, from_ms, to_ms):
+    """All of them, in times that one answer holds: pages over equal times might overlap."""
+    page = hub.get("/flows", from_=from_ms, to=to_ms, limit=1000)
+    if page["total"] <= 1000:
+        return page["flows"]
+    middle = (from_ms + to_ms) // 2
+    return flows_between(hub, from_ms, middle) + flows_between(hub, middle, to_ms)
+
+
+def exactly_once(hub, ledger):
+    """Everything of the ledger is in the hub, once."""
+    found = flows_between(hub, 1700000000000, Feed.clock * 1000 + 1000)
+    same(len(found), total(hub), "flows read")
+    stored = numbers(found)
+    twice = [n for n, times in stored.items() if times > 1]
+    missing = sorted(set(ledger) - set(stored))
+    check(not twice, f"{len(twice)} flows stored twice, {twice[:5]}")
+    check(not missing, f"{len(missing)} of {len(ledger)} flows not stored, {missing[:5]}")
+    return stored
+
+
+def total(hub):
+    return hub.get("/flows", from_=0, to=2 ** 43, limit=1)["total"]
+
+
+def test_killed_again_and_again(lab):
+    hub = lab.hub()
+    options = away(hub)
+    draw, ledger, first = random.Random(7), set(), 1
+    for _ in range(4):  # each with what the one before left
+        feed = Feed(lab, first, *options, name="site")
+        feed.flows(draw.randrange(2000, 30000))
+        time.sleep(draw.random() / 2)
+        feed.probe.kill()
+        feed.end()
+        first = feed.next
+        ledger |= set(numbers(read_segments(spool_of(lab, "site"))))
+    check(len(ledger) > 4000, f"{len(ledger)} flows written in four runs")
+
+    hub.again()
+    feed = Feed(lab, 1000001, *options, name="site")  # while live ones keep coming
+    fed, latest = [], 0
+    end = time.monotonic() + 8
+    while time.monotonic() < end:
+        feed.flows(1, to=b"\x0b\0\0\1")
+        fed.append(time.monotonic())
+        time.sleep(0.02)
+        if len(fed) % 20 == 0:
+            stored = hub.get("/flows", from_=0, to=2 ** 43, limit=1, filter="dst_ip = 11.0.0.1")
+            if stored["total"] < len(fed):  # in order, so this is the oldest that waits
+                latest = max(latest, time.monotonic() - fed[stored["total"]])
+    check(latest < 10, f"a live flow took {latest:.1f} s")
+    feed.end()
+    same(feed.probe.wait(60), 0, "the probe ends with")
+    ledger |= set(range(1000001, feed.next))
+    stored = exactly_once(hub, ledger)
+    extra = set(stored) - ledger
+    check(not extra, f"{len(extra)} flows that were not in the spool: {sorted(extra)[:5]}")
+    same(hub.get("/probes")[0]["flows_missing"], 0, "missing")
+    check("flows of former runs wait in" in feed.probe.log(), "the log says what waits")
+    same(glob.glob(os.path.join(spool_of(lab, "site"), "*.zst")), [], "segments left")
+    print(f"      {len(ledger)} flows, a live one stored within {latest:.1f} s")
+
+
+def test_older_copy_put_back(lab):
+    hub = lab.hub()
+    options = away(hub)
+    feed = Feed(lab, 1, *options, name="site")
+    feed.flows(5000)
+    wait_for("the spool is written", lambda: len(read_segments(spool_of(lab, "site"))) > 4000)
+    feed.probe.kill()
+    feed.end()
+    ledger = set(numbers(read_segments(spool_of(lab, "site"))))
+    shutil.copytree(spool_of(lab, "site"), lab.path("copy"))
+    hub.again()
+    for _ in range(2):
+        feed = Feed(lab, 100000, *options, name="site")
+        feed.end()
+        same(feed.probe.wait(60), 0, "the probe ends with")
+        exactly_once(hub, ledger)
+        same(total(hub), len(ledger), "flows stored")
+        shutil.rmtree(spool_of(lab, "site"))
+        shutil.copytree(lab.path("copy"), spool_of(lab, "site"))
+
+
+def test_limit(lab):
+    """The oldest goes; after a kill the next run announces exactly what went."""
+    hub = lab.hub()
+    options = away(hub)
+    feed = Feed(lab, 1, *options, "--spool-size", "1M", "--exit-timeout", "1", name="site")
+    feeder = threading.Thread(target=feed.flows, args=(150000,), daemon=True)
+    feeder.start()  # a full spool holds it up for a second, then it goes on
+    wait_for("the limit is reached", lambda: "let go" in feed.probe.log(), 60)
+    feeder.join(60)
+    wait_for("it stands still", lambda: len({(time.sleep(0.3), max(h[3][0] for h in heads(
+        spool_of(lab, "site"))))[1] for _ in range(3)}) == 1)
+    feed.probe.kill()
+    feed.end()
+    rows = list(heads(spool_of(lab, "site")))
+    written, kept = rows[-1][3][0], sum(row[2][0] for row in rows)
+    check(kept < written and len({row[0] for row in rows}) == 1, f"{kept} of {written} kept")
+    hub.again()
+    feed = Feed(lab, 1000000, *options, "--spool-size", "1M", name="site")
+    feed.end()
+    same(feed.probe.wait(60), 0, "the probe ends with")
+    same(total(hub), kept, "flows stored")
+    same(hub.get("/probes")[0]["flows_missing"], written - kept, "flows missing")
+
+
+def test_disk_full(lab):
+    """A disk that is full stops nothing; the next flows wait in memory."""
+    hub = lab.hub()
+    options = away(hub)
+    folder = lab.path("small")
+    os.mkdir(folder)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=600k", "weir", folder], check=True)
+    try:
+        feed = Feed(lab, 1, *options, "--spool-dir", os.path.join(folder, "spool"),
+                    "--spool-size", "64M", name="site")
+        feed.flows(60000)
+        wait_for("the full disk is said", lambda: "No space left" in feed.probe.log())
+        feed.flows(1000)
+        check(feed.probe.running(), "the probe goes on")
+        same(feed.probe.log().count("No space left"), 1, "said once")
+        hub.again()
+        feed.end()
+        same(feed.probe.wait(90), 0, "the probe ends with")
+        exactly_once(hub, range(1, 61001))
+        same(hub.get("/probes")[0]["flows_missing"], 0, "missing")
+    finally:
+        subprocess.run(["umount", "-l", folder], check=True)
+
+
+def test_two_hubs(lab):
+    """Copies to both, from one spool; the one that was away gets its own from the next run."""
+    hubs = [lab.hub(name="first")]
+    os.mkdir(lab.path("second"))
+    for name in ("zmq-key.pub", "zmq-key.priv"):  # one key for both, as the option has it
+        shutil.copy(os.path.join(hubs[0].data_dir, name), lab.path("second"))
+    hubs.append(lab.hub(name="second"))
+    both = hubs[0].options_for_probe() + hubs[1].options_for_probe()
+    hubs[1].stop()
+    feed = Feed(lab, 1, *both, "--zmq-fanout", "--exit-timeout", "6", name="site")
+    feed.flows(3000)
+    feed.end()
+    same(feed.probe.wait(60), 3, "the probe ends with")
+    check("3000 flows left" in feed.probe.log() and "at the next start" in feed.probe.log(),
+          f"what is left is said: {feed.probe.log()[-500:]}")
+    exactly_once(hubs[0], range(1, 3001))
+    hubs[1].again()
+    turned = []  # the hubs in another order
+    for hub in reversed(hubs):
+        turned += hub.options_for_probe()
+    feed = Feed(lab, 3001, *turned, "--zmq-fanout", name="site")
+    feed.flows(100)
+    feed.end()
+    same(feed.probe.wait(60), 0, "the probe ends with")
+    for hub in hubs:
+        exactly_once(hub, range(1, 3101))
+        same(total(hub), 3100, "flows")
+        same(hub.get("/probes")[0]["flows_missing"], 0, "missing")
+
+
+def test_live_probe_stops(lab):
+    """Away or not, SIGTERM takes seconds, and nothing is lost."""
+    site, sender = lab.namespace(), lab.namespace()
+    lab.cable((site, "eno1", None), (sender, "wire", None))
+    port = free_ports(2)
+    key = lab.hub().key()
+    options = ["--ntopng", f"tcp://127.0.0.1:{port}", "--zmq-probe-mode", "--zmq-encryption-key",
+               key]
+    probe = lab.probe("-i", "eno1", "--no-dpi", *options, namespace=site, name="site")
+    wait_for("it captures", lambda: probe.running() and "connecting" in probe.log() or
+             "nothing listens" in probe.log())
+    script = ("import socket\ns = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)\n"
+              "s.bind(('wire', 0))\nfor i in range(50): s.send(bytes.fromhex('02000000000102"
+              "0000000002080045000024000000004011000' + '0' + '0a0000%02x0b000001' % i + "
+              "'04000009001000000000000000000000'))\n")
+    subprocess.run(in_namespace(sender, ["python3", "-c", script]), check=True)
+    time.sleep(1)
+    begun = time.monotonic()
+    same(probe.stop(), 0, "the probe ends with")
+    check(time.monotonic() - begun < 4, f"it took {time.monotonic() - begun:.1f} s to stop")
+    check("50 flows wait in" in probe.log(), f"the log says what waits: {probe.log()[-600:]}")
+    same(len(read_segments(spool_of(lab, "site"))), 50, "flows in the spool")
+
+
+def test_in_use(lab):
+    options = away(lab.hub())
+    feed = Feed(lab, 1, *options, "--spool-dir", lab.path("shared"), name="one")
+    wait_for("it runs", lambda: os.path.exists(lab.path("shared/lock")))
+    second = Feed(lab, 1, *options, "--spool-dir", lab.path("shared"), name="two")
+    same(second.probe.wait(10), 1, "the second ends with")
+    check(f"{lab.path('shared')} is in use" in second.probe.log(), second.probe.log())
+    feed.end()
+    second.end()
+    feed.probe.kill()
+
+
+def test_others_read_it(lab):
+    """tshark takes a segment for what it is: an RFC 5655 file."""
+    options = away(lab.hub())
+    feed = Feed(lab, 1, *options, name="site")
+    feed.flows(3000)
+    wait_for("it is written", lambda: len(read_segments(spool_of(lab, "site"))) >= 2000)
+    feed.probe.kill()
+    feed.end()
+    written = len(read_segments(spool_of(lab, "site")))
+    if not shutil.which("tshark"):
+        return
+    path = glob.glob(os.path.join(spool_of(lab, "site"), "*.zst"))
+    same(len(path), 1, "segments")
+    plain = lab.path("segment.ipfix")
+    with open(plain, "wb") as file:
+        subprocess.run(["zstd", "-dcq", path[0]], stdout=file, check=True)
+    run = subprocess.run(["tshark", "-r", plain, "-T", "fields", "-e", "cflow.srcaddr"],
+                         capture_output=True, text=True)
+    seen = [a for line in run.stdout.splitlines() for a in line.split(",") if a]
+    same(len(set(seen)), written, f"flows that tshark sees ({run.stderr[-300:]})")
+
+
+main([test_killed_again_and_again, test_older_copy_put_back, test_limit, test_disk_full,
+      test_two_hubs, test_live_probe_stops, test_in_use, test_others_read_it])
