@@ -309,10 +309,14 @@ static void sim_hear(Sim *sim, SimProbe *probe) {
 /* ------------------------------------------------------------------------------------ the run */
 
 static void sim_step_probe(Sim *sim, SimProbe *probe) {
-    if (sim_strikes(sim, 6000)) {
+    if (sim_strikes(sim, sim->plan.restarts ? 200 : 6000)) {
         sim_cut(sim, probe, 3000);
         probe->up_at_ms = sim->now_ms + sim_below(sim, 3000);
         sim_start_probe(sim, probe);
+        DeliverySenderStatus status;
+        delivery_sender_status(probe->sender, &status);
+        if (status.epochs > sim->most_epochs)
+            sim->most_epochs = status.epochs;
     }
     if (sim_strikes(sim, 3000))
         sim_cut(sim, probe, sim_below(sim, 8) ? 500 : 15000);

@@ -24,7 +24,8 @@ typedef struct SimPlan {
     bool limited;     /* the spool has a limit */
     bool rollbacks;   /* the store may go back to a backup */
     bool small_credit;
-    bool power; /* a probe that starts again has lost what was written last, sent or not */
+    bool restarts; /* probes start again so often that more epochs wait than a hello can name */
+    bool power;    /* a probe that starts again has lost what was written last, sent or not */
 } SimPlan;
 
 typedef enum TruthState { TRUTH_WAITS, TRUTH_STORED, TRUTH_GAP } TruthState;
@@ -106,6 +107,7 @@ typedef struct Sim {
     Taken *pending; /* taken, not committed */
     size_t n_pending, pending_capacity;
     uint64_t n_faults, n_stored, n_gaps, n_discarded;
+    size_t most_epochs; /* that a probe had to deliver at a time */
     char failure[256];
 } Sim;
 

@@ -26,6 +26,7 @@ static void run_many(uint64_t share, const SimPlan *shape, const char *name) {
     uint64_t usual = WEIR_SANITIZED ? 1000000 : 10000000;
     uint64_t batches = setting("WEIR_SIM_BATCHES", usual) * share / 100;
     uint64_t seed = setting("WEIR_SEED", (uint64_t)time(NULL));
+    size_t most_epochs = 0;
     uint64_t done = 0, stored = 0, gaps = 0, faults = 0, discarded = 0;
     print_message("%s: seed %" PRIu64 "\n", name, seed);
     static Sim sim;
@@ -42,6 +43,7 @@ static void run_many(uint64_t share, const SimPlan *shape, const char *name) {
         gaps += sim.n_gaps;
         faults += sim.n_faults;
         discarded += sim.n_discarded;
+        most_epochs = sim.most_epochs > most_epochs ? sim.most_epochs : most_epochs;
     }
     print_message("%s: %" PRIu64 " batches, %" PRIu64 " faults: %" PRIu64 " stored, %" PRIu64
                   " in gaps, %" PRIu64 " discarded on the way\n",
@@ -49,11 +51,15 @@ static void run_many(uint64_t share, const SimPlan *shape, const char *name) {
     if (!shape->limited && !shape->rollbacks)
         assert_int_equal(gaps, 0);
     assert_true(faults > 0);
+    if (shape->restarts) {
+        print_message("%s: up to %zu epochs at a time\n", name, most_epochs);
+        assert_true(batches < 1000000 || most_epochs > 2 * DELIVERY_EPOCHS_MAX);
+    }
 }
 
 static void test_unlimited(void **state) {
     (void)state;
-    run_many(30, &(SimPlan){0}, "unlimited spool");
+    run_many(20, &(SimPlan){0}, "unlimited spool");
 }
 
 static void test_small_budget(void **state) {
@@ -72,6 +78,11 @@ static void test_power(void **state) {
     run_many(10, &(SimPlan){.power = true, .limited = true}, "power lost, limited spool");
 }
 
+static void test_many_restarts(void **state) {
+    (void)state;
+    run_many(10, &(SimPlan){.restarts = true, .power = true}, "many restarts");
+}
+
 static void test_rollbacks(void **state) {
     (void)state;
     run_many(10, &(SimPlan){.limited = true, .rollbacks = true}, "store back to a backup");
@@ -79,9 +90,9 @@ static void test_rollbacks(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_unlimited), cmocka_unit_test(test_small_budget),
-        cmocka_unit_test(test_limited),   cmocka_unit_test(test_power),
-        cmocka_unit_test(test_rollbacks),
+        cmocka_unit_test(test_unlimited),     cmocka_unit_test(test_small_budget),
+        cmocka_unit_test(test_limited),       cmocka_unit_test(test_power),
+        cmocka_unit_test(test_many_restarts), cmocka_unit_test(test_rollbacks),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

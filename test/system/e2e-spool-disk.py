@@ -225,11 +225,11 @@ def test_disk_full(lab):
     options = away(hub)
     folder = lab.path("small")
     os.mkdir(folder)
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=600k", "weir", folder], check=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=300k", "weir", folder], check=True)
     try:
         feed = Feed(lab, 1, *options, "--spool-dir", os.path.join(folder, "spool"),
                     "--spool-size", "64M", name="site")
-        feed.flows(60000)
+        feed.flows(50000)
         wait_for("the full disk is said", lambda: "No space left" in feed.probe.log())
         feed.flows(1000)
         check(feed.probe.running(), "the probe goes on")
@@ -237,7 +237,7 @@ def test_disk_full(lab):
         hub.again()
         feed.end()
         same(feed.probe.wait(90), 0, "the probe ends with")
-        exactly_once(hub, range(1, 61001))
+        exactly_once(hub, range(1, 51001))
         same(hub.get("/probes")[0]["flows_missing"], 0, "missing")
     finally:
         subprocess.run(["umount", "-l", folder], check=True)
