@@ -113,10 +113,10 @@ static void on_change(void *userdata, ProbeLinkWord word, const char *reason) {
     (void)fprintf(stderr, "feed: %s: %s\n", probe_link_word(word), reason);
 }
 
-static bool load(void *spool, const EpochId *epoch, uint64_t sequence, DeliveryBatch *batch) {
+static int load(void *spool, const EpochId *epoch, uint64_t sequence, DeliveryBatch *batch) {
     SpoolBatch found;
-    if (!spool_peek(spool, 0, epoch, sequence, &found))
-        return false;
+    if (spool_peek(spool, 0, epoch, sequence, &found))
+        return DELIVERY_E_UNKNOWN;
     *batch = (DeliveryBatch){.epoch = found.epoch,
                              .first = found.first,
                              .last = found.last,
@@ -124,11 +124,11 @@ static bool load(void *spool, const EpochId *epoch, uint64_t sequence, DeliveryB
                              .bytes = found.bytes,
                              .counts = found.counts,
                              .totals = found.totals};
-    return true;
+    return 0;
 }
 
-static bool fetch(void *spool, const EpochId *epoch, uint64_t sequence, void *to, size_t size) {
-    return spool_fetch(spool, 0, epoch, sequence, to, size);
+static int fetch(void *spool, const EpochId *epoch, uint64_t sequence, void *to, size_t size) {
+    return spool_fetch(spool, 0, epoch, sequence, to, size) ? DELIVERY_E_UNKNOWN : 0;
 }
 
 static void release(void *spool, const EpochId *epoch, uint64_t last, const BatchCounts *totals) {

@@ -50,8 +50,8 @@ static int append_all(Spool *spool, uint8_t *bytes, size_t size, uint64_t n, Spo
 static int read_all(Spool *spool, uint8_t *bytes, const SpoolBatch *last) {
     for (uint64_t at = 1; at <= last->first; at++) {
         SpoolBatch batch;
-        if (!spool_peek(spool, 0, &last->epoch, at, &batch) ||
-            !spool_fetch(spool, 0, &last->epoch, at, bytes, batch.bytes))
+        if (spool_peek(spool, 0, &last->epoch, at, &batch) ||
+            spool_fetch(spool, 0, &last->epoch, at, bytes, batch.bytes))
             return -1;
         if (at % 64 == 0 || at == last->first)
             spool_release(spool, 0, &last->epoch, at, &batch.totals);

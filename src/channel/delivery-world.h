@@ -78,6 +78,7 @@ typedef struct SimProbe {
     size_t n_epochs;
     size_t oldest; /* first truth that may still be in the spool */
     uint64_t spooled_bytes;
+    uint64_t n_loads;
     bool begun; /* this run has an epoch */
     bool up;    /* session */
     uint64_t up_at_ms;
@@ -180,11 +181,13 @@ static void sim_release(void *userdata, const EpochId *id, uint64_t last,
     }
 }
 
-static bool sim_load(void *userdata, const EpochId *id, uint64_t sequence, DeliveryBatch *batch) {
+static int sim_load(void *userdata, const EpochId *id, uint64_t sequence, DeliveryBatch *batch) {
     SimProbe *probe = userdata;
     const TruthEpoch *epoch = sim_find_epoch(probe, id);
     if (!epoch || !sequence || sequence > epoch->kept)
-        return false;
+        return DELIVERY_E_UNKNOWN;
+    if (++probe->n_loads % 64 == 0)
+        return DELIVERY_E_LATER;
     const Truth *truth = &probe->truth[epoch->start + sequence - 1];
     BatchCounts before = sequence > 1 ? truth[-1].totals : (BatchCounts){0};
     *batch = (DeliveryBatch){.epoch = *id, .first = sequence, .gap = truth->dropped};
@@ -198,7 +201,7 @@ static bool sim_load(void *userdata, const EpochId *id, uint64_t sequence, Deliv
         batch->bytes = truth->bytes;
         batch->counts = batch_counts_subtract(truth->totals, before);
     }
-    return true;
+    return 0;
 }
 
 static void sim_open_epoch(SimProbe *probe, const EpochId *id) {

@@ -106,12 +106,17 @@ typedef struct DeliverySenderStatus {
  */
 typedef struct DeliveryOwner {
     void *userdata;
-    /* what stands at this place; a gap reaches as far as it goes. False: nothing is known of it,
-     * which makes the rest of the epoch a gap */
-    bool (*load)(void *userdata, const EpochId *epoch, uint64_t sequence, DeliveryBatch *batch);
+    /* what stands at this place; a gap reaches as far as it goes. Or an answer of below */
+    int (*load)(void *userdata, const EpochId *epoch, uint64_t sequence, DeliveryBatch *batch);
     /* all of the epoch up to here is stored, or known to be missing: it will not be asked for */
     void (*release)(void *userdata, const EpochId *epoch, uint64_t last, const BatchCounts *totals);
 } DeliveryOwner;
+
+enum {
+    _DELIVERY_E_SUCCESS,
+    DELIVERY_E_LATER,   /* it cannot be told now; what comes behind it waits */
+    DELIVERY_E_UNKNOWN, /* nothing is known of it, which makes the rest of the epoch a gap */
+};
 
 /** DeliveryFormer - an epoch of a former run: what the hub has as far as is known, and its end */
 typedef struct DeliveryFormer {

@@ -178,12 +178,14 @@ static int put_gone(DeliverySender *sender, SenderEpoch *epoch, uint64_t last, B
     return 0;
 }
 
-/** load_next() - one more into the ring */
+/** load_next() - one more into the ring, or not now */
 static int load_next(DeliverySender *sender, SenderEpoch *epoch) {
     DeliveryBatch batch = {.last = epoch->last, .totals = epoch->last_totals, .gap = true};
     uint64_t sequence = epoch->loaded + 1;
-    if (!sender->owner.load(sender->owner.userdata, &epoch->id, sequence, &batch) ||
-        batch.last > epoch->last)
+    int r = sender->owner.load(sender->owner.userdata, &epoch->id, sequence, &batch);
+    if (r < 0 || r == DELIVERY_E_LATER)
+        return r;
+    if (r || batch.last > epoch->last)
         batch = (DeliveryBatch){.last = epoch->last, .totals = epoch->last_totals, .gap = true};
     if (batch.gap)
         return error_trace(put_gone(sender, epoch, batch.last, batch.totals, 0));
@@ -194,7 +196,7 @@ static int load_next(DeliverySender *sender, SenderEpoch *epoch) {
         .totals = batch.totals,
         .bytes = batch.bytes,
     };
-    int r = epoch_push(epoch, &entry);
+    r = epoch_push(epoch, &entry);
     if (r)
         return error_trace(r);
     epoch->loaded = sequence;
@@ -202,7 +204,7 @@ static int load_next(DeliverySender *sender, SenderEpoch *epoch) {
     return 0;
 }
 
-/** load_up_to() - false: not all of it now, for want of memory */
+/** load_up_to() - false: not all of it now */
 static bool load_up_to(DeliverySender *sender, SenderEpoch *epoch, uint64_t sequence) {
     if (sequence > epoch->last)
         sequence = epoch->last;

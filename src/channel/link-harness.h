@@ -83,19 +83,19 @@ static uint64_t test_spool_number(const TestSpool *spool, const EpochId *epoch, 
     return spool->starts[i] + sequence;
 }
 
-static bool test_spool_load(void *userdata, const EpochId *epoch, uint64_t sequence,
-                            DeliveryBatch *batch) {
+static int test_spool_load(void *userdata, const EpochId *epoch, uint64_t sequence,
+                           DeliveryBatch *batch) {
     TestSpool *spool = userdata;
     (void)pthread_mutex_lock(&spool->lock);
     uint64_t number = test_spool_number(spool, epoch, sequence);
     *batch = spool->batches[number].batch;
     batch->gap = !spool->batches[number].bytes;
     (void)pthread_mutex_unlock(&spool->lock);
-    return true;
+    return 0;
 }
 
-static bool test_spool_fetch(void *userdata, const EpochId *epoch, uint64_t sequence, void *to,
-                             size_t size) {
+static int test_spool_fetch(void *userdata, const EpochId *epoch, uint64_t sequence, void *to,
+                            size_t size) {
     TestSpool *spool = userdata;
     (void)pthread_mutex_lock(&spool->lock);
     uint64_t number = test_spool_number(spool, epoch, sequence);
@@ -104,7 +104,7 @@ static bool test_spool_fetch(void *userdata, const EpochId *epoch, uint64_t sequ
     if (there)
         memcpy(to, bytes, size);
     (void)pthread_mutex_unlock(&spool->lock);
-    return there;
+    return there ? 0 : DELIVERY_E_UNKNOWN;
 }
 
 static void test_spool_forget(TestSpool *spool, uint64_t number) {

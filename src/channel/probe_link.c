@@ -116,10 +116,14 @@ static bool send_batch(ProbeLink *link, const DeliveryItem *item) {
         return false;
     const ProbeLinkSpool *spool = &link->config.spool;
     const DeliveryBatch *batch = &item->batch;
-    if (!spool->fetch(spool->spool, &batch->epoch, batch->last, zmq_msg_data(&payload),
-                      batch->bytes)) {
+    int r = spool->fetch(spool->spool, &batch->epoch, batch->last, zmq_msg_data(&payload),
+                         batch->bytes);
+    if (r) {
         (void)zmq_msg_close(&payload);
-        delivery_sender_torn(link->sender, &batch->epoch, batch->last);
+        if (r == DELIVERY_E_UNKNOWN)
+            delivery_sender_torn(link->sender, &batch->epoch, batch->last);
+        else
+            link->blocked = true; /* it is tried again soon */
         return false;
     }
     Frame frame = {.kind = FRAME_BATCH, .batch = item->batch};

@@ -31,10 +31,10 @@ typedef struct ProbeLink ProbeLink;
 typedef struct ProbeLinkSpool {
     void *spool;
     /* as of DeliveryOwner: what stands there, and what will not be asked for again */
-    bool (*load)(void *spool, const EpochId *epoch, uint64_t sequence, DeliveryBatch *batch);
+    int (*load)(void *spool, const EpochId *epoch, uint64_t sequence, DeliveryBatch *batch);
     void (*release)(void *spool, const EpochId *epoch, uint64_t last, const BatchCounts *totals);
-    /* copy the `size` bytes of the batch; false: no longer there, or damaged */
-    bool (*fetch)(void *spool, const EpochId *epoch, uint64_t sequence, void *to, size_t size);
+    /* copy the `size` bytes of the batch; DELIVERY_E_UNKNOWN: no longer there, or damaged */
+    int (*fetch)(void *spool, const EpochId *epoch, uint64_t sequence, void *to, size_t size);
     /* the i-th epoch that former runs left for this hub, oldest first; asked for once, by
      * probe_link_new(). May be NULL */
     bool (*former)(void *spool, size_t i, DeliveryFormer *former);

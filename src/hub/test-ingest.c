@@ -45,16 +45,16 @@ typedef struct Bench {
     BatchCounts totals;
 } Bench;
 
-static bool load(void *spool, const EpochId *epoch, uint64_t sequence, DeliveryBatch *batch) {
+static int load(void *spool, const EpochId *epoch, uint64_t sequence, DeliveryBatch *batch) {
     (void)spool, (void)epoch, (void)sequence, (void)batch;
-    return false; /* there are never so many that the link would ask */
+    return DELIVERY_E_UNKNOWN; /* there are never so many that the link would ask */
 }
 
-static bool fetch(void *spool, const EpochId *epoch, uint64_t sequence, void *to, size_t size) {
+static int fetch(void *spool, const EpochId *epoch, uint64_t sequence, void *to, size_t size) {
     (void)epoch;
     const Bench *bench = spool;
     memcpy(to, bench->batches[sequence - 1].bytes, size);
-    return true;
+    return 0;
 }
 
 static void release(void *spool, const EpochId *epoch, uint64_t last, const BatchCounts *totals) {

@@ -182,18 +182,23 @@ static void to_delivery(const SpoolBatch *from, DeliveryBatch *to) {
     };
 }
 
-static bool load(void *userdata, const EpochId *epoch, uint64_t sequence, DeliveryBatch *batch) {
-    const Hub *hub = userdata;
-    SpoolBatch found;
-    if (!spool_peek(hub->deliver->spool, hub->number, epoch, sequence, &found))
-        return false;
-    to_delivery(&found, batch);
-    return true;
+static int to_answer(int r) {
+    return r == SPOOL_E_LATER ? DELIVERY_E_LATER : r > 0 ? DELIVERY_E_UNKNOWN : r;
 }
 
-static bool fetch(void *userdata, const EpochId *epoch, uint64_t sequence, void *to, size_t size) {
+static int load(void *userdata, const EpochId *epoch, uint64_t sequence, DeliveryBatch *batch) {
     const Hub *hub = userdata;
-    return spool_fetch(hub->deliver->spool, hub->number, epoch, sequence, to, size);
+    SpoolBatch found;
+    int r = spool_peek(hub->deliver->spool, hub->number, epoch, sequence, &found);
+    if (r)
+        return to_answer(r);
+    to_delivery(&found, batch);
+    return 0;
+}
+
+static int fetch(void *userdata, const EpochId *epoch, uint64_t sequence, void *to, size_t size) {
+    const Hub *hub = userdata;
+    return to_answer(spool_fetch(hub->deliver->spool, hub->number, epoch, sequence, to, size));
 }
 
 static void release(void *userdata, const EpochId *epoch, uint64_t last,

@@ -357,7 +357,8 @@ static int drain(Run *run) {
     uint64_t end_ms = begin_ms + (uint64_t)run->config->exit_timeout_s * 1000;
     uint64_t left = 0;
     bool called = stop_signal;
-    bool told = !called; /* of a file the end is no surprise */
+    /* of a file the end is no surprise, and what is in the spool is not waited for */
+    bool told = !called || (run->capture->backend->live && deliver_spool(run->deliver));
     for (;;) {
         uint64_t now_ms = clock_monotonic_ms();
         if (!told && now_ms - begin_ms >= DRAIN_TELL_MS) {

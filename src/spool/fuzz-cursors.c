@@ -32,7 +32,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     SpoolFormer former;
     for (size_t i = 0; i < 64 && spool_former(spool, 0, i, &former); i++) {
         SpoolBatch batch;
-        if (spool_peek(spool, 0, &former.epoch, former.stored + 1, &batch) && !batch.gap)
+        if (spool_peek(spool, 0, &former.epoch, former.stored + 1, &batch) == 0 && !batch.gap)
             abort(); /* there is no segment */
     }
     SpoolStatus status;

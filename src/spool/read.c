@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-#include <inttypes.h>
+#include <errno.h>
 #include <string.h>
 
 #include "base/clock.h"
@@ -40,19 +40,25 @@ static void forget_indexes(Spool *spool) {
     }
 }
 
-static void need_index(Spool *spool, Segment *segment) {
+static bool is_passing(int error) {
+    return error == EMFILE || error == ENFILE || error == ENOMEM;
+}
+
+/** need_index() - 0 even if it cannot be read, for all of it is a gap then; or SPOOL_E_LATER */
+static int need_index(Spool *spool, Segment *segment) {
     segment->used = ++spool->use;
-    if (segment->offsets || segment->last < segment->first)
-        return;
-    SegmentEnd end;
-    if (segment_index(segment, spool->folder, false, &end) != 0)
-        segment_unindex(segment); /* unreadable: all of it reads as a gap */
-    else if (!segment->counted) {
+    SegmentEnd end = {0};
+    int r = segment->offsets ? segment_open(segment, spool->folder)
+                             : segment_index(segment, spool->folder, false, &end);
+    if (!r && !segment->counted) {
         spool->tally.torn_bytes += end.torn_bytes;
         spool->tally.torn_batches += end.torn_batches;
         segment->counted = true;
     }
+    if (r)
+        segment_unindex(segment);
     forget_indexes(spool);
+    return is_passing(r) ? SPOOL_E_LATER : 0;
 }
 
 /** gap_to() - from a sequence that cannot be read to where the segment goes on, or ends */
@@ -74,29 +80,30 @@ static void gap_to(Spool *spool, Segment *segment, uint64_t sequence, SpoolBatch
 }
 
 /** look() - what stands at a sequence of the epoch, in the epoch's own numbers */
-static bool look(Spool *spool, const SpoolEpoch *epoch, uint64_t sequence, SpoolBatch *batch) {
+static int look(Spool *spool, const SpoolEpoch *epoch, uint64_t sequence, SpoolBatch *batch) {
     if (sequence == 0 || sequence > epoch->last)
-        return false;
+        return SPOOL_E_UNKNOWN;
     *batch = (SpoolBatch){.epoch = epoch->id, .first = sequence};
     Segment *segment = find_segment(spool, epoch, sequence);
     if (!segment || sequence < segment->first) { /* gone */
         batch->gap = true;
         batch->last = segment ? segment->first - 1 : epoch->last;
         batch->totals = segment ? segment->before : epoch->last_totals;
-        return true;
+        return 0;
     }
-    need_index(spool, segment);
+    if (need_index(spool, segment))
+        return SPOOL_E_LATER;
     Record record;
     size_t offset = 0;
     if (!segment_read_head(segment, spool->folder, sequence, &record, &offset)) {
         gap_to(spool, segment, sequence, batch);
-        return true;
+        return 0;
     }
     batch->last = sequence;
     batch->bytes = record.payload_bytes;
     batch->counts = record.counts;
     batch->totals = record.totals;
-    return true;
+    return 0;
 }
 
 static bool is_for(const SpoolEpoch *epoch, unsigned hub) {
@@ -108,47 +115,51 @@ static bool is_for(const SpoolEpoch *epoch, unsigned hub) {
 
 /* --- the interface -------------------------------------------------------------------------- */
 
-bool spool_peek(Spool *spool, unsigned hub, const EpochId *shown, uint64_t sequence,
-                SpoolBatch *batch) {
+int spool_peek(Spool *spool, unsigned hub, const EpochId *shown, uint64_t sequence,
+               SpoolBatch *batch) {
     (void)pthread_mutex_lock(&spool->lock);
     const SpoolEpoch *epoch = spool_find_shown(spool, shown);
-    bool found = epoch && is_for(epoch, hub) && look(spool, epoch, sequence + epoch->from, batch);
-    if (found) {
+    int r = SPOOL_E_UNKNOWN;
+    if (epoch && is_for(epoch, hub))
+        r = look(spool, epoch, sequence + epoch->from, batch);
+    if (!r) {
         batch->epoch = epoch->shown;
         batch->first -= epoch->from;
         batch->last -= epoch->from;
         batch->totals = batch_counts_subtract(batch->totals, epoch->from_totals);
     }
     (void)pthread_mutex_unlock(&spool->lock);
-    return found;
+    return r;
 }
 
-static bool fetch(Spool *spool, const SpoolEpoch *epoch, uint64_t sequence, void *to, size_t size) {
+static int fetch(Spool *spool, const SpoolEpoch *epoch, uint64_t sequence, void *to, size_t size) {
     Segment *segment = find_segment(spool, epoch, sequence);
     if (!segment || sequence < segment->first)
-        return false;
-    need_index(spool, segment);
+        return SPOOL_E_UNKNOWN;
+    if (need_index(spool, segment))
+        return SPOOL_E_LATER;
     Record record;
     size_t offset = 0;
     if (!segment_read_head(segment, spool->folder, sequence, &record, &offset) ||
         record.payload_bytes != size)
-        return false;
+        return SPOOL_E_UNKNOWN;
     if (segment_read(segment, spool->folder, offset, to, size) && record_payload_sound(&record, to))
-        return true;
+        return 0;
     segment->offsets[sequence - segment->first] = OFFSET_NONE;
     spool->tally.torn_batches++;
     spool->tally.torn_bytes += size;
-    return false;
+    return SPOOL_E_UNKNOWN;
 }
 
-bool spool_fetch(Spool *spool, unsigned hub, const EpochId *shown, uint64_t sequence, void *to,
-                 size_t size) {
+int spool_fetch(Spool *spool, unsigned hub, const EpochId *shown, uint64_t sequence, void *to,
+                size_t size) {
     (void)pthread_mutex_lock(&spool->lock);
     const SpoolEpoch *epoch = spool_find_shown(spool, shown);
-    bool there =
-        epoch && is_for(epoch, hub) && fetch(spool, epoch, sequence + epoch->from, to, size);
+    int r = SPOOL_E_UNKNOWN;
+    if (epoch && is_for(epoch, hub))
+        r = fetch(spool, epoch, sequence + epoch->from, to, size);
     (void)pthread_mutex_unlock(&spool->lock);
-    return there;
+    return r;
 }
 
 void spool_release(Spool *spool, unsigned hub, const EpochId *shown, uint64_t last,

@@ -122,19 +122,19 @@ int segment_put(Segment *segment, const Record *record, const Buffer *bytes) {
     return 0;
 }
 
-static bool need_open(Segment *segment, int folder) {
+int segment_open(Segment *segment, int folder) {
     if (segment->fd >= 0 || segment->in_memory)
-        return true;
+        return 0;
     char name[SEGMENT_NAME_BYTES];
     segment_name(name, segment->number);
     segment->fd = openat(folder, name, O_RDWR | O_CLOEXEC);
     if (segment->fd < 0) /* a disk that went read-only can still be read */
         segment->fd = openat(folder, name, O_RDONLY | O_CLOEXEC);
-    return segment->fd >= 0;
+    return segment->fd < 0 ? errno : 0;
 }
 
 bool segment_read(Segment *segment, int folder, size_t offset, void *to, size_t size) {
-    if (!need_open(segment, folder) || offset > segment->bytes || segment->bytes - offset < size)
+    if (segment_open(segment, folder) || offset > segment->bytes || segment->bytes - offset < size)
         return false;
     if (!segment->in_memory)
         return read_at(segment->fd, to, size, offset);
@@ -169,8 +169,9 @@ static int take_bytes(Segment *segment, int folder, uint8_t **bytesp, size_t *si
         return 0;
     }
     struct stat st;
-    if (!need_open(segment, folder) || fstat(segment->fd, &st) < 0)
-        return errno;
+    int r = segment_open(segment, folder);
+    if (r || fstat(segment->fd, &st) < 0)
+        return r ? r : errno;
     if (st.st_size > SEGMENT_FILE_MAX_BYTES)
         return EFBIG;
     size_t size = (size_t)st.st_size;

@@ -68,6 +68,9 @@ int segment_put(Segment *segment, const Record *record, const Buffer *bytes);
 bool segment_read_head(Segment *segment, int folder, uint64_t sequence, Record *record,
                        size_t *payload_offsetp);
 
+/** segment_open() - what reading needs */
+int segment_open(Segment *segment, int folder);
+
 /** segment_read() - bytes from an offset on */
 bool segment_read(Segment *segment, int folder, size_t offset, void *to, size_t size);
 

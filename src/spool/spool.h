@@ -111,6 +111,8 @@ enum {
     _SPOOL_E_SUCCESS,
     SPOOL_E_REFUSED,  /* the folder cannot be used: the reason says why */
     SPOOL_E_VOLATILE, /* spool_flush(): some of it is in memory only */
+    SPOOL_E_UNKNOWN,  /* the epoch is not known, or never came so far */
+    SPOOL_E_LATER,    /* out of memory or descriptors just now */
 };
 
 /** spool_new() - reads what former runs left; the folder may hold any garbage */
@@ -132,16 +134,14 @@ void spool_rotate(Spool *spool, unsigned lane);
 /** spool_flush() - wait until all that was appended is on the disk */
 int spool_flush(Spool *spool);
 
-/**
- * spool_peek() - what stands at this place for this hub; a gap reaches as far as it goes. False:
- * the epoch is not known, or never came so far.
- */
-bool spool_peek(Spool *spool, unsigned hub, const EpochId *epoch, uint64_t sequence,
-                SpoolBatch *batch);
+/** spool_peek() - what stands at this place for this hub; a gap reaches as far as it goes */
+int spool_peek(Spool *spool, unsigned hub, const EpochId *epoch, uint64_t sequence,
+               SpoolBatch *batch);
 
-/** spool_fetch() - copy the batch; false: not there (any more), not of this size, or damaged */
-bool spool_fetch(Spool *spool, unsigned hub, const EpochId *epoch, uint64_t sequence, void *to,
-                 size_t size);
+/** spool_fetch() - copy the batch; SPOOL_E_UNKNOWN: not there (any more), of another size, damaged
+ */
+int spool_fetch(Spool *spool, unsigned hub, const EpochId *epoch, uint64_t sequence, void *to,
+                size_t size);
 
 /** spool_release() - the hub has stored all of the epoch up to this sequence */
 void spool_release(Spool *spool, unsigned hub, const EpochId *epoch, uint64_t last,

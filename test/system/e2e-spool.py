@@ -61,7 +61,7 @@ def test_signals(lab):
     hub = lab.hub()
     key = hub.key()
     hub.kill()
-    probe = lab.probe("-i", "lo", "--no-dpi", "--exit-timeout", "60", "--ntopng",
+    probe = lab.probe("-i", "lo", "--no-dpi", "--spool-size", "0", "--exit-timeout", "60", "--ntopng",
                       f"tcp://127.0.0.1:{hub.port}", "--zmq-probe-mode",
                       "--zmq-encryption-key", key)
     wait_for("it meters", lambda: "not reach" in probe.log() or "refused" in probe.log())
