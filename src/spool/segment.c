@@ -239,10 +239,42 @@ static int index_bytes(Segment *segment, const uint8_t *bytes, size_t size, bool
     return 0;
 }
 
+/** index_heads() - from head to head, without a look at the payloads; false: one is not sound */
+static bool index_heads(Segment *segment, int folder, SegmentEnd *end) {
+    uint8_t bytes[RECORD_HEAD_MAX_BYTES];
+    Record record;
+    EpochId epoch = {0};
+    *end = (SegmentEnd){.last = segment->first - 1, .totals = segment->before};
+    segment->n_offsets = 0;
+    for (uint64_t at = 0; at < segment->bytes;) {
+        uint64_t left = segment->bytes - at;
+        size_t size = left < sizeof(bytes) ? (size_t)left : sizeof(bytes);
+        size_t head_bytes = 0;
+        if (!segment_read(segment, folder, at, bytes, size) ||
+            record_read(&record, &head_bytes, bytes, size) != 0 ||
+            left - head_bytes < record.payload_bytes)
+            return false;
+        if (at == 0)
+            epoch = record.epoch;
+        if (!belongs(&epoch, &record, end->last, segment->last) ||
+            note_offset(segment, record.sequence, at))
+            return false;
+        at += head_bytes + record.payload_bytes;
+        end->last = record.sequence;
+        end->totals = record.totals;
+        end->bytes = at;
+    }
+    return true;
+}
+
 int segment_index(Segment *segment, int folder, bool verify, SegmentEnd *end) {
     uint8_t *bytes = NULL;
     size_t size = 0;
-    int r = take_bytes(segment, folder, &bytes, &size);
+    int r = segment_open(segment, folder);
+    if (!r && !verify && segment->last >= segment->first && index_heads(segment, folder, end))
+        return 0;
+    if (!r)
+        r = take_bytes(segment, folder, &bytes, &size);
     if (r)
         return r;
     RecordScan scan = {.bytes = bytes, .size = size};
