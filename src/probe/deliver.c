@@ -32,6 +32,7 @@ typedef struct Hub {
     char data[ENDPOINT_TEXT];
     char events[ENDPOINT_TEXT];
     bool assumed; /* events */
+    bool was_up;  /* of the link's thread */
     ProbeLink *link;
 } Hub;
 
@@ -143,8 +144,20 @@ static int make_hello(Deliver *deliver, const ProbeConfig *config, const Deliver
 
 /* --- life --------------------------------------------------------------------------------- */
 
+/* how long the spool lasts, when a hub that was there is gone */
+static void say_hours(Hub *hub, bool up) {
+    SpoolStatus status;
+    spool_status(hub->deliver->spool, &status);
+    if (hub->was_up && !up && status.hours_left > 0)
+        log_notice("%s: flows wait in %s, which has room for %.1f hours more at the present rate",
+                   hub->data, hub->deliver->spool_dir[0] ? hub->deliver->spool_dir : "memory",
+                   status.hours_left);
+    hub->was_up = up;
+}
+
 static void on_change(void *userdata, ProbeLinkWord word, const char *reason) {
-    const Hub *hub = userdata;
+    Hub *hub = userdata;
+    say_hours(hub, word == PROBE_LINK_UP);
     if (word == PROBE_LINK_UP)
         log_notice("%s: connected; flows are delivered", hub->data);
     else if (word == PROBE_LINK_CONNECTING)
@@ -374,7 +387,8 @@ static bool has_room(Deliver *deliver, size_t size, uint64_t *freed) {
     SpoolStatus status;
     spool_status(deliver->spool, &status);
     *freed = status.appended.flows - status.held.flows;
-    return status.bytes + size <= status.limit_bytes;
+    uint64_t used = status.disk == SPOOL_DISK_GOOD ? status.disk_bytes : status.memory_bytes;
+    return used + size <= status.limit_bytes;
 }
 
 /* A file is read as fast as the hubs store, so nothing of it is lost; but not for ever. */

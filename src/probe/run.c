@@ -74,6 +74,7 @@ static void catch_signals(void) {
     (void)sigaction(SIGTERM, &action, NULL);
     (void)sigaction(SIGHUP, &action, NULL); /* a closed terminal must not cost the live flows */
     (void)signal(SIGPIPE, SIG_IGN);
+    (void)signal(SIGXFSZ, SIG_IGN); /* a limit on file sizes is a full disk like any other */
 }
 
 /* a number that a sender of packets cannot know */

@@ -89,7 +89,7 @@ static void *run(void *userdata) {
         measure_rate(spool, now_ms);
         if (spool->cursors_changed && now_ms - spool->cursors_ms >= CURSORS_MS) {
             spool->cursors_ms = now_ms;
-            int error = cursors_write(spool);
+            int error = cursors_write_aside(spool);
             if (error)
                 spool_disk_failed(spool, error);
         }

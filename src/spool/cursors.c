@@ -58,26 +58,56 @@ static void put_epoch(Buffer *to, const SpoolEpoch *epoch) {
     }
 }
 
+static void put_all(const Spool *spool, Buffer *to) {
+    buffer_put(to, tag, sizeof(tag));
+    buffer_put_u32(to, (uint32_t)VERSION << 24);
+    buffer_put_u32(to, (uint32_t)spool->n_epochs);
+    for (size_t i = 0; i < spool->n_epochs; i++)
+        put_epoch(to, spool->epochs[i]);
+    if (!to->failed)
+        buffer_put_u32(to, crc32c(0, to->bytes, to->size));
+}
+
+static int write_file(const Spool *spool, const char *name, const Buffer *bytes) {
+    char path[PATH_MAX];
+    int n = snprintf(path, sizeof(path), "%s/%s", spool->path, name);
+    if (bytes->failed)
+        return ENOMEM;
+    if (n < 0 || (size_t)n >= sizeof(path))
+        return ENAMETOOLONG;
+    errno = 0;
+    if (file_write(path, bytes->bytes, bytes->size, 0600, NULL) != 0)
+        return errno ? errno : EIO;
+    return 0;
+}
+
 int cursors_write(Spool *spool) {
     Buffer bytes = {0};
-    buffer_put(&bytes, tag, sizeof(tag));
-    buffer_put_u32(&bytes, (uint32_t)VERSION << 24);
-    buffer_put_u32(&bytes, (uint32_t)spool->n_epochs);
-    for (size_t i = 0; i < spool->n_epochs; i++)
-        put_epoch(&bytes, spool->epochs[i]);
-    if (!bytes.failed)
-        buffer_put_u32(&bytes, crc32c(0, bytes.bytes, bytes.size));
-    char path[PATH_MAX];
-    int n = snprintf(path, sizeof(path), "%s/" CURSORS_NAME, spool->path);
-    errno = 0;
-    int r = bytes.failed ? ENOMEM : 0;
-    if (n < 0 || (size_t)n >= sizeof(path))
-        r = ENAMETOOLONG;
-    if (!r && file_write(path, bytes.bytes, bytes.size, 0600, NULL) != 0)
-        r = errno ? errno : EIO;
+    put_all(spool, &bytes);
+    int r = write_file(spool, CURSORS_NAME, &bytes);
     buffer_deinit(&bytes);
-    if (!r)
+    if (!r) {
         spool->cursors_changed = false;
+        spool->cursors_written++;
+    }
+    return r;
+}
+
+int cursors_write_aside(Spool *spool) {
+    Buffer bytes = {0};
+    put_all(spool, &bytes);
+    uint64_t written = spool->cursors_written;
+    spool->cursors_changed = false;
+    (void)pthread_mutex_unlock(&spool->lock);
+    int r = write_file(spool, CURSORS_NAME ".next", &bytes);
+    (void)pthread_mutex_lock(&spool->lock);
+    buffer_deinit(&bytes);
+    /* meanwhile something may have been let go: what says so must not be written over */
+    if (!r && spool->cursors_written == written &&
+        renameat(spool->folder, CURSORS_NAME ".next", spool->folder, CURSORS_NAME) < 0)
+        r = errno;
+    if (r)
+        spool->cursors_changed = true;
     return r;
 }
 

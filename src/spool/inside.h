@@ -89,6 +89,7 @@ struct Spool {
     bool folder_unsynced;
     bool cursors_changed;
     uint64_t cursors_ms;
+    uint64_t cursors_written;
 
     struct {
         bool trouble;
@@ -146,6 +147,8 @@ void spool_commit_stop(Spool *spool);
 /* cursors.c */
 /** cursors_write() - 0, or the errno of the disk */
 int cursors_write(Spool *spool);
+/** cursors_write_aside() - likewise; the lock is let go meanwhile */
+int cursors_write_aside(Spool *spool);
 /** cursors_read() - into the epochs that are there; adds those of which only a gap is left */
 int cursors_read(Spool *spool);
 /** cursors_parse() - the bytes of the file; -EBADMSG when they are not sound */

@@ -171,6 +171,9 @@ static int open_folder(Spool *spool, Reason *reason) {
         reason_set(reason, "cannot open the folder %s: %s", folder, strerror(errno));
         return SPOOL_E_REFUSED;
     }
+    cleanup(closep) int parent = openat(spool->folder, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (parent >= 0)
+        (void)fsync(parent); /* the folder may be new; if this fails, so will what follows */
     spool->disk = SPOOL_DISK_GOOD;
     return error_trace(spool_recover(spool, reason));
 }

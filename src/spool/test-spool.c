@@ -176,6 +176,36 @@ static void test_next_run(void **state) {
     scene_remove(&scene);
 }
 
+/* what hubs store is noted now and then, not only at the end */
+static void test_cursors_now_and_then(void **state) {
+    (void)state;
+    Scene scene;
+    scene_make(&scene);
+    scene_open(&scene);
+    SpoolBatch batch = {0};
+    for (uint64_t i = 1; i <= 10; i++)
+        batch = append(&scene, 0, i);
+    assert_int_equal(spool_peek(scene.spool, 0, &batch.epoch, 6, &batch), 0);
+    spool_release(scene.spool, 0, &batch.epoch, 6, &batch.totals);
+    bool changed = true;
+    for (int i = 0; i < 500 && changed; i++) {
+        (void)pthread_mutex_lock(&scene.spool->lock);
+        scene.spool->cursors_ms = 0;
+        changed = scene.spool->cursors_changed;
+        (void)pthread_mutex_unlock(&scene.spool->lock);
+        (void)usleep(10000);
+    }
+    assert_false(changed);
+    (void)usleep(100000); /* it is being written */
+    scene_kill(&scene);
+    scene_open(&scene);
+    SpoolFormer former;
+    assert_true(spool_former(scene.spool, 0, 0, &former));
+    assert_int_equal(former.stored, 6);
+    assert_true(batch_counts_equal(former.stored_totals, batch.totals));
+    scene_remove(&scene);
+}
+
 static void test_limit_made_smaller(void **state) {
     (void)state;
     Scene scene;
@@ -321,13 +351,10 @@ static void test_two_threads(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_kept_until_all_released),
-        cmocka_unit_test(test_oldest_goes),
-        cmocka_unit_test(test_gap_at_the_end),
-        cmocka_unit_test(test_next_run),
-        cmocka_unit_test(test_limit_made_smaller),
-        cmocka_unit_test(test_hubs_come_and_go),
-        cmocka_unit_test(test_two_threads),
+        cmocka_unit_test(test_kept_until_all_released), cmocka_unit_test(test_oldest_goes),
+        cmocka_unit_test(test_gap_at_the_end),          cmocka_unit_test(test_next_run),
+        cmocka_unit_test(test_cursors_now_and_then),    cmocka_unit_test(test_limit_made_smaller),
+        cmocka_unit_test(test_hubs_come_and_go),        cmocka_unit_test(test_two_threads),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
