@@ -67,6 +67,7 @@ static void commit(Spool *spool) {
     int error = sync_segments(spool);
     if (error) /* what these files hold may be lost with the power: nothing more goes into them */
         spool_disk_failed(spool, error);
+    spool_forget_indexes(spool);
     spool->n_synced = n;
     spool->hurry = false;
     (void)pthread_cond_broadcast(&spool->synced);

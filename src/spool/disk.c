@@ -84,6 +84,7 @@ int spool_open_active(Spool *spool, SpoolLane *lane) {
     }
     segment->active = true;
     lane->active = segment;
+    spool_forget_indexes(spool);
     spool->next_number++;
     if (!segment->in_memory)
         spool->folder_unsynced = true;

@@ -125,6 +125,11 @@ __attribute__((format(printf, 3, 4))) void spool_say(Spool *spool, bool trouble,
 /** spool_unlock() - and tell what there is to say */
 void spool_unlock(Spool *spool);
 
+/* read.c */
+/** spool_forget_indexes() - only few segments are read at a time, one or two a hub: the others are
+ * closed */
+void spool_forget_indexes(Spool *spool);
+
 /* limit.c */
 /** spool_drop_oldest() - one segment beyond the limit goes; false: there is room */
 bool spool_drop_oldest(Spool *spool, const Segment *keep, SpoolDrop *drops, unsigned *n_dropsp);
@@ -155,4 +160,4 @@ int cursors_read(Spool *spool);
 int cursors_parse(Spool *spool, const void *bytes, size_t size);
 
 /* recover.c */
-int spool_recover(Spool *spool, Reason *reason);
+int spool_recover(Spool *spool);

@@ -20,8 +20,7 @@ static Segment *find_segment(const Spool *spool, const SpoolEpoch *epoch, uint64
     return NULL;
 }
 
-/* only few segments are read at a time: one or two a hub */
-static void forget_indexes(Spool *spool) {
+void spool_forget_indexes(Spool *spool) {
     size_t most = (size_t)spool->config.n_hubs * INDEXES_A_HUB + INDEXES_SPARE;
     for (;;) {
         Segment *least = NULL;
@@ -57,7 +56,7 @@ static int need_index(Spool *spool, Segment *segment) {
     }
     if (r)
         segment_unindex(segment);
-    forget_indexes(spool);
+    spool_forget_indexes(spool);
     return is_passing(r) ? SPOOL_E_LATER : 0;
 }
 

@@ -301,7 +301,7 @@ static bool match_holders(Spool *spool, SpoolEpoch *epoch, bool moved) {
     return any;
 }
 
-static int match_hubs(Spool *spool) {
+static void match_hubs(Spool *spool) {
     uint64_t adopted = 0;
     bool moved = has_moved(spool);
     for (size_t i = 0; i < spool->n_epochs; i++) {
@@ -315,11 +315,13 @@ static int match_hubs(Spool *spool) {
                   "%" PRIu64 " flows in %s were for a hub that is no longer given; another gets "
                   "them",
                   adopted, spool->path);
-    /* what was given to another hub must be known before it gets anything */
-    return spool->cursors_changed ? cursors_write(spool) : 0;
+    /* should it not be noted, the next start comes to the same end */
+    int error = spool->cursors_changed ? cursors_write(spool) : 0;
+    if (error)
+        spool_disk_failed(spool, error);
 }
 
-int spool_recover(Spool *spool, Reason *reason) {
+int spool_recover(Spool *spool) {
     uint64_t *numbers = NULL;
     size_t n = 0;
     int r = list_numbers(spool, &numbers, &n);
@@ -335,11 +337,7 @@ int spool_recover(Spool *spool, Reason *reason) {
     r = cursors_read(spool);
     if (r)
         return error_trace(r);
-    r = match_hubs(spool);
-    if (r) {
-        reason_set(reason, "cannot write in the folder %s: %s", spool->path, strerror(r));
-        return SPOOL_E_REFUSED;
-    }
+    match_hubs(spool);
     for (size_t i = 0; i < spool->n_segments; i++)
         spool->tally.disk_bytes += spool->segments[i]->bytes;
     spool_sweep(spool);

@@ -175,7 +175,7 @@ static int open_folder(Spool *spool, Reason *reason) {
     if (parent >= 0)
         (void)fsync(parent); /* the folder may be new; if this fails, so will what follows */
     spool->disk = SPOOL_DISK_GOOD;
-    return error_trace(spool_recover(spool, reason));
+    return error_trace(spool_recover(spool));
 }
 
 int spool_new(Spool **spoolp, const SpoolConfig *config, Reason *reason) {

@@ -55,6 +55,11 @@ static void check_limit(Scene *scene, uint64_t limit) {
     assert_true(status.dropped_batches > 100 && status.batches > 100);
     assert_true(batch_counts_equal(batch_counts_add(status.held, status.dropped), appended));
     assert_int_equal(status.batches + status.dropped_batches, 2000);
+    (void)spool_flush(scene->spool);
+    size_t open = 0; /* though nobody reads */
+    for (size_t i = 0; i < scene->spool->n_segments; i++)
+        open += scene->spool->segments[i]->fd >= 0;
+    assert_true(open <= 5 && scene->spool->n_segments > 10);
     const SpoolDrop *drop = &scene->drops[(scene->n_drops - 1) % 64];
     assert_int_equal(drop->last, status.dropped_batches);
     assert_true(batch_counts_equal(drop->totals, status.dropped));
@@ -130,7 +135,7 @@ static void test_next_run(void **state) {
     (void)state;
     Scene scene;
     scene_make(&scene);
-    scene.config.limit_bytes = 4 << 20; /* segments of 256 kB */
+    scene.config.limit_bytes = 2 << 20; /* segments of 128 kB */
     BatchCounts totals = {0};
     uint64_t n = 0;
     for (unsigned run = 0; run < 3; run++) {
