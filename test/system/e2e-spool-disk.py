@@ -243,13 +243,50 @@ def test_disk_full(lab):
         subprocess.run(["umount", "-l", folder], check=True)
 
 
-def test_two_hubs(lab):
-    """Copies to both, from one spool; the one that was away gets its own from the next run."""
+def two_hubs(lab):
     hubs = [lab.hub(name="first")]
     os.mkdir(lab.path("second"))
     for name in ("zmq-key.pub", "zmq-key.priv"):  # one key for both, as the option has it
         shutil.copy(os.path.join(hubs[0].data_dir, name), lab.path("second"))
-    hubs.append(lab.hub(name="second"))
+    return hubs + [lab.hub(name="second")]
+
+
+def test_two_hubs_share(lab):
+    """What was meant for a hub goes to that hub, though the next run names them the other way
+    round; of a hub that is no longer named, another gets it."""
+    hubs = two_hubs(lab)
+    options = [away(hub) for hub in hubs]
+    feed = Feed(lab, 1, *options[0], *options[1], name="site")
+    feed.flows(6000)
+    feed.flows(1)
+    wait_for("both have some", lambda: len(read_segments(spool_of(lab, "site"))) > 4000)
+    feed.probe.kill()
+    feed.end()
+    ledger = set(numbers(read_segments(spool_of(lab, "site"))))
+    shutil.copytree(spool_of(lab, "site"), lab.path("copy"))
+    for hub in hubs:
+        hub.again()
+    feed = Feed(lab, 100000, *options[1], *options[0], name="site")
+    feed.end()
+    same(feed.probe.wait(60), 0, "the probe ends with")
+    shares = [set(numbers(flows_between(hub, 1700000000000, 2 ** 43))) for hub in hubs]
+    same(shares[0] | shares[1], ledger, "flows of both")
+    check(not shares[0] & shares[1] and min(map(len, shares)) > 1000, "each has its own")
+
+    shutil.rmtree(spool_of(lab, "site"))  # all of it again, and the second hub is gone
+    shutil.copytree(lab.path("copy"), spool_of(lab, "site"))
+    hubs[1].stop()
+    feed = Feed(lab, 100000, *options[0], name="site")
+    feed.end()
+    same(feed.probe.wait(60), 0, "the probe ends with")
+    exactly_once(hubs[0], ledger)
+    same(hubs[0].get("/probes")[0]["flows_missing"], 0, "missing")
+    check("no longer given" in feed.probe.log(), feed.probe.log()[-800:])
+
+
+def test_two_hubs(lab):
+    """Copies to both, from one spool; the one that was away gets its own from the next run."""
+    hubs = two_hubs(lab)
     both = hubs[0].options_for_probe() + hubs[1].options_for_probe()
     hubs[1].stop()
     feed = Feed(lab, 1, *both, "--zmq-fanout", "--exit-timeout", "6", name="site")
@@ -332,4 +369,4 @@ def test_others_read_it(lab):
 
 
 main([test_killed_again_and_again, test_older_copy_put_back, test_limit, test_disk_full,
-      test_two_hubs, test_live_probe_stops, test_in_use, test_others_read_it])
+      test_two_hubs_share, test_two_hubs, test_live_probe_stops, test_in_use, test_others_read_it])
