@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/*
+ * What reaches the disk and when, and a disk that fails in every call. The functions of the system
+ * that matter stand here instead of those of libc.
+ */
+
+#include "spool/spool-scene.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <sys/syscall.h>
+
+static atomic_uint_fast64_t synced_bytes; /* of the file that was synced last */
+static atomic_int folder_syncs;
+static atomic_int sync_error;
+static atomic_int write_error_in; /* one in so many writes fails; 0: none */
+static atomic_uint_fast64_t n_writes;
+
+int fdatasync(int fd) {
+    int error = atomic_load(&sync_error);
+    if (error) {
+        errno = error;
+        return -1;
+    }
+    struct stat st;
+    if (syscall(SYS_fdatasync, fd) < 0 || fstat(fd, &st) < 0)
+        return -1;
+    atomic_store(&synced_bytes, (uint64_t)st.st_size);
+    return 0;
+}
+
+int fsync(int fd) {
+    struct stat st;
+    if (fstat(fd, &st) == 0 && S_ISDIR(st.st_mode))
+        atomic_fetch_add(&folder_syncs, 1);
+    return (int)syscall(SYS_fsync, fd);
+}
+
+/* fails, or writes only a part and then fails */
+ssize_t pwrite(int fd, const void *bytes, size_t size, off_t offset) {
+    static const int errors[] = {ENOSPC, EIO, EROFS, EDQUOT};
+    int one_in = atomic_load(&write_error_in);
+    uint64_t h = hash_u64(atomic_fetch_add(&n_writes, 1), 99);
+    if (!one_in || h % (uint64_t)one_in)
+        return syscall(SYS_pwrite64, fd, bytes, size, offset);
+    if (size > 100 && (h >> 32) % 2)
+        return syscall(SYS_pwrite64, fd, bytes, size / 2, offset);
+    errno = errors[(h >> 40) % 4];
+    return -1;
+}
+
+static void test_committed_in_time(void **state) {
+    (void)state;
+    Scene scene;
+    scene_make(&scene);
+    scene_open(&scene);
+    for (uint64_t i = 1; i <= 5; i++) {
+        int folders = atomic_load(&folder_syncs);
+        append(&scene, 0, i);
+        uint64_t begun_ms = clock_monotonic_ms();
+        while (atomic_load(&synced_bytes) < status_of(&scene).disk_bytes ||
+               (i == 1 && atomic_load(&folder_syncs) == folders)) {
+            assert_true(clock_monotonic_ms() - begun_ms < 2000); /* 200 of it the spool's */
+            (void)usleep(1000);
+        }
+    }
+    append(&scene, 0, 6);
+    uint64_t begun_ms = clock_monotonic_ms();
+    assert_int_equal(spool_flush(scene.spool), 0); /* on demand at once */
+    assert_int_equal(atomic_load(&synced_bytes), status_of(&scene).disk_bytes);
+    assert_true(clock_monotonic_ms() - begun_ms < 1000);
+    scene_remove(&scene);
+}
+
+static void test_sync_fails(void **state) {
+    (void)state;
+    Scene scene;
+    scene_make(&scene);
+    scene_open(&scene);
+    append(&scene, 0, 1);
+    atomic_store(&sync_error, EIO);
+    append(&scene, 0, 2);
+    assert_int_equal(spool_flush(scene.spool), SPOOL_E_VOLATILE);
+    assert_int_equal(status_of(&scene).disk, SPOOL_DISK_FAILING);
+    assert_non_null(strstr(status_of(&scene).reason, "Input/output"));
+    for (uint64_t i = 3; i <= 10; i++)
+        append(&scene, 0, i);
+    assert_true(status_of(&scene).memory_bytes > 0);
+    assert_int_equal(scene.n_words, 1);
+    atomic_store(&sync_error, 0);
+    scene.spool->disk_again_ms = 0;
+    append(&scene, 0, 11);
+    assert_int_equal(status_of(&scene).disk, SPOOL_DISK_GOOD);
+    assert_int_equal(spool_flush(scene.spool), 0);
+    scene_kill(&scene);
+    scene_open(&scene);
+    Found found;
+    find_all(&scene, 0, &found);
+    assert_int_equal(found.batches, 11);
+    for (uint64_t i = 0; i < 11; i++)
+        assert_int_equal(found.numbers[i], i + 1);
+    scene_remove(&scene);
+}
+
+static void test_writes_fail(void **state) {
+    (void)state;
+    Scene scene;
+    scene_make(&scene);
+    scene.config.memory_bytes = 64 << 20;
+    scene_open(&scene);
+    atomic_store(&write_error_in, 7);
+    for (uint64_t i = 1; i <= 2000; i++) {
+        append(&scene, 0, i);
+        if (hash_u64(i, 1) % 5 == 0) {
+            (void)pthread_mutex_lock(&scene.spool->lock);
+            scene.spool->disk_again_ms = 0;
+            (void)pthread_mutex_unlock(&scene.spool->lock);
+        }
+    }
+    assert_true(scene.n_words > 20);
+    assert_int_equal(status_of(&scene).dropped_batches, 0);
+    atomic_store(&write_error_in, 0);
+    scene_close(&scene);
+    scene_open(&scene);
+    Found found;
+    find_all(&scene, 0, &found);
+    assert_int_equal(found.missing, 0);
+    assert_int_equal(found.batches, 2000);
+    for (uint64_t i = 0; i < 2000; i++)
+        assert_int_equal(found.numbers[i], i + 1);
+    scene_remove(&scene);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_committed_in_time),
+        cmocka_unit_test(test_sync_fails),
+        cmocka_unit_test(test_writes_fail),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
