@@ -20,6 +20,7 @@ typedef enum Mutant {
     IGNORES_NONCE,    /* does not send again when the hub asks */
     NEVER_GOES_BACK,  /* does not send again at all */
     IGNORES_CREDIT,
+    LATER_IS_NEVER, /* what the spool cannot tell just now is made a gap */
 } Mutant;
 
 static Mutant mutant;
@@ -64,6 +65,7 @@ static void test_mutants(void **state) {
     assert_false(survives(IGNORES_NONCE, &small));
     assert_false(survives(NEVER_GOES_BACK, &plain));
     assert_false(survives(IGNORES_CREDIT, &small));
+    assert_false(survives(LATER_IS_NEVER, &power));
 }
 
 int main(void) {

@@ -143,6 +143,8 @@ static void test_cursors_damaged(void **state) {
     for (uint64_t i = 1; i <= 9; i++)
         append(&scene, 0, i);
     scene_close(&scene);
+    Buffer old = {0};
+    scene_read(&scene, CURSORS_NAME, &old);
     scene_open(&scene);
     SpoolFormer former;
     SpoolBatch batch;
@@ -153,6 +155,17 @@ static void test_cursors_damaged(void **state) {
     Buffer bytes = {0};
     scene_read(&scene, CURSORS_NAME, &bytes);
     Found found;
+    scene_write(&scene, CURSORS_NAME, old.bytes, old.size);
+    for (int run = 0; run < 2; run++) { /* an old one, and then it is gone */
+        scene_open(&scene);
+        find_all(&scene, 0, &found);
+        assert_int_equal(found.batches, 9);
+        assert_int_equal(status_of(&scene).set_aside, 0);
+        scene_kill(&scene);
+        char path[256];
+        scene_path(&scene, CURSORS_NAME, path, sizeof(path));
+        (void)unlink(path);
+    }
     for (size_t cut = 0; cut <= bytes.size; cut++) { /* half of it, or none */
         scene_write(&scene, CURSORS_NAME, bytes.bytes, cut);
         scene_open(&scene);
@@ -171,6 +184,7 @@ static void test_cursors_damaged(void **state) {
         scene_kill(&scene);
     }
     buffer_deinit(&bytes);
+    buffer_deinit(&old);
     scene_remove(&scene);
 }
 

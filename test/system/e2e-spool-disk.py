@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-# time limit: 300 s
+# time limit: 480 s
 """The probe's spool on disk: what it holds outlives the probe, goes to the hub exactly once, and is
 an IPFIX file for others. What was written is read here from the segments, apart from the probe."""
 import collections
