@@ -32,6 +32,7 @@ typedef struct Scene {
     SpoolConfig config;
     SpoolDrop drops[64]; /* the last ones */
     unsigned n_drops;
+    pthread_mutex_t lock; /* of what follows */
     unsigned n_words;
     char word[512]; /* the last one */
 } Scene;
@@ -44,8 +45,10 @@ static inline void scene_on_drop(void *userdata, const SpoolDrop *drop) {
 static inline void scene_on_word(void *userdata, bool trouble, const char *text) {
     Scene *scene = userdata;
     (void)trouble;
+    (void)pthread_mutex_lock(&scene->lock);
     scene->n_words++;
     (void)snprintf(scene->word, sizeof(scene->word), "%s", text);
+    (void)pthread_mutex_unlock(&scene->lock);
     if (getenv("WEIR_VERBOSE"))
         print_message("%s\n", text);
 }
@@ -61,6 +64,21 @@ static inline void scene_make(Scene *scene) {
     assert_non_null(mkdtemp(scene->folder));
     scene->config.folder = scene->folder;
     scene->config.userdata = scene;
+    (void)pthread_mutex_init(&scene->lock, NULL);
+}
+
+/** scene_words() - lines said so far, `at_least` of which are waited for */
+static inline unsigned scene_words(Scene *scene, unsigned at_least) {
+    unsigned n = 0;
+    for (int i = 0; i < 500; i++) {
+        (void)pthread_mutex_lock(&scene->lock);
+        n = scene->n_words;
+        (void)pthread_mutex_unlock(&scene->lock);
+        if (n >= at_least)
+            break;
+        (void)usleep(10000);
+    }
+    return n;
 }
 
 static inline void scene_open(Scene *scene) {

@@ -275,7 +275,7 @@ static void test_disk_full(void **state) {
     assert_int_equal(status.disk, SPOOL_DISK_FULL);
     assert_non_null(strstr(status.reason, "No space left"));
     assert_true(status.disk_bytes > 200000 && status.memory_bytes > 200000);
-    assert_int_equal(scene.n_words, 1); /* said once */
+    assert_int_equal(scene_words(&scene, 1), 1); /* said once */
     assert_true(batch_counts_equal(status.held, totals));
     assert_int_equal(spool_flush(scene.spool), SPOOL_E_VOLATILE);
 
@@ -288,7 +288,7 @@ static void test_disk_full(void **state) {
     status = status_of(&scene);
     assert_int_equal(status.disk, SPOOL_DISK_GOOD);
     assert_int_equal(status.memory_bytes, 0);
-    assert_int_equal(scene.n_words, 2);
+    assert_int_equal(scene_words(&scene, 2), 2);
     assert_int_equal(spool_flush(scene.spool), 0);
     scene_kill(&scene);
     scene_open(&scene);

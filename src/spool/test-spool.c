@@ -240,7 +240,7 @@ static void test_hub_is_gone(Scene *scene, const EpochId *former_name) {
     EpochId name = {0};
     for (int run = 0; run < 3; run++) { /* under the same name each time */
         scene_open(scene);
-        assert_int_equal(scene->n_words, 1);
+        assert_int_equal(scene_words(scene, 1), 1);
         find_all(scene, 0, &found);
         assert_int_equal(found.batches, 42);
         assert_int_equal(found.missing, 0);
