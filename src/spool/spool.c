@@ -307,9 +307,11 @@ static int append(Spool *spool, unsigned lane_number, const void *bytes, size_t 
                   const BatchCounts *counts, SpoolBatch *batch) {
     SpoolLane *lane = &spool->lanes[lane_number];
     int r = lane->epoch ? 0 : open_epoch(spool, lane_number);
+    SpoolEpoch *epoch = lane->epoch;
     if (r)
         return error_trace(r);
-    SpoolEpoch *epoch = lane->epoch;
+    if (!epoch)
+        return error_origin(-EINVAL); /* never: open_epoch() gives the lane one */
     Record record = {
         .epoch = epoch->id,
         .sequence = epoch->last + 1,

@@ -89,8 +89,8 @@ static void test_killed(void **state) {
     (void)state;
     Scene scene;
     scene_make(&scene);
-    uint64_t seed =
-        getenv("WEIR_SEED") ? strtoull(getenv("WEIR_SEED"), NULL, 10) : clock_monotonic_ns();
+    const char *given = getenv("WEIR_SEED");
+    uint64_t seed = given ? strtoull(given, NULL, 10) : clock_monotonic_ns();
     print_message("WEIR_SEED=%lu\n", (unsigned long)seed);
     static uint64_t said[4096];
     size_t n = 0;
