@@ -83,7 +83,6 @@ static int learn_interface(Capture *capture, AfPacket *live, Reason *reason) {
     live->cooked = type != ARPHRD_ETHER && type != ARPHRD_LOOPBACK;
     capture->link_type = live->cooked ? FRAME_LINK_RAW : FRAME_LINK_ETHERNET;
     capture->interface_index = (uint32_t)live->index;
-    capture->down = ioctl(live->fd, SIOCGIFFLAGS, &request) == 0 && !(request.ifr_flags & IFF_UP);
     return 0;
 }
 
@@ -124,7 +123,7 @@ static int set_filter(AfPacket *live, const char *filter, Reason *reason) {
     int r = 0;
     if (pcap_compile(pcap, &program, filter, 1, PCAP_NETMASK_UNKNOWN) < 0) {
         reason_set(reason, "the filter '%s' is not valid: %s", filter, pcap_geterr(pcap));
-        r = CAPTURE_E_REFUSED;
+        r = CAPTURE_E_USAGE;
     } else {
         static_assert(sizeof(struct bpf_insn) == sizeof(struct sock_filter), "the same bytes");
         r = attach(live, program.bf_len, (struct sock_filter *)(void *)program.bf_insns, reason);
