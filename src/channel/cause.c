@@ -2,8 +2,11 @@
 
 #include "channel/cause.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+
+enum { CLOCK_MS = 30000 };
 
 #define PROBE CAUSE_ON_PROBE
 #define CHECK CAUSE_ON_CHECK
@@ -69,4 +72,13 @@ void cause_text(char *to, size_t size, Cause cause, const char *at, const char *
     To text = {to, size};
     *to = '\0';
     fill(&text, cause_rows[cause].text, at, detail);
+}
+
+bool cause_clock_is_off(int64_t offset_ms) {
+    return offset_ms > CLOCK_MS || offset_ms < -CLOCK_MS;
+}
+
+void cause_clock_text(char *text, size_t size, int64_t offset_ms) {
+    (void)snprintf(text, size, "%" PRId64 " s %s", (offset_ms < 0 ? -offset_ms : offset_ms) / 1000,
+                   offset_ms < 0 ? "ahead of" : "behind");
 }

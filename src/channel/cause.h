@@ -8,7 +8,9 @@
  * log, `weir-probe --check`, the hub's pages and docs/reference/causes.md have their texts.
  */
 
+#include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 typedef enum Cause {
     CAUSE_NONE,
@@ -43,3 +45,9 @@ void cause_line(char *to, size_t size, Cause cause, const char *at, const char *
 
 /** cause_text() - "TEXT" only, filled in */
 void cause_text(char *to, size_t size, Cause cause, const char *at, const char *detail);
+
+/* of clocks: offset is the hub's minus the probe's. Off: by more than 30 s */
+bool cause_clock_is_off(int64_t offset_ms);
+
+/** cause_clock_text() - the detail of CAUSE_CLOCK: "41 s behind", "41 s ahead of" */
+void cause_clock_text(char *text, size_t size, int64_t offset_ms);

@@ -2,7 +2,6 @@
 
 #include "channel/probe_link_reason.h"
 
-#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -14,7 +13,6 @@ enum {
     SHAKE_MS = 4000,  /* connected: how long the peer may take for the handshake */
     ALONE_MS = 5000,  /* bound: how long until a missing hub is worth a word */
     LATER_MS = 100,   /* asked this long after events was up: its hub has bound data too by then */
-    CLOCK_MS = 30000,
 };
 
 static const struct {
@@ -93,18 +91,13 @@ static ProbeLinkWord judge_up(const ProbeStanding *standing, ProbeLinkWord befor
                               size_t size) {
     const char *endpoint = standing->endpoints[PROBE_SIDE_DATA];
     int64_t off_ms = standing->clock_offset_ms;
-    if (off_ms >= -CLOCK_MS && off_ms <= CLOCK_MS)
+    if (!cause_clock_is_off(off_ms))
         return say(reason, size, PROBE_LINK_UP, endpoint, "");
     if (before == PROBE_LINK_CLOCK_OFF)
         return before;
     char detail[64];
-    probe_link_clock_text(detail, sizeof(detail), off_ms);
+    cause_clock_text(detail, sizeof(detail), off_ms);
     return say(reason, size, PROBE_LINK_CLOCK_OFF, endpoint, detail);
-}
-
-void probe_link_clock_text(char *text, size_t size, int64_t offset_ms) {
-    (void)snprintf(text, size, "%" PRId64 " s %s", (offset_ms < 0 ? -offset_ms : offset_ms) / 1000,
-                   offset_ms < 0 ? "ahead of" : "behind");
 }
 
 static ProbeLinkWord judge_session(const ProbeStanding *standing, ProbeLinkWord before,

@@ -39,6 +39,3 @@ ProbeLinkWord probe_link_judge_events(const ProbeView *view, const char *endpoin
 /** probe_link_say() - the line of a word */
 void probe_link_say(char *reason, size_t size, ProbeLinkWord word, const char *endpoint,
                     const char *detail);
-
-/** probe_link_clock_text() - "41 s behind", "41 s ahead of"; offset as in ProbeLinkStatus */
-void probe_link_clock_text(char *text, size_t size, int64_t offset_ms);

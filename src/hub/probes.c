@@ -17,7 +17,6 @@
 
 enum {
     BUCKETS = 4096,
-    CLOCK_WARN_MS = 30000,
     QUIET_MS = 8000, /* without packets for so long: the text says so */
     NO_PACKETS_MS =
         60000, /* and from here on it asks for attention; one that never had any: before */
@@ -347,7 +346,7 @@ ProbeState probe_state(const Probe *probe, uint64_t now_ms, char *text, size_t s
         (void)snprintf(text, size, "connected, no report for %s", span);
         return PROBE_ATTENTION;
     }
-    if (offset > CLOCK_WARN_MS || offset < -CLOCK_WARN_MS) {
+    if (cause_clock_is_off(offset)) {
         char detail[48];
         span_text((uint64_t)(offset < 0 ? -offset : offset), span);
         (void)snprintf(detail, sizeof(detail), "%s %s", span, offset < 0 ? "behind" : "ahead");

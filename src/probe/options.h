@@ -41,6 +41,7 @@ typedef struct ProbeConfig {
     const char *collectors; /* -n: only "none" yet */
     uint32_t exit_timeout_s;
     uint32_t verbose;
+    bool check;
 } ProbeConfig;
 
 extern const OptionProgram probe_program;
