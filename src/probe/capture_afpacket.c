@@ -100,14 +100,18 @@ static pcap_t *compiler(const AfPacket *live) {
     char why[PCAP_ERRBUF_SIZE];
     if (live->cooked)
         return pcap_open_dead(DLT_RAW, (int)live->snaplen);
-    pcap_t *pcap = pcap_create(live->name, why);
-    if (!pcap)
-        return NULL;
-    (void)pcap_set_snaplen(pcap, (int)live->snaplen);
-    (void)pcap_set_buffer_size(pcap, 1 << 20);
-    if (pcap_activate(pcap) >= 0)
-        return pcap;
-    pcap_close(pcap);
+    /* one that is down cannot be activated: the loopback interface is Ethernet to a filter too */
+    const char *const names[] = {live->name, "lo"};
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        pcap_t *pcap = pcap_create(names[i], why);
+        if (!pcap)
+            continue;
+        (void)pcap_set_snaplen(pcap, (int)live->snaplen);
+        (void)pcap_set_buffer_size(pcap, 1 << 20);
+        if (pcap_activate(pcap) >= 0)
+            return pcap;
+        pcap_close(pcap);
+    }
     return NULL;
 }
 

@@ -105,6 +105,12 @@ def test_first_time(lab):
     lines = run_check(lab, "-i", CAPTURE, *hub.options_for_probe(), data_dir=lab.path("empty"))
     starts(lines, "note", f"folder {lab.path('empty')}: no key pair in it yet")
     same(hub.get("/probes"), [], "probes of the hub")
+    # a key pair that another hub knows
+    other = lab.hub()
+    same(lab.probe("-i", CAPTURE, *other.options_for_probe(), name="p").wait(30), 0, "it ends with")
+    lines = run_check(lab, "-i", CAPTURE, *hub.options_for_probe(), data_dir=lab.path("p"))
+    starts(lines, "note", f"session tcp://127.0.0.1:{hub.port}: the hub does not know this probe")
+    same(hub.get("/probes"), [], "probes of the hub")
 
 
 def test_running_probe(lab):
@@ -158,6 +164,9 @@ def test_input(lab):
     subprocess.run(["ip", "-n", namespace, "link", "set", "a0", "down"], check=True)
     has(of("-i", "a0", code=1, **inside), "FAIL", "input " + cause_line("LINK_DOWN", "a0"))
     starts(of("-i", "c0", code=1, **inside), "FAIL", "input -i c0: there is no such interface")
+    # with a filter too, for which libpcap needs an interface that is up
+    has(of("-i", "a0", "-f", "vlan 5", code=1, **inside), "FAIL",
+        "input " + cause_line("LINK_DOWN", "a0"))
     check("is not valid" in of("-i", "a0", "-f", "foo bar", code=2, **inside), "the filter")
     starts(of("-i", "-"), "note", "input -:")
 
