@@ -10,6 +10,7 @@
 
 #include "channel/cause.h"
 #include "channel/probe_link_reason.h"
+#include "channel/version.h"
 
 /* every row is whole, and what is to be filled in has a name that is known */
 static void test_rows(void **state) {
@@ -177,11 +178,40 @@ static void test_clock_is_said_once(void **state) {
                      PROBE_LINK_UP);
 }
 
+/* the two previous minor versions are served, nothing newer, nothing of another major */
+static void test_versions(void **state) {
+    (void)state;
+    static const struct {
+        const char *hub, *probe;
+        Cause cause;
+    } versions[] = {
+        {"1.4.0", "1.4.0", CAUSE_NONE},
+        {"1.4.0", "1.4.9", CAUSE_NONE}, /* a patch level is no matter */
+        {"1.4.2", "1.3.0", CAUSE_NONE},
+        {"1.4.0", "1.2.7", CAUSE_NONE},
+        {"1.4.0", "1.1.9", CAUSE_PEER_VERSION_OLD},
+        {"1.4.0", "1.5.0", CAUSE_PEER_VERSION_NEW},
+        {"1.1.0", "1.0.0", CAUSE_NONE},
+        {"1.14.0", "1.9.0", CAUSE_PEER_VERSION_OLD}, /* numbers, not letters */
+        {"2.0.0", "1.9.0", CAUSE_PEER_VERSION_OLD},
+        {"1.9.0", "2.0.0", CAUSE_PEER_VERSION_NEW},
+        {"1.4.0", "1.4", CAUSE_NONE},
+        {"1.4.0", "1.1-rc1", CAUSE_PEER_VERSION_OLD},
+        {"1.4.0", "", CAUSE_NONE},
+        {"1.4.0", "built here", CAUSE_NONE},
+        {"1.4.0", "99999999999999999999.1", CAUSE_NONE},
+    };
+    for (size_t i = 0; i < sizeof(versions) / sizeof(versions[0]); i++)
+        if (version_judge(versions[i].hub, versions[i].probe) != versions[i].cause)
+            fail_msg("hub %s, probe %s", versions[i].hub, versions[i].probe);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_rows),
         cmocka_unit_test(test_lines),
         cmocka_unit_test(test_judge),
+        cmocka_unit_test(test_versions),
         cmocka_unit_test(test_clock_is_said_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

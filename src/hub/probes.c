@@ -14,6 +14,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/hash.h"
+#include "channel/version.h"
 
 enum {
     BUCKETS = 4096,
@@ -336,6 +337,11 @@ ProbeState probe_state(const Probe *probe, uint64_t now_ms, char *text, size_t s
         span_text(since(probe->last_seen_ms, now_ms), span);
         (void)snprintf(text, size, "not connected, last heard %s ago", span);
         return PROBE_AWAY;
+    }
+    const Cause version = version_judge(WEIR_VERSION, probe->version);
+    if (version != CAUSE_NONE) {
+        cause_text(text, size, version, "", probe->version);
+        return PROBE_ATTENTION;
     }
     if (!probe->pulse_ms) {
         (void)snprintf(text, size, "connected, no report yet");
