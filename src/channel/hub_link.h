@@ -21,6 +21,7 @@
 #include "base/batch_counts.h"
 #include "base/cleanup.h"
 #include "base/reason.h"
+#include "channel/cause.h"
 #include "channel/identity.h"
 #include "channel/keys.h"
 
@@ -152,6 +153,9 @@ void hub_link_stored(HubLink *link, const PeerKey *key, const EpochId *epoch, ui
  * thread.
  */
 uint64_t hub_link_discard(HubLink *link);
+
+/** hub_link_notice() - CAUSE_HUB_IS_FULL or CAUSE_NONE, for probes to say. Any thread */
+void hub_link_notice(HubLink *link, Cause notice);
 
 /* snapshots; any thread. *statusesp is the caller's to free() */
 bool hub_link_interface(HubLink *link, unsigned interface, HubInterfaceStatus *status);

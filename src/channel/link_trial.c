@@ -115,6 +115,7 @@ static void read_states(Trying *try) {
         LinkTrial *trial = try->trial;
         trial->told = true;
         trial->admitted = state.delivery.admitted;
+        trial->full = state.notice == CAUSE_HUB_IS_FULL;
         memcpy(trial->reason, state.reason, sizeof(trial->reason));
         trial->clock_offset_ms = (int64_t)state.server_time_ms - (int64_t)clock_wall_ms();
     }

@@ -37,6 +37,7 @@ typedef struct LinkTrial {
     bool told; /* the hub said something: */
     bool admitted;
     char reason[160];        /* why not */
+    bool full;               /* the hub's disk is */
     int64_t clock_offset_ms; /* the hub's clock minus this machine's */
 } LinkTrial;
 

@@ -269,6 +269,7 @@ static void note_standing(ProbeLink *link) {
     standing.synced = sender.synced;
     standing.admitted = sender.admitted;
     standing.admission_reason = link->state.reason;
+    standing.hub_full = link->state.notice == CAUSE_HUB_IS_FULL;
     standing.clock_offset_ms = link->status.clock_offset_ms;
     (void)snprintf(reason, sizeof(reason), "%s", link->status.reason);
     word = probe_link_judge(&standing, link->status.word, reason, sizeof(reason));

@@ -33,6 +33,7 @@ static const struct {
     [PROBE_LINK_WAITING] = {"waiting", CAUSE_WAITING},
     [PROBE_LINK_NO_HUB] = {"no hub", CAUSE_NO_HUB},
     [PROBE_LINK_BOTH_CONNECT] = {"both connect", CAUSE_BOTH_CONNECT},
+    [PROBE_LINK_HUB_FULL] = {"hub full", CAUSE_HUB_IS_FULL},
     [PROBE_LINK_CLOCK_OFF] = {"clock off", CAUSE_CLOCK},
     [PROBE_LINK_UP] = {"up", CAUSE_NONE},
 };
@@ -91,6 +92,8 @@ static ProbeLinkWord judge_up(const ProbeStanding *standing, ProbeLinkWord befor
                               size_t size) {
     const char *endpoint = standing->endpoints[PROBE_SIDE_DATA];
     int64_t off_ms = standing->clock_offset_ms;
+    if (standing->hub_full)
+        return say(reason, size, PROBE_LINK_HUB_FULL, endpoint, "");
     if (!cause_clock_is_off(off_ms))
         return say(reason, size, PROBE_LINK_UP, endpoint, "");
     if (before == PROBE_LINK_CLOCK_OFF)
@@ -119,7 +122,7 @@ static ProbeLinkWord judge_session(const ProbeStanding *standing, ProbeLinkWord 
     /* a moment of patience: what was said before the session came is over */
     bool keep = before == PROBE_LINK_EVENTS_CLOSED || before == PROBE_LINK_NO_STATE ||
                 before == PROBE_LINK_UP || before == PROBE_LINK_WAITING ||
-                before == PROBE_LINK_CLOCK_OFF;
+                before == PROBE_LINK_CLOCK_OFF || before == PROBE_LINK_HUB_FULL;
     return keep ? before : say(reason, size, PROBE_LINK_CONNECTING, endpoint, "");
 }
 

@@ -24,6 +24,7 @@ typedef struct ProbeStanding {
     uint64_t state_ms;   /* last state of this session, 0 for none */
     bool synced, admitted;
     const char *admission_reason;
+    bool hub_full;
     int64_t clock_offset_ms; /* the hub's clock minus this machine's */
     uint64_t now_ms;
 } ProbeStanding;

@@ -279,10 +279,13 @@ def test_hub_disk_full(lab):
                     file.flush()
             except OSError:
                 pass
-        lab.probe("-i", CAPTURE, "--exit-timeout", "60", *options)
+        probe = lab.probe("-i", CAPTURE, "--exit-timeout", "60", *options)
         wait_for("the hub shows it", lambda: hub.get("/interfaces/1")["state_text"]
                  == cause_text("HUB_DISK_FULL"), SHOWN_S + 5)  # it groups flows for 5 s first
         same(hub.get("/interfaces/1")["state"], "problem", "state")
+        says(probe, cause_line("HUB_IS_FULL", f"tcp://127.0.0.1:{hub.port}"))
+        os.remove(os.path.join(disk, "filler"))
+        same(probe.wait(30), 0, "with room again the probe ends with")
         hub.kill()
     finally:
         subprocess.run(["umount", "-l", disk], check=True)
