@@ -47,6 +47,7 @@ void *zsock_open(void *context, int type) {
         {ZMQ_BACKLOG, 4096},
         {ZMQ_HANDSHAKE_IVL, 15000},
         {ZMQ_CONNECT_TIMEOUT, 4000},
+        {ZMQ_TCP_MAXRT, 15000},
         {ZMQ_HEARTBEAT_IVL, 5000},
         {ZMQ_HEARTBEAT_TIMEOUT, 30000},
         {ZMQ_HEARTBEAT_TTL, 30000},
