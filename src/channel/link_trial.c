@@ -16,6 +16,7 @@
 #include "channel/frame.h"
 #include "channel/probe_link_reason.h"
 #include "channel/probe_watch.h"
+#include "channel/version.h"
 #include "channel/zsock.h"
 
 enum {
@@ -115,6 +116,7 @@ static void read_states(Trying *try) {
         LinkTrial *trial = try->trial;
         trial->told = true;
         trial->admitted = state.delivery.admitted;
+        trial->version = version_judge(state.hub_version, WEIR_VERSION);
         trial->full = state.notice == CAUSE_HUB_IS_FULL;
         memcpy(trial->reason, state.reason, sizeof(trial->reason));
         trial->clock_offset_ms = (int64_t)state.server_time_ms - (int64_t)clock_wall_ms();

@@ -14,6 +14,7 @@
 #include <stdint.h>
 
 #include "base/reason.h"
+#include "channel/cause.h"
 #include "channel/keys.h"
 
 typedef struct LinkTrialConfig {
@@ -38,6 +39,7 @@ typedef struct LinkTrial {
     bool admitted;
     char reason[160];        /* why not */
     bool full;               /* the hub's disk is */
+    Cause version;           /* CAUSE_NONE: the hub serves this one */
     int64_t clock_offset_ms; /* the hub's clock minus this machine's */
 } LinkTrial;
 

@@ -20,6 +20,7 @@
 #include "channel/frame.h"
 #include "channel/probe_link_reason.h"
 #include "channel/probe_watch.h"
+#include "channel/version.h"
 #include "channel/zsock.h"
 
 enum {
@@ -219,6 +220,8 @@ static void on_state(ProbeLink *link, const void *bytes, size_t size) {
     if (r) {
         link->status.malformed_states++;
     } else {
+        if (version_judge(state.hub_version, WEIR_VERSION) != CAUSE_NONE)
+            state.delivery.admitted = false; /* what it cannot read waits in the spool */
         link->state = state;
         link->state_ms = clock_monotonic_ms();
         link->status.clock_offset_ms = (int64_t)state.server_time_ms - (int64_t)clock_wall_ms();
@@ -269,6 +272,7 @@ static void note_standing(ProbeLink *link) {
     standing.synced = sender.synced;
     standing.admitted = sender.admitted;
     standing.admission_reason = link->state.reason;
+    standing.version = version_judge(link->state.hub_version, WEIR_VERSION);
     standing.hub_full = link->state.notice == CAUSE_HUB_IS_FULL;
     standing.clock_offset_ms = link->status.clock_offset_ms;
     (void)snprintf(reason, sizeof(reason), "%s", link->status.reason);

@@ -35,6 +35,7 @@ static const struct {
     [PROBE_LINK_BOTH_CONNECT] = {"both connect", CAUSE_BOTH_CONNECT},
     [PROBE_LINK_HUB_FULL] = {"hub full", CAUSE_HUB_IS_FULL},
     [PROBE_LINK_CLOCK_OFF] = {"clock off", CAUSE_CLOCK},
+    [PROBE_LINK_VERSION] = {"version", CAUSE_NONE},
     [PROBE_LINK_UP] = {"up", CAUSE_NONE},
 };
 
@@ -109,6 +110,10 @@ static ProbeLinkWord judge_session(const ProbeStanding *standing, ProbeLinkWord 
     const ProbeView *events = &standing->views[PROBE_SIDE_EVENTS];
     uint64_t up_ms = standing->now_ms - standing->session_ms;
     if (standing->synced && standing->state_ms) {
+        if (standing->version != CAUSE_NONE) {
+            cause_line(reason, size, standing->version, endpoint, WEIR_VERSION);
+            return PROBE_LINK_VERSION;
+        }
         if (standing->admitted)
             return judge_up(standing, before, reason, size);
         return say(reason, size, PROBE_LINK_WAITING, endpoint, standing->admission_reason);

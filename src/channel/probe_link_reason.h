@@ -12,6 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "channel/cause.h"
 #include "channel/probe_link.h"
 #include "channel/probe_watch.h"
 
@@ -24,6 +25,7 @@ typedef struct ProbeStanding {
     uint64_t state_ms;   /* last state of this session, 0 for none */
     bool synced, admitted;
     const char *admission_reason;
+    Cause version; /* of this probe, for this hub: CAUSE_NONE is served */
     bool hub_full;
     int64_t clock_offset_ms; /* the hub's clock minus this machine's */
     uint64_t now_ms;

@@ -117,6 +117,9 @@ static void tell_session(Check *check, const HubTrial *hub) {
                    "session %s: the hub does not know this probe yet; it admits it, or says why "
                    "not, when it runs",
                    at);
+    } else if (hub->trial.version != CAUSE_NONE) {
+        cause_line(line, sizeof(line), hub->trial.version, at, WEIR_VERSION);
+        check_fail(check, "session %s", line);
     } else if (hub->trial.admitted && hub->trial.full) {
         cause_line(line, sizeof(line), CAUSE_HUB_IS_FULL, at, "");
         check_fail(check, "session %s", line);

@@ -11,7 +11,7 @@ import threading
 import time
 
 from _causes import cause_line, cause_text, shim
-from _e2e import PROBE, SLOW, captures, check, free_ports, in_namespace, main, same, wait_for
+from _e2e import HUB, PROBE, SLOW, SOURCE, captures, check, free_ports, in_namespace, main, same, wait_for
 
 CAPTURE = [c for c in captures() if c.endswith("/tcp.pcap")][0]
 KEY = "rq:rM>}U?@Lns47E1%kR.o@n%FcmmsL/@{H8]yf7"
@@ -199,6 +199,54 @@ def test_clock(lab):
         same(probe.stop(), 0, "the probe ends with")
 
 
+def of_major(lab, program, digit):
+    """The program as one of another major version: the same bytes but for a digit."""
+    path = lab.path(os.path.basename(program) + digit)
+    with open(os.path.join(SOURCE, "VERSION"), encoding="ascii") as file:
+        version = file.read().strip()
+    with open(program, "rb") as file:
+        code = file.read()
+    other = digit + version[1:]
+    check(version.encode() + b"\0" in code, f"{program} does not name its version")
+    with open(path, "wb") as file:
+        file.write(code.replace(version.encode() + b"\0", other.encode() + b"\0"))
+    os.chmod(path, 0o755)
+    # which it would find beside the place that it was built in
+    os.environ["LD_LIBRARY_PATH"] = os.path.join(SOURCE, "third_party/duckdb/fetched/lib")
+    same(subprocess.run([path, "--version"], capture_output=True, text=True).stdout.split()[-1],
+         other, "the version it says")
+    return path, version, other
+
+
+def test_version(lab):
+    """A probe of a newer major version, and one at a hub that is newer: both sides say it, and the
+    flows stay with the probe."""
+    newer, version, other = of_major(lab, PROBE, "9")
+    hub = lab.hub()
+    at = f"tcp://127.0.0.1:{hub.port}"
+    probe = lab.start("newer", newer, *connecting(at, hub.key()), "--data-dir", lab.path("newer"))
+    says(probe, cause_line("PEER_VERSION_NEW", at, other))
+    shows_state(hub, re.escape(cause_text("PEER_VERSION_NEW", "", other)))
+    same(len(hub.flows()), 0, "flows stored")
+    probe.kill()
+    hub.kill()
+
+    newer, _, _ = of_major(lab, HUB, "9")
+    hub.command[0] = newer
+    hub.again()
+    probe = lab.probe("-i", CAPTURE, "--exit-timeout", "6", *connecting(at, hub.key())[2:],
+                      name="older")
+    says(probe, cause_line("PEER_VERSION_OLD", at, version))
+    shows_state(hub, re.escape(cause_text("PEER_VERSION_OLD", "", version)))
+    same(probe.wait(20), 3, "the probe ends with")
+    same(len(hub.flows()), 0, "flows stored")
+    options = connecting(at, hub.key())[2:]
+    run = subprocess.run([PROBE, "--check", "-i", CAPTURE, *options, "--data-dir",
+                          lab.path("older")], capture_output=True, text=True)
+    line = "FAIL session " + cause_line("PEER_VERSION_OLD", at, version)
+    check(line in run.stdout.splitlines(), f"no line \"{line}\" in {run.stdout}")
+
+
 def site_of(lab):
     """A hub and a live probe on a0, whose other end is b0."""
     namespace = lab.namespace()
@@ -351,6 +399,6 @@ def test_line_returns(lab):
 
 
 main([test_wrong_key, test_not_encrypted, test_no_hub_there, test_network, test_events_port,
-      test_both_bind, test_both_connect, test_clock, test_interface, test_spool_full,
+      test_both_bind, test_both_connect, test_clock, test_version, test_interface, test_spool_full,
       test_hub_disk_full, test_slow_names, test_hub_returns,
       test_line_returns])
