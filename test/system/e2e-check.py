@@ -47,7 +47,9 @@ def run_check(lab, *options, code=0, data_dir=None, namespace=None, env=None):
 def folder(path):
     if not os.path.isdir(path):
         return None
-    return {name: open(os.path.join(path, name), "rb").read() for name in os.listdir(path)}
+    with os.scandir(path) as entries:
+        return {entry.name: open(entry.path, "rb").read() if entry.is_file() else None
+                for entry in entries}
 
 
 def has(lines, word, text):
