@@ -110,8 +110,8 @@ def test_no_hub_there(lab):
         for probe, at in probes:
             says(probe, cause_line("NO_HANDSHAKE", at))
     for _ in range(3):
-        socket.create_connection(("127.0.0.1", hub.port), 5).close()
-        time.sleep(0.2)
+        with socket.create_connection(("127.0.0.1", hub.port), 5):
+            time.sleep(0.5)  # else it may be gone before the hub could look who it is
     shows_peer(hub, "malformed", "PEER_NOT_SPOKEN")
 
 
