@@ -188,6 +188,9 @@ void control_write(Buffer *to, const ControlState *state) {
     json_text(&json, "reason", state->reason);
     json_object_end(&json);
     json_u64(&json, "server_time_ms", state->server_time_ms);
+    json_text(&json, "hub_version", *state->hub_version ? state->hub_version : WEIR_VERSION);
+    if (state->notice != CAUSE_NONE)
+        json_text(&json, "notice", cause_rows[state->notice].id);
     json_object_end(&json);
 }
 
@@ -256,6 +259,11 @@ int control_read(ControlState *state, const void *bytes, size_t size) {
         copy_text(state->admission, sizeof(state->admission), admission, "state");
         copy_text(state->reason, sizeof(state->reason), admission, "reason");
         delivery->admitted = strcmp(state->admission, "admitted") == 0;
+        copy_text(state->hub_version, sizeof(state->hub_version), object, "hub_version");
+        const char *notice = json_string_value(json_object_get(object, "notice"));
+        state->notice = notice && strcmp(notice, cause_rows[CAUSE_HUB_IS_FULL].id) == 0
+                            ? CAUSE_HUB_IS_FULL
+                            : CAUSE_NONE;
     }
     json_decref(object);
     if (good && version != FRAME_VERSION)

@@ -14,6 +14,7 @@
 #include <stdint.h>
 
 #include "base/buffer.h"
+#include "channel/cause.h"
 #include "channel/delivery.h"
 
 #define FRAME_TOPIC "weir" /* what a hub subscribes to */
@@ -54,6 +55,8 @@ typedef struct ControlState {
     char admission[16]; /* "admitted", "pending", "waiting"; delivery.admitted follows from it */
     char reason[160];   /* for a person; "" when admitted */
     uint64_t server_time_ms;
+    char hub_version[32]; /* "" is written as this program's */
+    Cause notice;         /* HUB_IS_FULL: what keeps the hub from storing; else CAUSE_NONE */
 } ControlState;
 
 void control_write(Buffer *to, const ControlState *state);

@@ -189,6 +189,10 @@ void hub_link_stored(HubLink *link, const PeerKey *key, const EpochId *epoch, ui
     (void)pthread_mutex_unlock(&link->lock);
 }
 
+void hub_link_notice(HubLink *link, Cause notice) {
+    atomic_store(&link->notice, notice);
+}
+
 uint64_t hub_link_discard(HubLink *link) {
     (void)pthread_mutex_lock(&link->lock);
     uint64_t generation = ++link->generation;

@@ -21,6 +21,7 @@
 #include "base/batch_counts.h"
 #include "base/cleanup.h"
 #include "base/reason.h"
+#include "channel/cause.h"
 #include "channel/identity.h"
 #include "channel/keys.h"
 
@@ -156,6 +157,9 @@ uint64_t hub_link_discard(HubLink *link);
 /* snapshots; any thread. *statusesp is the caller's to free() */
 bool hub_link_interface(HubLink *link, unsigned interface, HubInterfaceStatus *status);
 int hub_link_probes(HubLink *link, HubProbeStatus **statusesp, size_t *np);
+
+/** hub_link_notice() - CAUSE_HUB_IS_FULL or CAUSE_NONE, for probes to say. Any thread */
+void hub_link_notice(HubLink *link, Cause notice);
 
 DEFINE_CLEANUP(HubLink *, hub_link_free)
 DEFINE_CLEANUP(HubBatch *, hub_batch_free)

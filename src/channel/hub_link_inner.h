@@ -44,6 +44,7 @@ struct HubLink {
     pthread_t thread;
     bool started;
     atomic_bool stop;
+    _Atomic Cause notice;
 
     pthread_mutex_t lock;
     DeliveryReceiver *receiver;

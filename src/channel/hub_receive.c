@@ -367,6 +367,7 @@ static void tell_states(HubLink *link) {
         (void)snprintf(state.admission, sizeof(state.admission), "%s",
                        state.delivery.admitted ? "admitted" : "pending");
         state.server_time_ms = clock_wall_ms();
+        state.notice = atomic_load(&link->notice);
         buffer_clear(&link->text);
         control_write(&link->text, &state);
         void *socket = link->sides[events].socket;

@@ -15,10 +15,12 @@
 #include "base/clock.h"
 #include "base/crc32c.h"
 #include "base/error.h"
+#include "channel/cause.h"
 #include "channel/delivery.h"
 #include "channel/frame.h"
 #include "channel/probe_link_reason.h"
 #include "channel/probe_watch.h"
+#include "channel/version.h"
 #include "channel/zsock.h"
 
 enum {
@@ -216,6 +218,8 @@ static void on_state(ProbeLink *link, const void *bytes, size_t size) {
     if (r) {
         link->status.malformed_states++;
     } else {
+        if (version_judge(state.hub_version, WEIR_VERSION) != CAUSE_NONE)
+            state.delivery.admitted = false; /* what it cannot read waits in the spool */
         link->state = state;
         link->state_ms = clock_monotonic_ms();
         link->status.clock_offset_ms = (int64_t)state.server_time_ms - (int64_t)clock_wall_ms();
@@ -247,7 +251,11 @@ static int read_states(ProbeLink *link) {
 /* -------------------------------------------------------------------------- how the link stands */
 
 static void note_standing(ProbeLink *link) {
-    ProbeStanding standing = {.bind = link->config.bind, .now_ms = clock_monotonic_ms()};
+    ProbeStanding standing = {
+        .bind = link->config.bind,
+        .events_assumed = !link->config.events_endpoint,
+        .now_ms = clock_monotonic_ms(),
+    };
     for (int i = 0; i < PROBE_N_SIDES; i++) {
         probe_watch_view(link->watch, (ProbeSide)i, &standing.views[i]);
         standing.endpoints[i] = link->attached[i];
@@ -262,6 +270,9 @@ static void note_standing(ProbeLink *link) {
     standing.synced = sender.synced;
     standing.admitted = sender.admitted;
     standing.admission_reason = link->state.reason;
+    standing.version = version_judge(link->state.hub_version, WEIR_VERSION);
+    standing.hub_full = link->state.notice == CAUSE_HUB_IS_FULL;
+    standing.clock_offset_ms = link->status.clock_offset_ms;
     (void)snprintf(reason, sizeof(reason), "%s", link->status.reason);
     word = probe_link_judge(&standing, link->status.word, reason, sizeof(reason));
     bool changed = word != link->status.word || strcmp(reason, link->status.reason) != 0;
@@ -383,6 +394,8 @@ static int attach(ProbeLink *link, Reason *reason) {
                          sizeof(link->attached[i]), reason);
     (void)snprintf(link->status.peer, sizeof(link->status.peer), "%s", link->attached[0]);
     (void)snprintf(link->status.events, sizeof(link->status.events), "%s", link->attached[1]);
+    if (r > 0 && link->config.bind)
+        reason_append(reason, "; %s", cause_rows[CAUSE_CANNOT_LISTEN].mend);
     return r > 0 ? PROBE_LINK_E_REFUSED : error_trace(r);
 }
 
@@ -442,7 +455,7 @@ ProbeLink *probe_link_free(ProbeLink *link) {
         if (link->sockets[i])
             (void)zmq_close(link->sockets[i]);
     if (link->context)
-        (void)zmq_ctx_term(link->context);
+        zsock_context_end(link->context);
     if (link->wake_fd >= 0)
         (void)close(link->wake_fd);
     delivery_sender_free(link->sender);

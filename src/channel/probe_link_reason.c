@@ -5,72 +5,103 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "channel/cause.h"
+
 enum {
     EVENTS_MS = 2000, /* data is connected: how long events may take before it is said */
     STATE_MS = 4000,  /* both are: how long the hub may say nothing */
-    ALONE_MS = 10000, /* bound: how long until a missing hub is worth a word */
+    SHAKE_MS = 4000,  /* connected: how long the peer may take for the handshake */
+    ALONE_MS = 5000,  /* bound: how long until a missing hub is worth a word */
+    LATER_MS = 100,   /* asked this long after events was up: its hub has bound data too by then */
 };
 
-/* text: one %s for the endpoint, one for the detail */
 static const struct {
     const char *word;
-    const char *text;
+    Cause cause;
 } words[PROBE_LINK_N_WORDS] = {
-    [PROBE_LINK_CONNECTING] = {"connecting", "%s: connecting%s"},
-    [PROBE_LINK_NAME_UNKNOWN] = {"name unknown", "%s: the host name is not known: %s"},
-    [PROBE_LINK_REFUSED] = {"refused",
-                            "%s: nothing listens there (%s); is the hub running, and does "
-                            "its -i endpoint end in c?"},
-    [PROBE_LINK_NO_ROUTE] = {"no route", "%s: cannot be reached: %s"},
-    [PROBE_LINK_NO_ANSWER] = {"no answer", "%s: does not answer (%s); is a firewall between?"},
-    [PROBE_LINK_WRONG_KEY] = {"wrong key", "%s: the hub there has another key than the one given "
-                                           "with --zmq-encryption-key%s"},
-    [PROBE_LINK_PLAIN_PEER] = {"plain peer", "%s: the peer there does not encrypt; weir sends "
-                                             "nothing in the clear%s"},
-    [PROBE_LINK_NO_HANDSHAKE] = {"no handshake",
-                                 "%s: connected, but what answers there is no hub%s"},
-    [PROBE_LINK_KEY_REVOKED] = {"revoked", "%s: the hub refuses this probe's key%s"},
-    [PROBE_LINK_EVENTS_CLOSED] = {"events closed", "%s (events endpoint): %s"},
-    [PROBE_LINK_NO_STATE] = {"no state", "%s: connected, but the hub says nothing%s"},
-    [PROBE_LINK_WAITING] = {"waiting", "%s: the hub has not admitted this probe: %s"},
-    [PROBE_LINK_UP] = {"up", "%s: delivering%s"},
+    [PROBE_LINK_CONNECTING] = {"connecting", CAUSE_NONE},
+    [PROBE_LINK_NAME_UNKNOWN] = {"name unknown", CAUSE_NAME_UNKNOWN},
+    [PROBE_LINK_REFUSED] = {"refused", CAUSE_REFUSED},
+    [PROBE_LINK_NO_ROUTE] = {"no route", CAUSE_NO_ROUTE},
+    [PROBE_LINK_NO_ANSWER] = {"no answer", CAUSE_NO_ANSWER},
+    [PROBE_LINK_WRONG_KEY] = {"wrong key", CAUSE_WRONG_KEY},
+    [PROBE_LINK_PLAIN_PEER] = {"plain peer", CAUSE_PLAIN},
+    [PROBE_LINK_NO_HANDSHAKE] = {"no handshake", CAUSE_NO_HANDSHAKE},
+    [PROBE_LINK_KEY_REVOKED] = {"revoked", CAUSE_REVOKED},
+    [PROBE_LINK_EVENTS_CLOSED] = {"events closed", CAUSE_EVENTS_CLOSED},
+    [PROBE_LINK_NO_STATE] = {"no state", CAUSE_NO_STATE},
+    [PROBE_LINK_WAITING] = {"waiting", CAUSE_WAITING},
+    [PROBE_LINK_NO_HUB] = {"no hub", CAUSE_NO_HUB},
+    [PROBE_LINK_BOTH_CONNECT] = {"both connect", CAUSE_BOTH_CONNECT},
+    [PROBE_LINK_HUB_FULL] = {"hub full", CAUSE_HUB_IS_FULL},
+    [PROBE_LINK_CLOCK_OFF] = {"clock off", CAUSE_CLOCK},
+    [PROBE_LINK_VERSION] = {"version", CAUSE_NONE},
+    [PROBE_LINK_UP] = {"up", CAUSE_NONE},
 };
 
 const char *probe_link_word(ProbeLinkWord word) {
     return words[word].word;
 }
 
+void probe_link_say(char *reason, size_t size, ProbeLinkWord word, const char *endpoint,
+                    const char *detail) {
+    if (words[word].cause == CAUSE_NONE)
+        (void)snprintf(reason, size, "%s: %s", endpoint,
+                       word == PROBE_LINK_UP ? "delivering" : words[word].word);
+    else
+        cause_line(reason, size, words[word].cause, endpoint, detail);
+}
+
 static ProbeLinkWord say(char *reason, size_t size, ProbeLinkWord word, const char *endpoint,
                          const char *detail) {
-/* the formats are the table's own */
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wformat-nonliteral"
-    (void)snprintf(reason, size, words[word].text, endpoint, detail);
-#pragma GCC diagnostic pop
+    probe_link_say(reason, size, word, endpoint, detail);
     return word;
 }
 
-static ProbeLinkWord judge_events(const ProbeStanding *standing, char *reason, size_t size) {
-    const ProbeView *view = &standing->views[PROBE_SIDE_EVENTS];
-    const char *endpoint = standing->endpoints[PROBE_SIDE_EVENTS];
-    char why[320];
+/* a peer that took the connection and has not answered the handshake for long */
+static bool is_mute(const ProbeStanding *standing, const ProbeView *view) {
+    return !standing->bind && view->connected && !view->ready &&
+           standing->now_ms - view->connected_ms > SHAKE_MS;
+}
+
+ProbeLinkWord probe_link_judge_events(const ProbeView *view, const char *endpoint, bool assumed,
+                                      char *reason, size_t size) {
+    Cause cause = CAUSE_EVENTS_NO_ANSWER;
     switch (view->trouble) {
     case PROBE_LINK_WRONG_KEY:
     case PROBE_LINK_PLAIN_PEER:
     case PROBE_LINK_KEY_REVOKED:
-        return say(reason, size, view->trouble, endpoint, view->detail);
+        if (!assumed)
+            return say(reason, size, view->trouble, endpoint, view->detail);
+        break;
     case PROBE_LINK_REFUSED:
-        (void)snprintf(why, sizeof(why),
-                       "the data port answers, this one is closed (%s); does the "
-                       "hub have --zmq-publish-events?",
-                       view->detail);
+        cause = CAUSE_EVENTS_CLOSED;
         break;
     default:
-        (void)snprintf(why, sizeof(why), "the data port answers, this one does not%s%s",
-                       view->detail[0] ? ": " : "", view->detail);
         break;
     }
-    return say(reason, size, PROBE_LINK_EVENTS_CLOSED, endpoint, why);
+    const char *detail = view->detail[0]                          ? view->detail
+                         : view->connected                        ? "no handshake"
+                         : view->trouble == PROBE_LINK_CONNECTING ? "no answer"
+                                                                  : words[view->trouble].word;
+    cause_line(reason, size, assumed ? CAUSE_EVENTS_ASSUMED : cause, endpoint, detail);
+    return PROBE_LINK_EVENTS_CLOSED;
+}
+
+/* the text stays that of when it was first seen: a clock that drifts is not news each second */
+static ProbeLinkWord judge_up(const ProbeStanding *standing, ProbeLinkWord before, char *reason,
+                              size_t size) {
+    const char *endpoint = standing->endpoints[PROBE_SIDE_DATA];
+    int64_t off_ms = standing->clock_offset_ms;
+    if (standing->hub_full)
+        return say(reason, size, PROBE_LINK_HUB_FULL, endpoint, "");
+    if (!cause_clock_is_off(off_ms))
+        return say(reason, size, PROBE_LINK_UP, endpoint, "");
+    if (before == PROBE_LINK_CLOCK_OFF)
+        return before;
+    char detail[64];
+    cause_clock_text(detail, sizeof(detail), off_ms);
+    return say(reason, size, PROBE_LINK_CLOCK_OFF, endpoint, detail);
 }
 
 static ProbeLinkWord judge_session(const ProbeStanding *standing, ProbeLinkWord before,
@@ -79,17 +110,24 @@ static ProbeLinkWord judge_session(const ProbeStanding *standing, ProbeLinkWord 
     const ProbeView *events = &standing->views[PROBE_SIDE_EVENTS];
     uint64_t up_ms = standing->now_ms - standing->session_ms;
     if (standing->synced && standing->state_ms) {
+        if (standing->version != CAUSE_NONE) {
+            cause_line(reason, size, standing->version, endpoint, WEIR_VERSION);
+            return PROBE_LINK_VERSION;
+        }
         if (standing->admitted)
-            return say(reason, size, PROBE_LINK_UP, endpoint, "");
+            return judge_up(standing, before, reason, size);
         return say(reason, size, PROBE_LINK_WAITING, endpoint, standing->admission_reason);
     }
-    if (!events->ready && up_ms > EVENTS_MS)
-        return judge_events(standing, reason, size);
+    if (!events->ready && up_ms > EVENTS_MS &&
+        (events->trouble != PROBE_LINK_CONNECTING || up_ms > STATE_MS + EVENTS_MS))
+        return probe_link_judge_events(events, standing->endpoints[PROBE_SIDE_EVENTS],
+                                       standing->events_assumed, reason, size);
     if (events->ready && up_ms > STATE_MS && standing->now_ms - events->ready_ms > STATE_MS)
         return say(reason, size, PROBE_LINK_NO_STATE, endpoint, "");
     /* a moment of patience: what was said before the session came is over */
     bool keep = before == PROBE_LINK_EVENTS_CLOSED || before == PROBE_LINK_NO_STATE ||
-                before == PROBE_LINK_UP || before == PROBE_LINK_WAITING;
+                before == PROBE_LINK_UP || before == PROBE_LINK_WAITING ||
+                before == PROBE_LINK_CLOCK_OFF || before == PROBE_LINK_HUB_FULL;
     return keep ? before : say(reason, size, PROBE_LINK_CONNECTING, endpoint, "");
 }
 
@@ -97,14 +135,19 @@ ProbeLinkWord probe_link_judge(const ProbeStanding *standing, ProbeLinkWord befo
                                size_t size) {
     const char *endpoint = standing->endpoints[PROBE_SIDE_DATA];
     const ProbeView *data = &standing->views[PROBE_SIDE_DATA];
+    const ProbeView *events = &standing->views[PROBE_SIDE_EVENTS];
     if (standing->session_ms)
         return judge_session(standing, before, reason, size);
+    if (data->trouble == PROBE_LINK_REFUSED && events->ready &&
+        data->trouble_ms > events->ready_ms + LATER_MS)
+        return say(reason, size, PROBE_LINK_BOTH_CONNECT, endpoint, data->detail);
     if (data->trouble != PROBE_LINK_CONNECTING)
         return say(reason, size, data->trouble, endpoint, data->detail);
+    if (is_mute(standing, data))
+        return say(reason, size, PROBE_LINK_NO_HANDSHAKE, endpoint, "");
     if (data->ready && standing->now_ms - data->ready_ms > STATE_MS)
         return say(reason, size, PROBE_LINK_NO_STATE, endpoint, "");
     if (standing->bind && standing->now_ms - data->ready_ms > ALONE_MS)
-        return say(reason, size, PROBE_LINK_CONNECTING, endpoint,
-                   "; no hub has come so far: its -i endpoint names this probe, without a c");
+        return say(reason, size, PROBE_LINK_NO_HUB, endpoint, "");
     return say(reason, size, PROBE_LINK_CONNECTING, endpoint, "");
 }

@@ -26,12 +26,28 @@ enum {
     CLOSED_TWICE = 2, /* handshakes closed by the peer before it is called a wrong key */
 };
 
+typedef struct Answer {
+    ProbeLinkWord word;
+    char detail[128];
+} Answer;
+
+/*
+ * A question to the network, asked on a thread of its own: names may take half a minute. It belongs
+ * to the watch and to that thread; who lets go last frees it.
+ */
+typedef struct Question {
+    pthread_mutex_t lock;
+    unsigned holders;
+    bool answered;
+    Endpoint endpoint;
+    Answer answer;
+} Question;
+
 typedef struct Side {
     ProbeWatchSide config;
     void *pair;
     ProbeView view;
-    bool connected;
-    uint64_t changed_ms; /* connected or not since */
+    Question *question; /* the one that is being asked, or NULL */
     uint64_t asked_ms;
     uint64_t shook_ms; /* last failed handshake, 0 for none */
     unsigned n_closed;
@@ -48,6 +64,7 @@ struct ProbeWatch {
 
 static void set_trouble(Side *side, ProbeLinkWord word, const char *detail) {
     side->view.trouble = word;
+    side->view.trouble_ms = clock_monotonic_ms();
     (void)snprintf(side->view.detail, sizeof(side->view.detail), "%s", detail);
 }
 
@@ -55,6 +72,14 @@ static void set_ready(Side *side, bool ready, uint64_t now_ms) {
     if (side->view.ready != ready)
         side->view.ready_ms = now_ms;
     side->view.ready = ready;
+}
+
+static void set_connected(Side *side, bool connected, uint64_t now_ms) {
+    side->view.connected = connected;
+    side->view.connected_ms = now_ms;
+    if (connected && side->view.trouble >= PROBE_LINK_NAME_UNKNOWN &&
+        side->view.trouble <= PROBE_LINK_NO_ANSWER) /* the network's, so it is over */
+        set_trouble(side, PROBE_LINK_CONNECTING, "");
 }
 
 static void give_up(Side *side, uint64_t now_ms) {
@@ -65,7 +90,7 @@ static void give_up(Side *side, uint64_t now_ms) {
 }
 
 static void closed_in_handshake(Side *side, uint64_t now_ms) {
-    if (now_ms - side->changed_ms > SHAKE_MS)
+    if (now_ms - side->view.connected_ms > SHAKE_MS)
         set_trouble(side, PROBE_LINK_NO_HANDSHAKE, "");
     else if (++side->n_closed >= CLOSED_TWICE)
         set_trouble(side, PROBE_LINK_WRONG_KEY, "");
@@ -86,8 +111,7 @@ static void on_event(Side *side, const ZsockEvent *event, uint64_t now_ms) {
     switch (event->kind) {
     case ZMQ_EVENT_CONNECTED:
     case ZMQ_EVENT_ACCEPTED:
-        side->connected = true;
-        side->changed_ms = now_ms;
+        set_connected(side, true, now_ms);
         break;
     case ZMQ_EVENT_HANDSHAKE_SUCCEEDED:
         set_ready(side, true, now_ms);
@@ -107,8 +131,7 @@ static void on_event(Side *side, const ZsockEvent *event, uint64_t now_ms) {
         closed_in_handshake(side, now_ms);
         break;
     case ZMQ_EVENT_DISCONNECTED:
-        side->connected = false;
-        side->changed_ms = now_ms;
+        set_connected(side, false, now_ms);
         set_ready(side, false, now_ms);
         break;
     default:
@@ -117,11 +140,6 @@ static void on_event(Side *side, const ZsockEvent *event, uint64_t now_ms) {
 }
 
 /* ------------------------------------------------------------------------- asking the network */
-
-typedef struct Answer {
-    ProbeLinkWord word;
-    char detail[128];
-} Answer;
 
 /** try_address() - 0 or the errno of a TCP connection to it */
 static int try_address(const struct addrinfo *address) {
@@ -173,21 +191,76 @@ static Answer ask_network(const Endpoint *endpoint) {
     return answer;
 }
 
-/** look_into() - outside of the lock, for the network takes its time */
-static void look_into(ProbeWatch *watch, Side *side) {
-    uint64_t now_ms = clock_monotonic_ms();
-    bool shook = side->shook_ms && now_ms - side->shook_ms < ASK_AGAIN_MS * 6;
-    if (side->config.bind || side->connected || shook || now_ms - side->changed_ms < ASK_AFTER_MS ||
-        (side->asked_ms && now_ms - side->asked_ms < ASK_AGAIN_MS))
+static void question_leave(Question *question) {
+    (void)pthread_mutex_lock(&question->lock);
+    bool last = --question->holders == 0;
+    (void)pthread_mutex_unlock(&question->lock);
+    if (!last)
         return;
-    side->asked_ms = now_ms;
-    Answer answer = ask_network(&side->config.endpoint);
-    if (answer.word == PROBE_LINK_CONNECTING)
-        return; /* it can be reached: libzmq will be there soon */
+    (void)pthread_mutex_destroy(&question->lock);
+    free(question);
+}
+
+static void *ask(void *arg) {
+    Question *question = arg;
+    Answer answer = ask_network(&question->endpoint);
+    (void)pthread_mutex_lock(&question->lock);
+    question->answer = answer;
+    question->answered = true;
+    (void)pthread_mutex_unlock(&question->lock);
+    question_leave(question);
+    return NULL;
+}
+
+/** question_ask() - NULL: not now */
+static Question *question_ask(const Endpoint *endpoint) {
+    Question *question = calloc(1, sizeof(*question));
+    pthread_t thread;
+    if (!question)
+        return NULL;
+    (void)pthread_mutex_init(&question->lock, NULL);
+    question->holders = 2;
+    question->endpoint = *endpoint;
+    if (pthread_create(&thread, NULL, ask, question) != 0) {
+        (void)pthread_mutex_destroy(&question->lock);
+        free(question);
+        return NULL;
+    }
+    (void)pthread_detach(thread);
+    return question;
+}
+
+/** take_answer() - when it is there */
+static void take_answer(ProbeWatch *watch, Side *side) {
+    (void)pthread_mutex_lock(&side->question->lock);
+    bool answered = side->question->answered;
+    Answer answer = side->question->answer;
+    (void)pthread_mutex_unlock(&side->question->lock);
+    if (!answered)
+        return;
+    question_leave(side->question);
+    side->question = NULL;
+    if (answer.word == PROBE_LINK_CONNECTING || side->view.connected)
+        return; /* it can be reached: libzmq is or soon will be there */
     (void)pthread_mutex_lock(&watch->lock);
     set_trouble(side, answer.word, answer.detail);
     (void)pthread_mutex_unlock(&watch->lock);
     zsock_wake(watch->wake_fd);
+}
+
+static void look_into(ProbeWatch *watch, Side *side) {
+    if (side->question) {
+        take_answer(watch, side);
+        return;
+    }
+    uint64_t now_ms = clock_monotonic_ms();
+    bool shook = side->shook_ms && now_ms - side->shook_ms < ASK_AGAIN_MS * 6;
+    if (side->config.bind || side->view.connected || shook ||
+        now_ms - side->view.connected_ms < ASK_AFTER_MS ||
+        (side->asked_ms && now_ms - side->asked_ms < ASK_AGAIN_MS))
+        return;
+    side->asked_ms = now_ms;
+    side->question = question_ask(&side->config.endpoint);
 }
 
 /* -------------------------------------------------------------------------------- the thread */
@@ -231,7 +304,7 @@ int probe_watch_new(ProbeWatch **watchp, void *context, const ProbeWatchSide sid
     for (int i = 0; i < PROBE_N_SIDES; i++) {
         Side *side = &watch->sides[i];
         side->config = sides[i];
-        side->changed_ms = side->view.ready_ms = clock_monotonic_ms();
+        side->view.connected_ms = side->view.ready_ms = clock_monotonic_ms();
         int r = zsock_monitor(&side->pair, context, sides[i].socket, names[i]);
         if (r)
             return error_trace(r);
@@ -258,6 +331,9 @@ ProbeWatch *probe_watch_free(ProbeWatch *watch) {
     for (int i = 0; i < PROBE_N_SIDES; i++)
         if (watch->sides[i].pair)
             (void)zmq_close(watch->sides[i].pair);
+    for (int i = 0; i < PROBE_N_SIDES; i++)
+        if (watch->sides[i].question)
+            question_leave(watch->sides[i].question);
     (void)pthread_mutex_destroy(&watch->lock);
     free(watch);
     return NULL;

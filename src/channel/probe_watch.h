@@ -23,7 +23,10 @@ typedef enum ProbeSide { PROBE_SIDE_DATA, PROBE_SIDE_EVENTS, PROBE_N_SIDES } Pro
 typedef struct ProbeView {
     bool ready;            /* handshake done, connection up */
     uint64_t ready_ms;     /* monotonic: since when it is, or is not */
+    bool connected;        /* TCP is; the handshake may not be done */
+    uint64_t connected_ms; /* monotonic: since when it is, or is not */
     ProbeLinkWord trouble; /* PROBE_LINK_CONNECTING: none known */
+    uint64_t trouble_ms;   /* monotonic: when it was last found */
     char detail[128];      /* errno text and the like, or "" */
     bool given_up;         /* libzmq does not try again by itself: zsock_again() */
     uint64_t given_up_ms;

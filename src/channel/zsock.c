@@ -5,11 +5,14 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netdb.h>
+#include <pthread.h>
+#include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 #include <zmq.h>
 
@@ -17,6 +20,17 @@
 
 static int set_int(void *socket, int option, int value) {
     return zmq_setsockopt(socket, option, &value, sizeof(value));
+}
+
+/*
+ * libzmq doubles the first interval up to the last and adds less than the first by chance. Both are
+ * drawn, so that probes which lost their hub together do not come back together.
+ */
+static int set_reconnect(void *socket) {
+    int r = set_int(socket, ZMQ_RECONNECT_IVL, 100 + (int)randombytes_uniform(100));
+    if (r == 0)
+        r = set_int(socket, ZMQ_RECONNECT_IVL_MAX, 3000 + (int)randombytes_uniform(1000));
+    return r;
 }
 
 void *zsock_open(void *context, int type) {
@@ -32,9 +46,8 @@ void *zsock_open(void *context, int type) {
         {ZMQ_RCVBUF, 128 * 1024},
         {ZMQ_BACKLOG, 4096},
         {ZMQ_HANDSHAKE_IVL, 15000},
-        {ZMQ_CONNECT_TIMEOUT, 15000},
-        {ZMQ_RECONNECT_IVL, 100}, /* libzmq adds a random part of this */
-        {ZMQ_RECONNECT_IVL_MAX, 10000},
+        {ZMQ_CONNECT_TIMEOUT, 4000},
+        {ZMQ_TCP_MAXRT, 15000},
         {ZMQ_HEARTBEAT_IVL, 5000},
         {ZMQ_HEARTBEAT_TIMEOUT, 30000},
         {ZMQ_HEARTBEAT_TTL, 30000},
@@ -48,6 +61,8 @@ void *zsock_open(void *context, int type) {
     int64_t most = 131072;
     if (r == 0)
         r = zmq_setsockopt(socket, ZMQ_MAXMSGSIZE, &most, sizeof(most));
+    if (r == 0)
+        r = set_reconnect(socket);
     if (r < 0) {
         int saved = errno;
         (void)zmq_close(socket);
@@ -191,4 +206,58 @@ void zsock_wake_clear(int fd) {
     uint64_t count;
     ssize_t n = read(fd, &count, sizeof(count));
     (void)n;
+}
+
+typedef struct Ending {
+    pthread_mutex_t lock;
+    pthread_cond_t over;
+    unsigned holders;
+    void *context;
+} Ending;
+
+/* who is the last to let go frees it */
+static void ending_leave(Ending *ending) {
+    bool last = --ending->holders == 0;
+    (void)pthread_cond_signal(&ending->over);
+    (void)pthread_mutex_unlock(&ending->lock);
+    if (!last)
+        return;
+    (void)pthread_cond_destroy(&ending->over);
+    (void)pthread_mutex_destroy(&ending->lock);
+    free(ending);
+}
+
+static void *end_context(void *arg) {
+    Ending *ending = arg;
+    (void)zmq_ctx_term(ending->context);
+    (void)pthread_mutex_lock(&ending->lock);
+    ending_leave(ending);
+    return NULL;
+}
+
+void zsock_context_end(void *context) {
+    struct timespec until;
+    pthread_t thread;
+    Ending *ending = calloc(1, sizeof(*ending));
+    if (!ending) {
+        (void)zmq_ctx_term(context);
+        return;
+    }
+    (void)pthread_mutex_init(&ending->lock, NULL);
+    (void)pthread_cond_init(&ending->over, NULL);
+    ending->holders = 2;
+    ending->context = context;
+    (void)clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += ZSOCK_END_S;
+    if (pthread_create(&thread, NULL, end_context, ending) != 0) {
+        ending->holders = 1;
+        (void)end_context(ending);
+        return;
+    }
+    (void)pthread_detach(thread);
+    (void)pthread_mutex_lock(&ending->lock);
+    while (ending->holders == 2 &&
+           pthread_cond_timedwait(&ending->over, &ending->lock, &until) != ETIMEDOUT)
+        continue;
+    ending_leave(ending);
 }

@@ -21,7 +21,7 @@ enum {
     ZSOCK_E_REFUSED, /* the address is not ours, or in use */
 };
 
-enum { ZSOCK_SNDHWM = 16, ZSOCK_RCVHWM = 4 };
+enum { ZSOCK_SNDHWM = 16, ZSOCK_RCVHWM = 4, ZSOCK_END_S = 1 };
 
 /** zsock_open() - a socket with the channel's options; NULL with errno set */
 void *zsock_open(void *context, int type);
@@ -57,3 +57,9 @@ void zsock_peer_address(int fd, char *text, size_t size);
 int zsock_wake_new(int *fdp);
 void zsock_wake(int fd);
 void zsock_wake_clear(int fd);
+
+/**
+ * zsock_context_end() - zmq_ctx_term(), for no longer than a second: libzmq's thread may be waiting
+ * for a name to resolve. What is then left ends by itself.
+ */
+void zsock_context_end(void *context);

@@ -116,8 +116,7 @@ static void write_state(Json *json, Hub *hub, unsigned i, uint64_t now_ms, uint6
     char text[512];
     if (ingest_state(hub->ingest) == INGEST_DISK_FULL) {
         state = "problem";
-        (void)snprintf(text, sizeof(text),
-                       "The disk is full: flows wait at the probes until there is room.");
+        cause_text(text, sizeof(text), CAUSE_HUB_DISK_FULL, "", "");
     } else if (walk.connected) {
         state = "receiving";
         const int at = snprintf(text, sizeof(text), "%" PRIu64 " probe%s connected, ",

@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/json.h"
+#include "channel/cause.h"
 #include "flow/field.h"
 #include "hub/api.h"
 #include "hub/hub.h"
@@ -20,17 +21,16 @@ static const char *const state_words[] = {
 int api_get_health(HttpRequest *request, HttpResponse *response, void *context) {
     (void)request;
     const Hub *hub = context;
-    static const char *const troubles[] = {
-        [INGEST_DISK_FULL] = "The disk is full: flows wait at the probes until there is room.",
-        [INGEST_UNAVAILABLE] = "The store cannot be opened; it is tried again each second.",
-    };
     if (!atomic_load(&hub->ready)) {
         http_response_error(response, 503, "starting", "The hub is starting.");
         return 0;
     }
     const IngestState state = ingest_state(hub->ingest);
     if (state != INGEST_READY) {
-        http_response_error(response, 503, "store_unavailable", "%s", troubles[state]);
+        http_response_error(response, 503, "store_unavailable", "%s.",
+                            state == INGEST_DISK_FULL
+                                ? cause_rows[CAUSE_HUB_DISK_FULL].text
+                                : "The store cannot be opened; it is tried again each second");
         return 0;
     }
     Json json = json_make(&response->body);

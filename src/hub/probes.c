@@ -14,8 +14,14 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/hash.h"
+#include "channel/version.h"
 
-enum { BUCKETS = 4096, CLOCK_WARN_MS = 30000, NO_PACKETS_MS = 60000 };
+enum {
+    BUCKETS = 4096,
+    QUIET_MS = 8000, /* without packets for so long: the text says so */
+    NO_PACKETS_MS =
+        60000, /* and from here on it asks for attention; one that never had any: before */
+};
 
 typedef struct Entry {
     Probe probe;
@@ -41,15 +47,12 @@ const char *const peer_problem_names[_PEER_PROBLEM_N] = {
 };
 
 const char *peer_problem_text(PeerProblemKind kind) {
-    static const char *const texts[_PEER_PROBLEM_N] = {
-        [PEER_WRONG_KEY] = "Uses a wrong server key; copy this interface's public key to its "
-                           "--zmq-encryption-key.",
-        [PEER_PLAIN] = "Does not encrypt; give it this interface's public key with "
-                       "--zmq-encryption-key.",
-        [PEER_MALFORMED] = "Connects and does not finish the handshake; it may not be a probe, or "
-                           "speaks to the wrong port.",
+    static const Cause causes[_PEER_PROBLEM_N] = {
+        [PEER_WRONG_KEY] = CAUSE_PEER_WRONG_KEY,
+        [PEER_PLAIN] = CAUSE_PEER_PLAIN,
+        [PEER_MALFORMED] = CAUSE_PEER_NOT_SPOKEN,
     };
-    return texts[kind];
+    return cause_rows[causes[kind]].line;
 }
 
 int probes_new(Probes **probesp) {
@@ -157,6 +160,7 @@ void probes_hello(Probes *probes, const PeerKey *key, unsigned interface, const 
             probe->pulse_ms = 0;
             probe->second_known = false;
             probe->announced = false;
+            probe->had_packets = false;
         }
         probe->connected = true;
         probe->last_seen_ms = now_ms;
@@ -187,6 +191,7 @@ uint64_t probes_pulse(Probes *probes, const PeerKey *key, const ProbePulse *puls
         return 0;
     if (!probe->pulse_ms || pulse->packets)
         probe->last_packet_ms = now_ms;
+    probe->had_packets = probe->had_packets || pulse->packets;
     const bool was_silent = !probe->pulse_ms;
     probe->pulse = *pulse;
     probe->packets += pulse->packets;
@@ -333,6 +338,11 @@ ProbeState probe_state(const Probe *probe, uint64_t now_ms, char *text, size_t s
         (void)snprintf(text, size, "not connected, last heard %s ago", span);
         return PROBE_AWAY;
     }
+    const Cause version = version_judge(WEIR_VERSION, probe->version);
+    if (version != CAUSE_NONE) {
+        cause_text(text, size, version, "", probe->version);
+        return PROBE_ATTENTION;
+    }
     if (!probe->pulse_ms) {
         (void)snprintf(text, size, "connected, no report yet");
         return PROBE_CAPTURING;
@@ -340,15 +350,25 @@ ProbeState probe_state(const Probe *probe, uint64_t now_ms, char *text, size_t s
     if (since(probe->pulse_ms, now_ms) > PROBES_SILENT_MS) {
         span_text(since(probe->pulse_ms, now_ms), span);
         (void)snprintf(text, size, "connected, no report for %s", span);
-    } else if (offset > CLOCK_WARN_MS || offset < -CLOCK_WARN_MS) {
-        span_text((uint64_t)(offset < 0 ? -offset : offset), span);
-        (void)snprintf(text, size, "clock %s %s", span, offset < 0 ? "behind" : "ahead");
-    } else if (since(probe->last_packet_ms, now_ms) > NO_PACKETS_MS) {
-        span_text(since(probe->last_packet_ms, now_ms), span);
-        (void)snprintf(text, size, "no packets for %s", span);
-    } else {
-        (void)snprintf(text, size, "capturing");
-        return PROBE_CAPTURING;
+        return PROBE_ATTENTION;
     }
-    return PROBE_ATTENTION;
+    if (cause_clock_is_off(offset)) {
+        char detail[48];
+        span_text((uint64_t)(offset < 0 ? -offset : offset), span);
+        (void)snprintf(detail, sizeof(detail), "%s %s", span, offset < 0 ? "behind" : "ahead");
+        cause_text(text, size, CAUSE_PEER_CLOCK, "", detail);
+        return PROBE_ATTENTION;
+    }
+    if (probe->pulse.cause != CAUSE_NONE) {
+        cause_text(text, size, probe->pulse.cause, probe->n_captures ? probe->captures[0] : "", "");
+        return PROBE_ATTENTION;
+    }
+    const uint64_t quiet_ms = since(probe->last_packet_ms, now_ms);
+    if (quiet_ms > QUIET_MS) {
+        span_text(quiet_ms, span);
+        cause_text(text, size, CAUSE_PEER_NO_PACKETS, "", span);
+        return quiet_ms > NO_PACKETS_MS || !probe->had_packets ? PROBE_ATTENTION : PROBE_CAPTURING;
+    }
+    (void)snprintf(text, size, "capturing");
+    return PROBE_CAPTURING;
 }

@@ -15,6 +15,7 @@
 
 #include "base/batch_counts.h"
 #include "base/cleanup.h"
+#include "channel/cause.h"
 #include "channel/hub_link.h"
 #include "channel/identity.h"
 
@@ -37,6 +38,7 @@ typedef struct ProbePulse {
     uint64_t flows_waiting;
     uint64_t packets_per_s;
     uint64_t octets_per_s;
+    Cause cause; /* what it says is wrong with it, in the hub's words, or CAUSE_NONE */
 } ProbePulse;
 
 typedef struct Probe {
@@ -55,6 +57,7 @@ typedef struct Probe {
     uint64_t session_ms;     /* connected or gone since */
     uint64_t pulse_ms;       /* of the last pulse; 0: none yet */
     uint64_t last_packet_ms; /* of the last pulse that had packets in it */
+    bool had_packets;        /* this session */
     ProbePulse pulse;        /* the last one */
     uint64_t packets;        /* sums over all pulses */
     uint64_t octets;

@@ -3,6 +3,7 @@
 #include "hub/pulse.h"
 
 #include <jansson.h>
+#include <stdio.h>
 
 #include "hub/live.h"
 #include "hub/probes.h"
@@ -58,6 +59,21 @@ static void take_conversations(Live *live, uint64_t second, const json_t *rows) 
     }
 }
 
+/* what keeps the probe from having more to say: the first one that is known */
+static Cause cause_of(const json_t *names) {
+    size_t i;
+    const json_t *name;
+    json_array_foreach((json_t *)names, i, name) {
+        char id[64];
+        (void)snprintf(id, sizeof(id), "PEER_%s",
+                       json_is_string(name) ? json_string_value(name) : "");
+        const Cause cause = cause_find(id);
+        if (cause != CAUSE_NONE)
+            return cause;
+    }
+    return CAUSE_NONE;
+}
+
 int pulse_take(Probes *probes, Live *live, const PeerKey *key, const char *json, size_t size,
                uint64_t now_ms) {
     json_t *root = json_loadb(json, size, 0, NULL);
@@ -75,6 +91,7 @@ int pulse_take(Probes *probes, Live *live, const PeerKey *key, const char *json,
         .flows_waiting = number(root, "flows_waiting"),
         .packets_per_s = per_s(number(root, "packets"), interval_ms),
         .octets_per_s = per_s(number(root, "octets"), interval_ms),
+        .cause = cause_of(json_object_get(root, "causes")),
     };
     const uint64_t second = probes_pulse(probes, key, &pulse, now_ms);
     if (second) {

@@ -28,14 +28,14 @@ static void test_life(void **state) {
     uint64_t now = 1700000000500;
     char text[128];
     probes_hello(probes, &key, 1, "192.0.2.7",
-                 "{\"name\":\"site-a\",\"version\":\"0.1\",\"interfaces\":[\"eno1\","
+                 "{\"name\":\"site-a\",\"version\":\"a build\",\"interfaces\":[\"eno1\","
                  "{\"name\":\"eno2\"},3]}",
                  now);
     assert_true(probes_changed(probes));
     assert_int_equal(probes_connected(probes), 1);
     const Probe *probe = probes_lock(probes, &key);
     assert_string_equal(probe->name, "site-a");
-    assert_string_equal(probe->version, "0.1");
+    assert_string_equal(probe->version, "a build");
     assert_string_equal(probe->address, "192.0.2.7");
     assert_int_equal(probe->n_captures, 2);
     assert_string_equal(probe->captures[1], "eno2");
@@ -67,6 +67,56 @@ static void test_life(void **state) {
     state_of(probes, now + 182000 + 600000, text, sizeof(text));
     assert_string_equal(text, "not connected, last heard 10 min ago");
     assert_int_equal(probes_connected(probes), 0);
+}
+
+/* what keeps a probe from having more to say, in the words of cause.def */
+static void test_causes(void **state) {
+    (void)state;
+    cleanup(probes_freep) Probes *probes = NULL;
+    assert_int_equal(probes_new(&probes), 0);
+    uint64_t now = 1700000000500;
+    char text[256];
+    probes_hello(probes, &key, 0, "192.0.2.7", "{\"interfaces\":[\"eno1\"]}", now);
+    const Probe *probe = probes_lock(probes, &key);
+    ProbePulse pulse = {.time_ms = now};
+    probes_unlock(probes);
+    (void)probes_pulse(probes, &key, &pulse, now);
+    for (unsigned i = 1; i <= 9; i++) {
+        pulse.time_ms = now + i * 1000;
+        (void)probes_pulse(probes, &key, &pulse, now + i * 1000);
+    }
+    /* one that never had a packet asks for attention, one that is quiet for a while does not */
+    assert_int_equal(probe_state(probe, now + 9000, text, sizeof(text)), PROBE_ATTENTION);
+    assert_string_equal(text, "no packets for 9 s");
+    pulse.packets = 1;
+    (void)probes_pulse(probes, &key, &pulse, now + 10000);
+    assert_int_equal(probe_state(probe, now + 10000, text, sizeof(text)), PROBE_CAPTURING);
+    pulse.packets = 0;
+    pulse.time_ms = now + 19000;
+    (void)probes_pulse(probes, &key, &pulse, now + 19000);
+    assert_int_equal(probe_state(probe, now + 19000, text, sizeof(text)), PROBE_CAPTURING);
+    assert_string_equal(text, "no packets for 9 s");
+    pulse.time_ms = now + 71000;
+    (void)probes_pulse(probes, &key, &pulse, now + 71000);
+    assert_int_equal(probe_state(probe, now + 71000, text, sizeof(text)), PROBE_ATTENTION);
+
+    static const struct {
+        Cause cause;
+        const char *text;
+    } causes[] = {
+        {CAUSE_PEER_LINK_DOWN, "interface eno1 is down"},
+        {CAUSE_PEER_NO_CARRIER, "interface eno1 has no carrier"},
+        {CAUSE_PEER_SPOOL_FULL, "its spool is full: the oldest flows are let go, and counted"},
+    };
+    for (size_t i = 0; i < sizeof(causes) / sizeof(causes[0]); i++) {
+        pulse.cause = causes[i].cause;
+        (void)probes_pulse(probes, &key, &pulse, now + 71000);
+        assert_int_equal(probe_state(probe, now + 71000, text, sizeof(text)), PROBE_ATTENTION);
+        assert_string_equal(text, causes[i].text);
+    }
+    probes_hello(probes, &key, 0, "192.0.2.7", "{\"version\":\"999.0.0\"}", now);
+    assert_int_equal(probe_state(probe, now + 71000, text, sizeof(text)), PROBE_ATTENTION);
+    assert_string_equal(text, "weir-probe 999.0.0 is newer than this hub");
 }
 
 /* names go to logs, metrics and pages: whatever a probe says, they are one line of valid UTF-8 */
@@ -168,9 +218,8 @@ static void test_problems(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_life),
-        cmocka_unit_test(test_hostile_name),
-        cmocka_unit_test(test_seconds),
+        cmocka_unit_test(test_life),         cmocka_unit_test(test_causes),
+        cmocka_unit_test(test_hostile_name), cmocka_unit_test(test_seconds),
         cmocka_unit_test(test_problems),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -32,6 +32,7 @@ static void test_pulse(void **state) {
     static const char pulse[] =
         "{\"v\":1,\"time_ms\":1700000000390,\"interval_ms\":500,\"packets\":10,\"octets\":1000,"
         "\"drops\":2,\"flows_active\":3,\"flows_exported\":7,"
+        "\"causes\":[\"OF_A_LATER_VERSION\",7,\"LINK_DOWN\",\"SPOOL_FULL\"],"
         "\"apps\":[{\"name\":\"TLS.Wikipedia\",\"category\":\"Web\",\"octets\":900,\"packets\":8}],"
         "\"hosts\":[{\"ip\":\"10.0.0.1\",\"vlan\":5,\"octets_in\":600,\"octets_out\":400}],"
         "\"conversations\":[{\"src_ip\":\"10.0.0.1\",\"dst_ip\":\"10.0.0.2\",\"octets\":400,"
@@ -45,6 +46,7 @@ static void test_pulse(void **state) {
     assert_int_equal(probe->pulse.flows_active, 3);
     assert_int_equal(probe->pulse.octets_per_s, 2000);
     assert_int_equal(probe->clock_offset_ms, -10);
+    assert_int_equal(probe->pulse.cause, CAUSE_PEER_LINK_DOWN); /* the first that is known */
     probes_unlock(probes);
     assert_true(live_close(live, now_ms + 1000, 1, &tick));
     static const char *const parts[] = {

@@ -312,6 +312,9 @@ static void housekeep(Watch *watch) {
     if (!hub_link_probes(watch->hub->link, &statuses, &n))
         probes_take_status(watch->hub->probes, statuses, n);
     free(statuses);
+    hub_link_notice(watch->hub->link, ingest_state(watch->hub->ingest) == INGEST_DISK_FULL
+                                          ? CAUSE_HUB_IS_FULL
+                                          : CAUSE_NONE);
     close_seconds(watch, now_ms);
     take_rates(watch, now_ms);
     tell_flows(watch);

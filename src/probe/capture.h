@@ -35,6 +35,7 @@ typedef struct CaptureStats {
 enum {
     _CAPTURE_E_SUCCESS,
     CAPTURE_E_REFUSED, /* cannot be opened: the reason says why and what would do */
+    CAPTURE_E_USAGE,   /* the filter is none: the reason says why */
     CAPTURE_E_END,     /* capture_read(): the file is done */
     CAPTURE_E_BROKEN,  /* capture_read(): no more can be read; the reason says why */
 };
@@ -58,7 +59,6 @@ typedef struct CaptureBackend {
 /* what every backend begins with */
 struct Capture {
     const CaptureBackend *backend;
-    bool down;   /* an interface that was down when it was opened */
     void *state; /* the backend's own */
     uint16_t link_type;
     uint32_t interface_index; /* of a live one */

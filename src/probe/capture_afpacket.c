@@ -83,7 +83,6 @@ static int learn_interface(Capture *capture, AfPacket *live, Reason *reason) {
     live->cooked = type != ARPHRD_ETHER && type != ARPHRD_LOOPBACK;
     capture->link_type = live->cooked ? FRAME_LINK_RAW : FRAME_LINK_ETHERNET;
     capture->interface_index = (uint32_t)live->index;
-    capture->down = ioctl(live->fd, SIOCGIFFLAGS, &request) == 0 && !(request.ifr_flags & IFF_UP);
     return 0;
 }
 
@@ -101,14 +100,18 @@ static pcap_t *compiler(const AfPacket *live) {
     char why[PCAP_ERRBUF_SIZE];
     if (live->cooked)
         return pcap_open_dead(DLT_RAW, (int)live->snaplen);
-    pcap_t *pcap = pcap_create(live->name, why);
-    if (!pcap)
-        return NULL;
-    (void)pcap_set_snaplen(pcap, (int)live->snaplen);
-    (void)pcap_set_buffer_size(pcap, 1 << 20);
-    if (pcap_activate(pcap) >= 0)
-        return pcap;
-    pcap_close(pcap);
+    /* one that is down cannot be activated: the loopback interface is Ethernet to a filter too */
+    const char *const names[] = {live->name, "lo"};
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        pcap_t *pcap = pcap_create(names[i], why);
+        if (!pcap)
+            continue;
+        (void)pcap_set_snaplen(pcap, (int)live->snaplen);
+        (void)pcap_set_buffer_size(pcap, 1 << 20);
+        if (pcap_activate(pcap) >= 0)
+            return pcap;
+        pcap_close(pcap);
+    }
     return NULL;
 }
 
@@ -124,7 +127,7 @@ static int set_filter(AfPacket *live, const char *filter, Reason *reason) {
     int r = 0;
     if (pcap_compile(pcap, &program, filter, 1, PCAP_NETMASK_UNKNOWN) < 0) {
         reason_set(reason, "the filter '%s' is not valid: %s", filter, pcap_geterr(pcap));
-        r = CAPTURE_E_REFUSED;
+        r = CAPTURE_E_USAGE;
     } else {
         static_assert(sizeof(struct bpf_insn) == sizeof(struct sock_filter), "the same bytes");
         r = attach(live, program.bf_len, (struct sock_filter *)(void *)program.bf_insns, reason);

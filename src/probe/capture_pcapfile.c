@@ -40,7 +40,7 @@ static int set_filter(PcapFile *file, const char *filter, Reason *reason) {
         return 0;
     if (pcap_compile(file->pcap, &program, filter, 1, PCAP_NETMASK_UNKNOWN) < 0) {
         reason_set(reason, "the filter '%s' is not valid: %s", filter, pcap_geterr(file->pcap));
-        return CAPTURE_E_REFUSED;
+        return CAPTURE_E_USAGE;
     }
     int r = pcap_setfilter(file->pcap, &program);
     pcap_freecode(&program);

@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "probe/check.h"
 #include "probe/deliver.h"
 #include "probe/options.h"
 #include "probe/run.h"
@@ -33,6 +34,8 @@ int main(int argc, char **argv) {
         return RUN_USAGE;
     }
 
+    if (config.check)
+        return check_run(&config);
     log_open("weir-probe", log_level(config.verbose));
     const char *const *lines = NULL;
     size_t n = option_notices(set, &lines);

@@ -224,6 +224,12 @@ static const Option probe_options[] = {
      .metavar = "none",
      .group = "Output",
      .help = "NetFlow collector; only none so far."},
+    {.name = "check",
+     .type = OPTION_FLAG,
+     AT(check),
+     .group = "Other",
+     .help = "Try key, folder, interface, the hubs' ports, admission, clock and spool, change "
+             "nothing, say of each what to mend, and exit: 0 when nothing failed, else 1."},
     {.name = "verbose",
      .letter = 'b',
      .type = OPTION_U32,

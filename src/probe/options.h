@@ -43,6 +43,7 @@ typedef struct ProbeConfig {
     const char *collectors; /* -n: only "none" yet */
     uint32_t exit_timeout_s;
     uint32_t verbose;
+    bool check;
 } ProbeConfig;
 
 enum { SPOOL_BYTES_USUAL = 8 }; /* GB, the default */

@@ -270,6 +270,10 @@ void pulse_write(Pulse *pulse, const PulseTotals *totals, Json *json) {
     json_u64(json, "flows_active", totals->flows_active);
     json_u64(json, "flows_exported", totals->flows_exported);
     json_u64(json, "flows_waiting", totals->flows_waiting);
+    json_array_begin(json, "causes");
+    for (size_t i = 0; i < totals->n_causes; i++)
+        json_text(json, NULL, cause_rows[totals->causes[i]].id);
+    json_array_end(json);
     write_apps(pulse, json);
     write_hosts(pulse, json);
     write_conversations(pulse, json);

@@ -13,6 +13,7 @@
  *
  *     {"v":1,"time_ms":…,"interval_ms":…,"packets":…,"octets":…,"drops":…,"flows_active":…,
  *      "flows_exported":…,"flows_waiting":…,
+ *      "causes":["LINK_DOWN"],
  *      "apps":[{"name":"TLS.Wikipedia","category":"Web","octets":…,"packets":…}, …32],
  *      "hosts":[{"ip":"10.0.0.1","vlan":5,"octets_in":…,"octets_out":…,"packets":…}, …20],
  *      "conversations":[{"src_ip","dst_ip","vlan","app_name","octets","rev_octets","packets"},
@@ -27,6 +28,7 @@
 
 #include "base/cleanup.h"
 #include "probe/flow_entry.h"
+#include "probe/trouble.h"
 
 typedef struct Pulse Pulse;
 typedef struct Dpi Dpi;
@@ -40,7 +42,9 @@ typedef struct PulseTotals {
     uint64_t drops;
     uint64_t flows_active;
     uint64_t flows_exported;
-    uint64_t flows_waiting; /* exported, not stored by their hub */
+    uint64_t flows_waiting;    /* exported, not stored by their hub */
+    Cause causes[TROUBLE_MAX]; /* of what keeps it from having more to say */
+    size_t n_causes;
 } PulseTotals;
 
 /** pulse_new() - dpi, which names the applications, is borrowed and may be NULL */

@@ -21,6 +21,7 @@
 #include "probe/export.h"
 #include "probe/meter.h"
 #include "probe/pulse.h"
+#include "probe/trouble.h"
 
 enum {
     READ_WAIT_MS = 100,
@@ -46,6 +47,7 @@ typedef struct Run {
     uint64_t last[_COUNTER_N]; /* counters at that time */
     uint64_t let_go;           /* flows, by a full spool */
     bool letting_go;
+    Trouble trouble;
     Buffer pulse_json;
     MetricValue counters[_COUNTER_N];
 } Run;
@@ -116,8 +118,9 @@ static int open_capture(Run *run, Reason *reason) {
         .ring_bytes = config->ring_bytes,
     };
     int r = capture_open(&run->capture, &capture, reason);
-    if (r == 0 && run->capture->down)
-        log_warning("-i %s: the interface is down; packets come once it is up", capture.input);
+    if (r == 0)
+        trouble_begin(&run->trouble, run->capture->backend->live ? capture.input : NULL,
+                      clock_monotonic_ms());
     return r;
 }
 
@@ -176,6 +179,10 @@ static int open_meter(Run *run, Reason *reason) {
 static int run_open(Run *run) {
     Reason reason = {""};
     int r = open_capture(run, &reason);
+    if (r == CAPTURE_E_USAGE) {
+        (void)said(r, &reason);
+        return RUN_USAGE;
+    }
     if (r == 0)
         r = open_deliver(run, &reason);
     if (r == 0)
@@ -230,6 +237,7 @@ static void send_pulse(Run *run, uint64_t interval_ms) {
         .flows_exported = exported,
         .flows_waiting = deliver_waiting(run->deliver),
     };
+    totals.n_causes = trouble_causes(&run->trouble, clock_monotonic_ms(), totals.causes);
     meter_pulse(run->meter);
     buffer_clear(&run->pulse_json);
     Json json = json_make(&run->pulse_json);
@@ -243,7 +251,7 @@ static void tell_let_go(Run *run) {
     uint64_t let_go = deliver_dropped(run->deliver);
     bool letting_go = let_go > run->let_go;
     if (letting_go && !run->letting_go)
-        log_warning("the spool is full (--spool-size): the oldest flows are let go, and counted");
+        log_warning("%s", cause_rows[CAUSE_SPOOL_FULL].line);
     if (!letting_go && run->letting_go)
         log_notice("the spool has room again; %llu flows were let go since the start",
                    (unsigned long long)let_go);
@@ -255,10 +263,12 @@ static void each_second(Run *run, uint64_t interval_ms) {
     CaptureStats stats;
     capture_stats(run->capture, &stats);
     metric_set(&run->counters[COUNTER_PACKETS_DROPPED], stats.dropped);
-    if (run->deliver) {
-        send_pulse(run, interval_ms);
+    if (run->deliver)
         tell_let_go(run);
-    }
+    trouble_second(&run->trouble, counter(run, COUNTER_PACKETS_RECEIVED), run->letting_go,
+                   clock_monotonic_ms());
+    if (run->deliver)
+        send_pulse(run, interval_ms);
 }
 
 static void tick(Run *run, size_t frames) {

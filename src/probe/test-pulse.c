@@ -50,7 +50,7 @@ static void test_sums_by_host_and_conversation(void **state) {
     assert_string_equal(
         written(pulse, &buffer),
         "{\"v\":1,\"time_ms\":5,\"interval_ms\":1000,\"packets\":9,\"octets\":0,\"drops\":0,"
-        "\"flows_active\":0,\"flows_exported\":0,\"flows_waiting\":3,"
+        "\"flows_active\":0,\"flows_exported\":0,\"flows_waiting\":3,\"causes\":[],"
         "\"apps\":[{\"name\":\"Unknown\",\"octets\":1130,\"packets\":7}],"
         "\"hosts\":[{\"ip\":\"10.0.0.1\",\"octets_in\":1020,\"octets_out\":110,\"packets\":7},"
         "{\"ip\":\"10.0.0.2\",\"octets_in\":100,\"octets_out\":1000,\"packets\":5},"

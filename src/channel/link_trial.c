@@ -1,0 +1,202 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+#include "channel/link_trial.h"
+
+#include <errno.h>
+#include <sodium.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+#include <zmq.h>
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/error.h"
+#include "channel/cause.h"
+#include "channel/frame.h"
+#include "channel/probe_link_reason.h"
+#include "channel/probe_watch.h"
+#include "channel/version.h"
+#include "channel/zsock.h"
+
+enum {
+    TURN_MS = 20,
+    TELL_MS = 3000, /* both are connected: what the hub may take to say something */
+};
+
+typedef struct Trying {
+    const LinkTrialConfig *config;
+    LinkTrial *trial;
+    void *context;
+    void *sockets[PROBE_N_SIDES];
+    Endpoint endpoints[PROBE_N_SIDES];
+    bool attached[PROBE_N_SIDES];
+    ProbeWatch *watch;
+    int wake_fd;
+    ProbeStanding standing;
+} Trying;
+
+static LinkTrialSide *side_of(Trying *try, int i) {
+    return i == PROBE_SIDE_DATA ? &try->trial->data : &try->trial->events;
+}
+
+static int open_socket(Trying *try, int i) {
+    static const int types[] = {ZMQ_XPUB, ZMQ_SUB};
+    void *socket = zsock_open(try->context, types[i]);
+    try->sockets[i] = socket;
+    if (!socket)
+        return error_origin(-errno);
+    int r = zsock_curve(socket, try->config->keys, try->config->server_z85);
+    if (!r && i == PROBE_SIDE_EVENTS && try->config->ask &&
+        zmq_setsockopt(socket, ZMQ_SUBSCRIBE, try->config->keys->public_z85, 40) < 0)
+        r = error_origin(-errno);
+    return error_trace(r);
+}
+
+/** attach() - a port that cannot be bound is a result */
+static void attach(Trying *try, int i, bool bind) {
+    LinkTrialSide *side = side_of(try, i);
+    Reason reason = {""};
+    int r = zsock_attach(try->sockets[i], &try->endpoints[i], bind, side->endpoint,
+                         sizeof(side->endpoint), &reason);
+    try->attached[i] = r == 0;
+    if (r)
+        (void)snprintf(side->line, sizeof(side->line), "%s; %s", reason.text,
+                       cause_rows[CAUSE_CANNOT_LISTEN].mend);
+}
+
+static int trial_open(Trying *try) {
+    const LinkTrialConfig *config = try->config;
+    Endpoint *endpoints = try->endpoints;
+    Reason reason = {""};
+    int r = endpoint_parse(&endpoints[0], config->endpoint, &reason);
+    if (!r && config->events_endpoint)
+        r = endpoint_parse(&endpoints[1], config->events_endpoint, &reason);
+    else if (!r)
+        r = endpoint_next_port(&endpoints[1], &endpoints[0], &reason);
+    if (r) /* the options were checked before */
+        return error_origin(-EINVAL);
+    try->context = zmq_ctx_new();
+    if (!try->context)
+        return error_origin(-errno);
+    r = zsock_wake_new(&try->wake_fd);
+    const bool binds[] = {config->bind, config->bind && !config->events_endpoint};
+    ProbeWatchSide sides[PROBE_N_SIDES];
+    for (int i = 0; i < PROBE_N_SIDES && !r; i++) {
+        r = open_socket(try, i);
+        sides[i] = (ProbeWatchSide){try->sockets[i], endpoints[i], binds[i]};
+    }
+    if (!r)
+        r = probe_watch_new(&try->watch, try->context, sides, try->wake_fd);
+    for (int i = 0; i < PROBE_N_SIDES && !r; i++)
+        attach(try, i, binds[i]);
+    return error_trace(r);
+}
+
+static void trial_close(Trying *try) {
+    probe_watch_free(try->watch);
+    for (int i = 0; i < PROBE_N_SIDES; i++)
+        if (try->sockets[i])
+            (void)zmq_close(try->sockets[i]);
+    if (try->context)
+        zsock_context_end(try->context);
+    closep(&try->wake_fd);
+}
+
+/* what the hub repeats on the probe's topic: topic, then JSON */
+static void read_states(Trying *try) {
+    char bytes[FRAME_JSON_MAX_BYTES];
+    int n = 0;
+    for (bool text = false;
+         (n = zmq_recv(try->sockets[PROBE_SIDE_EVENTS], bytes, sizeof(bytes), ZMQ_DONTWAIT)) >= 0;
+         text = !text) {
+        ControlState state;
+        if (!text || (size_t)n > sizeof(bytes) || control_read(&state, bytes, (size_t)n))
+            continue;
+        LinkTrial *trial = try->trial;
+        trial->told = true;
+        trial->admitted = state.delivery.admitted;
+        trial->version = version_judge(state.hub_version, WEIR_VERSION);
+        trial->full = state.notice == CAUSE_HUB_IS_FULL;
+        memcpy(trial->reason, state.reason, sizeof(trial->reason));
+        trial->clock_offset_ms = (int64_t)state.server_time_ms - (int64_t)clock_wall_ms();
+    }
+}
+
+/** is_known() - how this side ends is clear */
+static bool is_known(const Trying *try, int i) {
+    const ProbeView *view = &try->standing.views[i];
+    return !try->attached[i] || view->ready || view->trouble != PROBE_LINK_CONNECTING;
+}
+
+/** is_over() - nothing more is to be learned by waiting */
+static bool is_over(const Trying *try) {
+    const ProbeStanding *standing = &try->standing;
+    const ProbeView *data = &standing->views[PROBE_SIDE_DATA];
+    const ProbeView *events = &standing->views[PROBE_SIDE_EVENTS];
+    if (!is_known(try, PROBE_SIDE_DATA) || !is_known(try, PROBE_SIDE_EVENTS))
+        return false;
+    if (!data->ready || !events->ready || !try->config->ask || try->trial->told)
+        return true;
+    uint64_t since_ms = data->ready_ms > events->ready_ms ? data->ready_ms : events->ready_ms;
+    return standing->now_ms - since_ms > TELL_MS;
+}
+
+static void look(Trying *try) {
+    try->standing.now_ms = clock_monotonic_ms();
+    for (int i = 0; i < PROBE_N_SIDES; i++)
+        probe_watch_view(try->watch, (ProbeSide)i, &try->standing.views[i]);
+}
+
+static void conclude(Trying *try) {
+    ProbeStanding *standing = &try->standing;
+    LinkTrial *trial = try->trial;
+    const ProbeView *events = &standing->views[PROBE_SIDE_EVENTS];
+    for (int i = 0; i < PROBE_N_SIDES; i++) {
+        side_of(try, i)->good = standing->views[i].ready;
+        standing->endpoints[i] = side_of(try, i)->endpoint;
+    }
+    if (try->attached[PROBE_SIDE_DATA] && !trial->data.good &&
+        probe_link_judge(standing, PROBE_LINK_CONNECTING, trial->data.line,
+                         sizeof(trial->data.line)) == PROBE_LINK_CONNECTING)
+        probe_link_say(trial->data.line, sizeof(trial->data.line), PROBE_LINK_NO_ANSWER,
+                       trial->data.endpoint, "no answer");
+    if (!try->attached[PROBE_SIDE_EVENTS] || trial->events.good)
+        return;
+    if (trial->data.good)
+        (void)probe_link_judge_events(events, trial->events.endpoint, standing->events_assumed,
+                                      trial->events.line, sizeof(trial->events.line));
+    else
+        probe_link_say(trial->events.line, sizeof(trial->events.line),
+                       standing->bind && standing->events_assumed ? PROBE_LINK_NO_HUB
+                       : events->trouble == PROBE_LINK_CONNECTING ? PROBE_LINK_NO_ANSWER
+                                                                  : events->trouble,
+                       trial->events.endpoint, events->detail[0] ? events->detail : "no answer");
+}
+
+int link_trial(LinkTrial *trial, const LinkTrialConfig *config) {
+    Trying try = {.config = config, .trial = trial, .wake_fd = -1};
+    *trial = (LinkTrial){0};
+    if (sodium_init() < 0)
+        return error_origin(-EIO);
+    try.standing.bind = config->bind;
+    try.standing.events_assumed = !config->events_endpoint;
+    int r = trial_open(&try);
+    uint64_t end_ms = clock_monotonic_ms() + config->timeout_ms;
+    while (!r) {
+        zmq_pollitem_t items[] = {
+            {.socket = try.sockets[PROBE_SIDE_EVENTS], .events = ZMQ_POLLIN},
+            {.fd = try.wake_fd, .events = ZMQ_POLLIN},
+        };
+        (void)zmq_poll(items, 2, TURN_MS);
+        zsock_wake_clear(try.wake_fd);
+        read_states(&try);
+        look(&try);
+        if (is_over(&try) || try.standing.now_ms >= end_ms)
+            break;
+    }
+    if (!r)
+        conclude(&try);
+    trial_close(&try);
+    return error_trace(r);
+}

@@ -1,0 +1,39 @@
+#pragma once
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/*
+ * Trouble
+ *
+ * What keeps a live probe from having anything to say: its interface is down or has no carrier, no
+ * packets come, its spool is full. Looked at once a second; what begins and ends goes to the log
+ * once, what is goes to the hub with each pulse.
+ */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "channel/cause.h"
+
+enum { TROUBLE_MAX = 2 };
+
+typedef struct Trouble {
+    const char *interface; /* NULL: a file, which is never in trouble */
+    Cause link;            /* LINK_DOWN, NO_CARRIER or CAUSE_NONE */
+    uint64_t packets;
+    uint64_t packet_ms;     /* when the last ones came */
+    uint64_t patience_ms;   /* a silence that is told is at least so long, and longer each time */
+    bool silent;            /* and told */
+    uint64_t spool_full_ms; /* when the spool last let go of flows, 0: never */
+} Trouble;
+
+void trouble_begin(Trouble *trouble, const char *interface, uint64_t now_ms);
+
+/** trouble_second() - packets: received so far; letting_go: the spool has dropped flows since */
+void trouble_second(Trouble *trouble, uint64_t packets, bool letting_go, uint64_t now_ms);
+
+/** trouble_causes() - those that are, most important first */
+size_t trouble_causes(const Trouble *trouble, uint64_t now_ms, Cause causes[TROUBLE_MAX]);
+
+/** trouble_link() - LINK_DOWN, NO_CARRIER or CAUSE_NONE of an interface as it is now */
+Cause trouble_link(const char *interface);
