@@ -12,6 +12,7 @@
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -20,7 +21,10 @@
 #include "probe/check_inside.h"
 #include "probe/trouble.h"
 
-enum { RING_BYTES = 1 << 20 }; /* enough to see that it can be had */
+enum {
+    RING_BYTES = 1 << 20, /* enough to see that it can be had */
+    ROOM_MIB = 64,        /* less than this is no room for a spool */
+};
 
 void check_key(Check *check) {
     Reason reason = {""};
@@ -191,8 +195,50 @@ void check_offloads(Check *check) {
 
 /* --- spool -------------------------------------------------------------------------------- */
 
+/* the folder, or what is nearest to it of what is there already */
+static void nearest(char *path) {
+    while (access(path, F_OK) < 0) {
+        char *slash = strrchr(path, '/');
+        if (!slash || slash == path) {
+            (void)snprintf(path, 2, "%s", slash ? "/" : ".");
+            return;
+        }
+        *slash = '\0';
+    }
+}
+
 void check_spool(Check *check) {
-    if (check->config->hubs.n)
-        check_ok(check, "spool: in memory, %llu MiB at most",
-                 (unsigned long long)(check->config->spool_bytes >> 20));
+    const ProbeConfig *config = check->config;
+    const unsigned long long limit = config->spool_bytes >> 20;
+    char folder[PATH_MAX];
+    char there[PATH_MAX];
+    struct statvfs disk = {0};
+    if (config->hubs.n == 0)
+        return;
+    if (!config->spool_bytes) {
+        check_note(check, "spool: in memory only, %llu MiB: what waits there ends with the probe",
+                   (unsigned long long)(config->spool_memory_bytes >> 20));
+        return;
+    }
+    (void)snprintf(folder, sizeof(folder), "%s%s",
+                   config->spool_dir ? config->spool_dir : config->data_dir,
+                   config->spool_dir ? "" : "/spool");
+    memcpy(there, folder, sizeof(there));
+    nearest(there);
+    if (access(there, W_OK | X_OK) < 0 || statvfs(there, &disk) < 0) {
+        check_fail(check,
+                   "spool %s: cannot be written: %s: %s; the probe's user needs to write there, or "
+                   "another --spool-dir",
+                   folder, there, strerror(errno));
+        return;
+    }
+    const unsigned long long room = (unsigned long long)disk.f_bavail * disk.f_frsize >> 20;
+    if (room < ROOM_MIB)
+        check_fail(check, "spool %s: %llu MiB are free; make room, or give another --spool-dir",
+                   folder, room);
+    else if (room < limit)
+        check_note(check, "spool %s: %llu MiB are free, --spool-size is %llu MiB", folder, room,
+                   limit);
+    else
+        check_ok(check, "spool %s: can be written, %llu MiB at most", folder, limit);
 }

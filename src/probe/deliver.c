@@ -459,6 +459,12 @@ const char *deliver_spool(Deliver *deliver) {
     return spool_flush(deliver->spool) == 0 ? deliver->spool_dir : NULL;
 }
 
+bool deliver_disk_failing(Deliver *deliver) {
+    SpoolStatus status;
+    spool_status(deliver->spool, &status);
+    return status.disk > SPOOL_DISK_GOOD;
+}
+
 bool deliver_reaching(Deliver *deliver) {
     for (size_t i = 0; i < deliver->n_hubs; i++) {
         ProbeLinkStatus status;

@@ -64,6 +64,9 @@ uint64_t deliver_dropped(Deliver *deliver);
  */
 const char *deliver_spool(Deliver *deliver);
 
+/** deliver_disk_failing() - the spool's disk is full or broken: flows wait in memory */
+bool deliver_disk_failing(Deliver *deliver);
+
 /** deliver_reaching() - a hub is there that still has to store something */
 bool deliver_reaching(Deliver *deliver);
 

@@ -263,12 +263,13 @@ static void each_second(Run *run, uint64_t interval_ms) {
     CaptureStats stats;
     capture_stats(run->capture, &stats);
     metric_set(&run->counters[COUNTER_PACKETS_DROPPED], stats.dropped);
-    if (run->deliver)
-        tell_let_go(run);
-    trouble_second(&run->trouble, counter(run, COUNTER_PACKETS_RECEIVED), run->letting_go,
-                   clock_monotonic_ms());
-    if (run->deliver)
-        send_pulse(run, interval_ms);
+    const uint64_t now_ms = clock_monotonic_ms();
+    trouble_second(&run->trouble, counter(run, COUNTER_PACKETS_RECEIVED), now_ms);
+    if (!run->deliver)
+        return;
+    tell_let_go(run);
+    trouble_spool(&run->trouble, run->letting_go, deliver_disk_failing(run->deliver), now_ms);
+    send_pulse(run, interval_ms);
 }
 
 static void tick(Run *run, size_t frames) {

@@ -77,9 +77,13 @@ static void look_at_packets(Trouble *trouble, uint64_t packets, uint64_t now_ms)
     }
 }
 
-void trouble_second(Trouble *trouble, uint64_t packets, bool letting_go, uint64_t now_ms) {
+void trouble_spool(Trouble *trouble, bool letting_go, bool disk_failing, uint64_t now_ms) {
     if (letting_go)
         trouble->spool_full_ms = now_ms;
+    trouble->disk_failing = disk_failing;
+}
+
+void trouble_second(Trouble *trouble, uint64_t packets, uint64_t now_ms) {
     if (!trouble->interface)
         return;
     look_at_link(trouble, now_ms);
@@ -90,6 +94,8 @@ size_t trouble_causes(const Trouble *trouble, uint64_t now_ms, Cause causes[TROU
     size_t n = 0;
     if (trouble->spool_full_ms && now_ms - trouble->spool_full_ms < SPOOL_FULL_MS)
         causes[n++] = CAUSE_SPOOL_FULL;
+    if (trouble->disk_failing)
+        causes[n++] = CAUSE_SPOOL_DISK;
     if (trouble->link != CAUSE_NONE)
         causes[n++] = trouble->link;
     return n;

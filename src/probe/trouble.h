@@ -15,7 +15,7 @@
 
 #include "channel/cause.h"
 
-enum { TROUBLE_MAX = 2 };
+enum { TROUBLE_MAX = 3 };
 
 typedef struct Trouble {
     const char *interface; /* NULL: a file, which is never in trouble */
@@ -24,13 +24,17 @@ typedef struct Trouble {
     uint64_t packet_ms;     /* when the last ones came */
     uint64_t patience_ms;   /* a silence that is told is at least so long, and longer each time */
     bool silent;            /* and told */
+    bool disk_failing;      /* the spool's */
     uint64_t spool_full_ms; /* when the spool last let go of flows, 0: never */
 } Trouble;
 
 void trouble_begin(Trouble *trouble, const char *interface, uint64_t now_ms);
 
-/** trouble_second() - packets: received so far; letting_go: the spool has dropped flows since */
-void trouble_second(Trouble *trouble, uint64_t packets, bool letting_go, uint64_t now_ms);
+/** trouble_second() - packets: received so far */
+void trouble_second(Trouble *trouble, uint64_t packets, uint64_t now_ms);
+
+/** trouble_spool() - letting_go: it has dropped flows since the last second */
+void trouble_spool(Trouble *trouble, bool letting_go, bool disk_failing, uint64_t now_ms);
 
 /** trouble_causes() - those that are, most important first */
 size_t trouble_causes(const Trouble *trouble, uint64_t now_ms, Cause causes[TROUBLE_MAX]);

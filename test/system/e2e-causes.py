@@ -314,25 +314,58 @@ def test_spool_full(lab):
     sender.wait(30)
 
 
-def test_hub_disk_full(lab):
-    disk = lab.path("disk")
+def small_disk(lab, name, mb):
+    """A small file system, which who asks for it unmounts."""
+    disk = lab.path(name)
     os.mkdir(disk)
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64M", "tmpfs", disk], check=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={mb}M", "tmpfs", disk], check=True)
+    return disk
+
+
+def fill(disk):
+    filler = os.path.join(disk, "filler")
+    with open(filler, "wb", buffering=0) as file:
+        try:
+            while file.write(bytes(4096)):
+                pass
+        except OSError:
+            return filler
+
+
+def test_spool_disk_full(lab):
+    disk = small_disk(lab, "spool", 2)
+    try:
+        namespace, hub, start = site_of(lab)
+        probe = start("--spool-dir", os.path.join(disk, "spool"), "--no-dpi", "-d", "1", "-t", "1")
+        wait_for("the probe is there",
+                 lambda: hub.get("/probes") and hub.get("/probes")[0]["connected"])
+        filler = fill(disk)
+        flood(namespace, 4).wait(30)
+        begin = cause_line("SPOOL_DISK", "", "@").split("@")[0]
+        wait_for("the probe says so", lambda: [
+            1 for line in lines(probe) if line.startswith(begin)], SHOWN_S)
+        shows_state(hub, re.escape(cause_text("PEER_SPOOL_DISK")))
+        os.remove(filler)
+        flood(namespace, 12).wait(30)  # it is tried again when there is something to write
+        wait_for("it is over", lambda: hub.get("/probes")[0]["state_text"]
+                 != cause_text("PEER_SPOOL_DISK"), 20)
+        probe.kill()
+    finally:
+        subprocess.run(["umount", "-l", disk], check=True)
+
+
+def test_hub_disk_full(lab):
+    disk = small_disk(lab, "disk", 64)
     try:
         hub = lab.hub(data_dir=os.path.join(disk, "hub"))
         options = hub.options_for_probe()
-        with open(os.path.join(disk, "filler"), "wb") as file:
-            try:
-                while file.write(bytes(65536)):
-                    file.flush()
-            except OSError:
-                pass
+        filler = fill(disk)
         probe = lab.probe("-i", CAPTURE, "--exit-timeout", "60", *options)
         wait_for("the hub shows it", lambda: hub.get("/interfaces/1")["state_text"]
                  == cause_text("HUB_DISK_FULL"), SHOWN_S + 5)  # it groups flows for 5 s first
         same(hub.get("/interfaces/1")["state"], "problem", "state")
         says(probe, cause_line("HUB_IS_FULL", f"tcp://127.0.0.1:{hub.port}"))
-        os.remove(os.path.join(disk, "filler"))
+        os.remove(filler)
         same(probe.wait(30), 0, "with room again the probe ends with")
         hub.kill()
     finally:
@@ -400,5 +433,5 @@ def test_line_returns(lab):
 
 main([test_wrong_key, test_not_encrypted, test_no_hub_there, test_network, test_events_port,
       test_both_bind, test_both_connect, test_clock, test_version, test_interface, test_spool_full,
-      test_hub_disk_full, test_slow_names, test_hub_returns,
+      test_spool_disk_full, test_hub_disk_full, test_slow_names, test_hub_returns,
       test_line_returns])

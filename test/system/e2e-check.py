@@ -218,6 +218,31 @@ def test_binding(lab):
     has(lines, "FAIL", f"data port {cause_line('NO_HUB', at)}")
 
 
+def test_spool(lab):
+    hub = lab.hub()
+    disk = lab.path("disk")
+    os.mkdir(disk)
+
+    def of(folder, *more, code=0):
+        return run_check(lab, "-i", CAPTURE, *hub.options_for_probe(), "--spool-dir", folder,
+                         *more, code=code)
+    starts(of(os.path.join(disk, "a/b"), "--spool-size", "1M"), "ok",
+           f"spool {disk}/a/b: can be written, 1 MiB at most")
+    starts(of(disk, "--spool-size", "0"), "note", "spool: in memory only, ")
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=80M", "tmpfs", disk], check=True)
+    try:
+        has(of(disk, "--spool-size", "1G"), "note",
+            f"spool {disk}: 80 MiB are free, --spool-size is 1024 MiB")
+        with open(os.path.join(disk, "filler"), "wb") as file:
+            file.write(bytes(32 << 20))
+        has(of(disk, code=1), "FAIL",
+            f"spool {disk}: 48 MiB are free; make room, or give another --spool-dir")
+        subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
+        starts(of(disk, code=1), "FAIL", f"spool {disk}: cannot be written: {disk}: Read-only")
+    finally:
+        subprocess.run(["umount", "-l", disk], check=True)
+
+
 def test_clock(lab):
     hub = lab.hub()
     options = hub.options_for_probe()
@@ -243,4 +268,4 @@ def test_config_file(lab):
 
 
 main([test_all_is_well, test_first_time, test_running_probe, test_folder, test_input, test_ports,
-      test_binding, test_clock, test_config_file])
+      test_binding, test_spool, test_clock, test_config_file])
