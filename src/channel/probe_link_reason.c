@@ -29,7 +29,9 @@ static const struct {
                                              "nothing in the clear%s"},
     [PROBE_LINK_NO_HANDSHAKE] = {"no handshake",
                                  "%s: connected, but what answers there is no hub%s"},
-    [PROBE_LINK_KEY_REVOKED] = {"revoked", "%s: the hub refuses this probe's key%s"},
+    [PROBE_LINK_KEY_REVOKED] = {"revoked",
+                                "%s: this probe's key was revoked by the hub; flows are kept in "
+                                "the spool, and it asks again every minute%s"},
     [PROBE_LINK_EVENTS_CLOSED] = {"events closed", "%s (events endpoint): %s"},
     [PROBE_LINK_NO_STATE] = {"no state", "%s: connected, but the hub says nothing%s"},
     [PROBE_LINK_WAITING] = {"waiting", "%s: the hub has not admitted this probe: %s"},
