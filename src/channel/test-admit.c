@@ -117,6 +117,28 @@ static uint64_t wait_until_stored(const Scene *scene, uint64_t n, uint64_t limit
     }
 }
 
+/** told_why() - from nothing decided to pending, with one reason and then another */
+static void told_why(Scene *scene, Probe *probe, const PeerKey *key) {
+    /* nothing was decided: it is asked for again, and the probe told nothing */
+    for (int i = 0; i < 500 && atomic_load(&scene->hub.n_events[HUB_EVENT_SESSION_BEGIN]) < 3; i++)
+        sleep_ms(10);
+    assert_true(atomic_load(&scene->hub.n_events[HUB_EVENT_SESSION_BEGIN]) >= 3);
+    assert_int_equal(changes_to(probe, PROBE_LINK_WAITING), 0);
+
+    assert_int_equal(hub_link_admit(scene->hub.link, key, HUB_PENDING, "somebody has to say yes"),
+                     0);
+    wait_word(probe, PROBE_LINK_WAITING);
+    ProbeLinkStatus status;
+    probe_link_status(probe->link, &status);
+    assert_non_null(strstr(status.reason, "somebody has to say yes"));
+    assert_int_equal(hub_link_admit(scene->hub.link, key, HUB_PENDING, "another reason"), 0);
+    for (int i = 0; i < 300 && !strstr(status.reason, "another reason"); i++) {
+        sleep_ms(10);
+        probe_link_status(probe->link, &status);
+    }
+    assert_non_null(strstr(status.reason, "another reason"));
+}
+
 static void pending_then_admitted(bool hub_binds) {
     Scene scene;
     Probe probe;
@@ -126,24 +148,8 @@ static void pending_then_admitted(bool hub_binds) {
     wait_event(&scene.hub, HUB_EVENT_SESSION_BEGIN);
     const PeerKey key = key_of(&scene);
 
-    /* nothing was decided: it is asked for again, and the probe told nothing */
-    for (int i = 0; i < 500 && atomic_load(&scene.hub.n_events[HUB_EVENT_SESSION_BEGIN]) < 3; i++)
-        sleep_ms(10);
-    assert_true(atomic_load(&scene.hub.n_events[HUB_EVENT_SESSION_BEGIN]) >= 3);
-    assert_int_equal(changes_to(&probe, PROBE_LINK_WAITING), 0);
-
-    assert_int_equal(hub_link_admit(scene.hub.link, &key, HUB_PENDING, "somebody has to say yes"),
-                     0);
-    wait_word(&probe, PROBE_LINK_WAITING);
+    told_why(&scene, &probe, &key);
     ProbeLinkStatus status;
-    probe_link_status(probe.link, &status);
-    assert_non_null(strstr(status.reason, "somebody has to say yes"));
-    assert_int_equal(hub_link_admit(scene.hub.link, &key, HUB_PENDING, "another reason"), 0);
-    for (int i = 0; i < 300 && !strstr(status.reason, "another reason"); i++) {
-        sleep_ms(10);
-        probe_link_status(probe.link, &status);
-    }
-    assert_non_null(strstr(status.reason, "another reason"));
     /* it stays connected and goes on; nothing of it is taken, its pulses are not shown */
     for (int i = 0; i < 20; i++) {
         assert_int_equal(probe_link_pulse(probe.link, "{\"flows\":1}"), 0);

@@ -329,7 +329,6 @@ static void test_tokens(void **state) {
 static void test_take_over(void **state) {
     (void)state;
     Reason reason = {0};
-    char good[ADMISSION_TOKEN_TEXT];
     start(ADMISSION_OPEN);
     hello(1, "web-1", "vm-7", NULL, 100);
     const PeerKey one = key_of(1);
@@ -362,8 +361,21 @@ static void test_take_over(void **state) {
     assert_int_equal(look(3).number, 42);
     assert_int_equal(look(3).enrolment.enrolled_ms, 100);
     last_is(1, HUB_UNKNOWN);
+}
 
-    /* with a join token nobody is asked */
+/* with a join token nobody is asked */
+static void test_take_over_by_token(void **state) {
+    (void)state;
+    Reason reason = {0};
+    char good[ADMISSION_TOKEN_TEXT];
+    start(ADMISSION_OPEN);
+    hello(3, "web-1", "vm-7", NULL, 400);
+    const PeerKey three = key_of(3);
+    Probe *probe = probes_lock(probes, &three);
+    probe->number = 42;
+    probes_unlock(probes);
+    const AdmissionEdit edit = {.name = "front door", .site = "north"};
+    assert_int_equal(admission_edit(admission, &three, &edit, &reason), 0);
     gone(3, 500);
     make(&(SettingsToken){.uses_max = 1, .site = "south"}, good);
     hello(4, "web-1c", "vm-7", good, 600);
@@ -374,7 +386,7 @@ static void test_take_over(void **state) {
     start(ADMISSION_OPEN);
     assert_int_equal(look(4).number, 42);
     assert_string_equal(look(4).enrolment.given_name, "front door");
-    assert_false(is_known(1) || is_known(3));
+    assert_false(is_known(3));
 
     /* one that comes back is itself, whatever another said meanwhile */
     hello(5, "web-1d", "vm-7", NULL, 700);
@@ -434,6 +446,7 @@ int main(void) {
         TEST(test_revoked),
         TEST(test_tokens),
         TEST(test_take_over),
+        TEST(test_take_over_by_token),
         TEST(test_pending_is_bounded),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -169,9 +169,9 @@ static void test_probes(void **state) {
     };
     assert_int_equal(settings_probes_save(settings, rows, 2, NULL), 0);
     SettingsProbe again = rows[0];
-    (void)strcpy(again.interface, "tcp://*:5558c");
-    (void)strcpy(again.state, "revoked");
-    (void)strcpy(again.given_name, "front door");
+    (void)snprintf(again.interface, sizeof(again.interface), "%s", "tcp://*:5558c");
+    (void)snprintf(again.state, sizeof(again.state), "%s", "revoked");
+    (void)snprintf(again.given_name, sizeof(again.given_name), "%s", "front door");
     again.first_seen_ms = again.last_seen_ms = 5; /* late news */
     assert_int_equal(settings_probes_save(settings, &again, 1, NULL), 0);
     reopen();
@@ -193,16 +193,25 @@ static void test_probes(void **state) {
     seen = (Seen){.max = 1};
     assert_int_equal(settings_probe_each(settings, see, &seen), 0);
     assert_int_equal(seen.n, 1);
+}
 
-    /* one comes and another goes, or neither */
-    SettingsProbe bad = rows[1];
-    (void)strcpy(bad.key, "key-c");
-    (void)strcpy(bad.state, "no such state");
+/* one comes and another goes, or neither */
+static void test_probe_in_place_of_another(void **state) {
+    (void)state;
+    const SettingsProbe rows[] = {
+        {.key = "key-a", .state = "admitted", .via = "open", .first_seen_ms = 1},
+        {.key = "key-b", .state = "admitted", .via = "open", .first_seen_ms = 2},
+    };
+    assert_int_equal(settings_probes_save(settings, rows, 2, NULL), 0);
+    Seen seen;
+    SettingsProbe bad = {.via = "open", .first_seen_ms = 3};
+    (void)snprintf(bad.key, sizeof(bad.key), "%s", "key-c");
+    (void)snprintf(bad.state, sizeof(bad.state), "%s", "no such state");
     assert_true(settings_probes_save(settings, &bad, 1, "key-b") < 0);
     seen = (Seen){.max = 4};
     assert_int_equal(settings_probe_each(settings, see, &seen), 0);
     assert_int_equal(seen.n, 2);
-    (void)strcpy(bad.state, "admitted");
+    (void)snprintf(bad.state, sizeof(bad.state), "%s", "admitted");
     assert_int_equal(settings_probes_save(settings, &bad, 1, "key-b"), 0);
     seen = (Seen){.max = 4};
     assert_int_equal(settings_probe_each(settings, see, &seen), 0);
@@ -314,8 +323,14 @@ static void test_file(void **state) {
 int main(void) {
 #define TEST(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
     const struct CMUnitTest tests[] = {
-        TEST(test_users),         TEST(test_sessions), TEST(test_named), TEST(test_probes),
-        TEST(test_first_version), TEST(test_tokens),   TEST(test_file),
+        TEST(test_users),
+        TEST(test_sessions),
+        TEST(test_named),
+        TEST(test_probes),
+        TEST(test_probe_in_place_of_another),
+        TEST(test_first_version),
+        TEST(test_tokens),
+        TEST(test_file),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
