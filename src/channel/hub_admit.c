@@ -85,6 +85,9 @@ static void put_off(HubLink *link, const PeerKey *key, bool waits, uint32_t slot
     if (!waits) {
         delivery_receiver_admit(link->receiver, key, false);
         hub_keys_remove(link->keys, key);
+        Session *session = find_session(link, key);
+        if (session)
+            session->up = false; /* it begins anew in the waiting room */
         return;
     }
     WaitingPeer *peer = link->waiting.peers[slot];

@@ -127,7 +127,7 @@ typedef struct HubInterfaceStatus {
     uint64_t foreign;     /* messages of topics nobody here understands */
     uint64_t n_wrong_key; /* handshakes */
     uint64_t n_plain_peer;
-    uint64_t n_refused; /* messages of keys that are pending or revoked, and handshakes of these */
+    uint64_t n_refused; /* batches of keys that are pending, messages of revoked ones */
 } HubInterfaceStatus;
 
 typedef struct HubProbeStatus {
