@@ -111,6 +111,14 @@ step('a join token is made, shown once, and taken away in a configuration', asyn
   assert.match(await panel.locator('[data-test=key-string]').innerText(), /^.{6}•+$/, 'masked');
   await panel.getByText('Secret').waitFor();
   await shot('probes-token');
+  await page.goto(`${site.url}/interfaces/1`);
+  await page.getByText('New probes wait until an administrator approves them').waitFor();
+  await shot('interface-approve');
+  await page.goto(`${site.url}/probes`);
+  await panel.getByText('shop in the north').waitFor();
+  assert.equal(await panel.locator('[data-test=key-string]').count(), 0, 'not shown again');
+  await panel.getByLabel('Site').fill('north');
+  await panel.getByRole('button', { name: 'Make a token' }).click();
   const [download] = await Promise.all([
     page.waitForEvent('download'),
     panel.getByRole('button', { name: 'Download configuration with it' }).click(),
