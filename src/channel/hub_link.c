@@ -219,6 +219,7 @@ bool hub_link_interface(HubLink *link, unsigned interface, HubInterfaceStatus *s
     (void)pthread_mutex_unlock(&link->lock);
     status->n_wrong_key = counts.n_wrong_key;
     status->n_plain_peer = counts.n_plain_peer;
+    status->n_too_many = counts.n_too_many;
     return true;
 }
 

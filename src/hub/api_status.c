@@ -110,7 +110,7 @@ typedef struct Sample {
     const char *help;
 } Sample;
 
-enum { PROBE_SAMPLES = 7, INTERFACE_SAMPLES = 9 };
+enum { PROBE_SAMPLES = 7, INTERFACE_SAMPLES = 10 };
 
 static const Sample probe_samples[PROBE_SAMPLES] = {
     {"weir_probe_connected", "gauge", "1 while the probe has a session."},
@@ -132,6 +132,7 @@ static const Sample interface_samples[INTERFACE_SAMPLES] = {
     {"weir_interface_malformed", "counter", "Frames that could not be read."},
     {"weir_interface_wrong_key", "counter", "Handshakes with a wrong server key."},
     {"weir_interface_plain_peers", "counter", "Peers that do not encrypt."},
+    {"weir_interface_cut", "counter", "Silent connections cut so that descriptors last."},
     {"weir_interface_refused", "counter", "Messages of probes that are not admitted."},
 };
 
@@ -185,9 +186,9 @@ static void write_interface_samples(Buffer *to, const Hub *hub) {
             if (!hub_link_interface(hub->link, i, &status))
                 continue;
             const uint64_t values[INTERFACE_SAMPLES] = {
-                status.probes,      status.batches,      status.bytes,
-                status.flows.flows, status.pulses,       status.malformed,
-                status.n_wrong_key, status.n_plain_peer, status.n_refused,
+                status.probes,     status.batches,   status.bytes,       status.flows.flows,
+                status.pulses,     status.malformed, status.n_wrong_key, status.n_plain_peer,
+                status.n_too_many, status.n_refused,
             };
             buffer_printf(to, "%s%s{", sample->name, sample->kind[0] == 'c' ? "_total" : "");
             put_label(to, "interface", hub->interfaces[i].name);

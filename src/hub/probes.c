@@ -44,6 +44,7 @@ const char *const peer_problem_names[_PEER_PROBLEM_N] = {
     [PEER_WRONG_KEY] = "wrong_key",
     [PEER_PLAIN] = "plain",
     [PEER_MALFORMED] = "malformed",
+    [PEER_TOO_MANY] = "too_many",
 };
 
 const char *peer_problem_text(PeerProblemKind kind) {
@@ -54,6 +55,8 @@ const char *peer_problem_text(PeerProblemKind kind) {
                        "--zmq-encryption-key.",
         [PEER_MALFORMED] = "Connects and does not finish the handshake; it may not be a probe, or "
                            "speaks to the wrong port.",
+        [PEER_TOO_MANY] = "Opens more connections than it uses, and this hub has few left; those "
+                          "that say nothing are cut.",
     };
     return texts[kind];
 }

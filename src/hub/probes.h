@@ -104,6 +104,7 @@ typedef enum PeerProblemKind {
     PEER_WRONG_KEY,
     PEER_PLAIN,
     PEER_MALFORMED,
+    PEER_TOO_MANY,
     _PEER_PROBLEM_N,
 } PeerProblemKind;
 

@@ -203,6 +203,9 @@ static void take_event(Watch *watch, const Report *report, uint64_t now_ms) {
     case HUB_EVENT_NOT_SPOKEN:
         take_problem(watch, report, PEER_MALFORMED, now_ms);
         return;
+    case HUB_EVENT_TOO_MANY:
+        take_problem(watch, report, PEER_TOO_MANY, now_ms);
+        return;
     case HUB_EVENT_CLONE:
         take_clone(watch, report, now_ms);
         return;
