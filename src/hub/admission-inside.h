@@ -11,10 +11,13 @@
 
 #include <pthread.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "hub/admission.h"
 
 #define ADMISSION_LABEL "default"
+
+enum { ADMISSION_GONE_MAX = 2000 }; /* between two flushes */
 
 struct Admission {
     AdmissionConfig config;
@@ -22,10 +25,19 @@ struct Admission {
     AdmissionMode mode;
     bool suggested; /* somebody may have a namesake */
     bool unsaved;   /* the last flush failed, which was said */
+    /* who made room: a flood of new keys must not cost a transaction each */
+    SettingsKey gone[ADMISSION_GONE_MAX];
+    size_t n_gone;
 };
 
 static inline void admission_text(char *to, size_t size, const char *text) {
     (void)snprintf(to, size, "%s", text);
+}
+
+static inline SettingsKey admission_row_key(const PeerKey *key) {
+    SettingsKey row;
+    memcpy(row.text, key->z85, sizeof(row.text));
+    return row;
 }
 
 /** admission_index() - of a word among these; n when it is none of them */
@@ -43,8 +55,8 @@ void admission_tell(const Admission *admission, const PeerKey *key, HubAdmission
 /** admission_copy() - ADMISSION_E_MISSING */
 int admission_copy(const Admission *admission, const PeerKey *key, Probe *copy);
 
-/** admission_drop() - from memory and, unless it is gone there already, the disk */
-int admission_drop(Admission *admission, const PeerKey *key, bool on_disk);
+/** admission_drop() - from memory, and the link */
+void admission_drop(Admission *admission, const PeerKey *key);
 
 /** admission_inherit() - what the probe of `old` was is now that of `key`; `old` is forgotten */
 int admission_inherit(Admission *admission, const PeerKey *key, const PeerKey *old);

@@ -98,13 +98,9 @@ int admission_copy(const Admission *admission, const PeerKey *key, Probe *copy) 
     return 0;
 }
 
-int admission_drop(Admission *admission, const PeerKey *key, bool on_disk) {
-    int r = on_disk ? settings_probes_save(admission->config.settings, NULL, 0, key->z85) : 0;
-    if (r)
-        return error_trace(r);
+void admission_drop(Admission *admission, const PeerKey *key) {
     probes_remove(admission->config.probes, key);
     admission_tell(admission, key, HUB_UNKNOWN, NULL);
-    return 0;
 }
 
 int admission_inherit(Admission *admission, const PeerKey *key, const PeerKey *old) {
@@ -132,7 +128,8 @@ int admission_inherit(Admission *admission, const PeerKey *key, const PeerKey *o
         return error_trace(r);
     log_notice("probe %s has a new key, %s; the old one, %s, is forgotten", name, key->z85,
                old->z85);
-    return error_trace(admission_drop(admission, old, false));
+    admission_drop(admission, old);
+    return 0;
 }
 
 void admission_set(Admission *admission, const PeerKey *key, HubAdmission verdict,
@@ -290,7 +287,11 @@ static bool has_room(Admission *admission) {
     probes_walk(admission->config.probes, look_at, &look);
     if (look.n_pending < ADMISSION_PENDING_MAX)
         return true;
-    return *look.longest_unseen.z85 && admission_drop(admission, &look.longest_unseen, true) == 0;
+    if (!*look.longest_unseen.z85 || admission->n_gone == ADMISSION_GONE_MAX)
+        return false;
+    admission->gone[admission->n_gone++] = admission_row_key(&look.longest_unseen);
+    admission_drop(admission, &look.longest_unseen);
+    return true;
 }
 
 /** note_claims() - of its hello: who it says it is, and the token it brings */

@@ -98,8 +98,13 @@ static int drop(Admission *admission, const PeerKey *key, Reason *reason) {
     if (probe.connected && probe.enrolment.admission != HUB_REVOKED)
         return refuse(reason, "This probe is connected and would come again at once; revoke its "
                               "key to keep it out.");
+    const SettingsKey row = admission_row_key(key);
+    const int r = settings_probes_save(admission->config.settings, NULL, 0, &row, 1);
+    if (r)
+        return error_trace(r);
     log_notice("probe %s is forgotten, key %s", probes_name(&probe), key->z85);
-    return error_trace(admission_drop(admission, key, true));
+    admission_drop(admission, key);
+    return 0;
 }
 
 int admission_approve(Admission *admission, const PeerKey *key, uint64_t now_ms, Reason *reason) {

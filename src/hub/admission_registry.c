@@ -75,6 +75,7 @@ static void fill_row(const Admission *admission, SettingsProbe *row, const Probe
 
 int admission_save(Admission *admission, const PeerKey *key, const PeerKey *gone) {
     SettingsProbe row;
+    const SettingsKey other = gone ? admission_row_key(gone) : (SettingsKey){""};
     Probe *probe = probes_lock(admission->config.probes, key);
     if (!probe)
         return 0;
@@ -82,8 +83,7 @@ int admission_save(Admission *admission, const PeerKey *key, const PeerKey *gone
     probe->enrolment.dirty = false;
     probes_unlock(admission->config.probes);
     probes_touch(admission->config.probes);
-    const int r =
-        settings_probes_save(admission->config.settings, &row, 1, gone ? gone->z85 : NULL);
+    const int r = settings_probes_save(admission->config.settings, &row, 1, &other, gone ? 1 : 0);
     if (r) {
         probe = probes_lock(admission->config.probes, key);
         if (probe) {
@@ -127,9 +127,10 @@ void admission_flush(Admission *admission) {
     Flush flush = {.admission = admission};
     (void)pthread_mutex_lock(&admission->lock);
     probes_walk(admission->config.probes, take_dirty, &flush);
-    if (flush.n) {
+    if (flush.n || admission->n_gone) {
         mark(admission, &flush, false);
-        const int r = settings_probes_save(admission->config.settings, flush.rows, flush.n, NULL);
+        const int r = settings_probes_save(admission->config.settings, flush.rows, flush.n,
+                                           admission->gone, admission->n_gone);
         if (r) {
             char text[256];
             mark(admission, &flush, true);
@@ -138,6 +139,7 @@ void admission_flush(Admission *admission) {
                             error_describe(r, text, sizeof(text)));
         }
         admission->unsaved = r != 0;
+        admission->n_gone = r ? admission->n_gone : 0;
     }
     (void)pthread_mutex_unlock(&admission->lock);
     free(flush.rows);

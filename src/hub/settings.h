@@ -101,12 +101,16 @@ typedef struct SettingsProbe {
     uint64_t token; /* the token's id, or 0 */
 } SettingsProbe;
 
+typedef struct SettingsKey {
+    char text[41];
+} SettingsKey;
+
 /**
- * settings_probes_save() - add or update all of these, and remove `gone` (NULL: nobody), in one
+ * settings_probes_save() - remove those of `gone`, then add or update all of `probes`, in one
  * transaction. first_seen_ms of a row that is there is kept
  */
 int settings_probes_save(Settings *settings, const SettingsProbe *probes, size_t n,
-                         const char *gone);
+                         const SettingsKey *gone, size_t n_gone);
 
 /* not 0 ends the walk; must not call this module */
 typedef int SettingsProbeEach(const SettingsProbe *probe, void *context);

@@ -50,17 +50,17 @@ static int step(Settings *settings, Statement which) {
 }
 
 int settings_probes_save(Settings *settings, const SettingsProbe *probes, size_t n,
-                         const char *gone) {
+                         const SettingsKey *gone, size_t n_gone) {
     (void)pthread_mutex_lock(&settings->lock);
     int r = step(settings, BEGIN);
     const bool begun = !r;
+    for (size_t i = 0; i < n_gone && !r; i++) {
+        settings_bind_text(settings->prepared[PROBE_REMOVE], 1, gone[i].text);
+        r = step(settings, PROBE_REMOVE);
+    }
     for (size_t i = 0; i < n && !r; i++) {
         bind_probe(settings->prepared[PROBE_SAVE], &probes[i]);
         r = step(settings, PROBE_SAVE);
-    }
-    if (gone && !r) {
-        settings_bind_text(settings->prepared[PROBE_REMOVE], 1, gone);
-        r = step(settings, PROBE_REMOVE);
     }
     if (!r)
         r = step(settings, COMMIT);

@@ -167,13 +167,13 @@ static void test_probes(void **state) {
          .enrolled_ms = 11,
          .token = 3},
     };
-    assert_int_equal(settings_probes_save(settings, rows, 2, NULL), 0);
+    assert_int_equal(settings_probes_save(settings, rows, 2, NULL, 0), 0);
     SettingsProbe again = rows[0];
     (void)snprintf(again.interface, sizeof(again.interface), "%s", "tcp://*:5558c");
     (void)snprintf(again.state, sizeof(again.state), "%s", "revoked");
     (void)snprintf(again.given_name, sizeof(again.given_name), "%s", "front door");
     again.first_seen_ms = again.last_seen_ms = 5; /* late news */
-    assert_int_equal(settings_probes_save(settings, &again, 1, NULL), 0);
+    assert_int_equal(settings_probes_save(settings, &again, 1, NULL, 0), 0);
     reopen();
     Seen seen = {.max = 4};
     assert_int_equal(settings_probe_each(settings, see, &seen), 0);
@@ -202,17 +202,18 @@ static void test_probe_in_place_of_another(void **state) {
         {.key = "key-a", .state = "admitted", .via = "open", .first_seen_ms = 1},
         {.key = "key-b", .state = "admitted", .via = "open", .first_seen_ms = 2},
     };
-    assert_int_equal(settings_probes_save(settings, rows, 2, NULL), 0);
+    assert_int_equal(settings_probes_save(settings, rows, 2, NULL, 0), 0);
     Seen seen;
+    const SettingsKey gone = {"key-b"};
     SettingsProbe bad = {.via = "open", .first_seen_ms = 3};
     (void)snprintf(bad.key, sizeof(bad.key), "%s", "key-c");
     (void)snprintf(bad.state, sizeof(bad.state), "%s", "no such state");
-    assert_true(settings_probes_save(settings, &bad, 1, "key-b") < 0);
+    assert_true(settings_probes_save(settings, &bad, 1, &gone, 1) < 0);
     seen = (Seen){.max = 4};
     assert_int_equal(settings_probe_each(settings, see, &seen), 0);
     assert_int_equal(seen.n, 2);
     (void)snprintf(bad.state, sizeof(bad.state), "%s", "admitted");
-    assert_int_equal(settings_probes_save(settings, &bad, 1, "key-b"), 0);
+    assert_int_equal(settings_probes_save(settings, &bad, 1, &gone, 1), 0);
     seen = (Seen){.max = 4};
     assert_int_equal(settings_probe_each(settings, see, &seen), 0);
     assert_int_equal(seen.n, 2);
