@@ -9,8 +9,10 @@
 
 #include <cmocka.h>
 
+#include <sys/resource.h>
 #include <zmq.h>
 
+#include "channel/frame.h"
 #include "channel/hub_keys.h"
 #include "channel/hub_waiting.h"
 #include "channel/link-scene.h"
@@ -444,6 +446,122 @@ static void test_nosy(void **state) {
     scene_close(&scene);
 }
 
+/* ------------------------------------------------------------------------ a flood of new keys */
+
+enum { STRANGERS = HUB_WAITING_MAX + 150 };
+
+typedef struct Stranger {
+    void *socket;
+    bool spoke;
+} Stranger;
+
+static void come(Stranger *stranger, void *context, const Scene *scene) {
+    KeyPair keys;
+    const int none = 0;
+    assert_int_equal(key_pair_make(&keys), 0);
+    stranger->socket = zmq_socket(context, ZMQ_XPUB);
+    assert_non_null(stranger->socket);
+    (void)zmq_setsockopt(stranger->socket, ZMQ_LINGER, &none, sizeof(none));
+    (void)zmq_setsockopt(stranger->socket, ZMQ_CURVE_SERVERKEY, scene->hub_keys.public_z85, 41);
+    (void)zmq_setsockopt(stranger->socket, ZMQ_CURVE_PUBLICKEY, keys.public_z85, 41);
+    (void)zmq_setsockopt(stranger->socket, ZMQ_CURVE_SECRETKEY, keys.secret_z85, 41);
+    assert_int_equal(zmq_connect(stranger->socket, scene->data), 0);
+}
+
+/** speak() - a hello with an epoch, and a batch that nobody asked for */
+static void speak(const Stranger *stranger) {
+    Buffer header = {0};
+    Frame frame = {.kind = FRAME_HELLO, .hello = {.hello_id = 7, .n_epochs = 1}};
+    frame_write(&header, &frame);
+    (void)zmq_send(stranger->socket, header.bytes, header.size, ZMQ_SNDMORE | ZMQ_DONTWAIT);
+    (void)zmq_send(stranger->socket, "{\"name\":\"x\"}", 12, ZMQ_DONTWAIT);
+    buffer_clear(&header);
+    frame = (Frame){.kind = FRAME_BATCH, .batch = {.first = 1, .last = 1, .bytes = 4}};
+    frame_write(&header, &frame);
+    (void)zmq_send(stranger->socket, header.bytes, header.size, ZMQ_SNDMORE | ZMQ_DONTWAIT);
+    (void)zmq_send(stranger->socket, "weir", 4, ZMQ_DONTWAIT);
+    buffer_deinit(&header);
+}
+
+static size_t waiting_now(const Scene *scene) {
+    HubProbeStatus *statuses = NULL;
+    size_t n = 0;
+    size_t waiting = 0;
+    assert_int_equal(hub_link_probes(scene->hub.link, &statuses, &n), 0);
+    for (size_t i = 0; i < n; i++)
+        waiting += statuses[i].waiting;
+    free(statuses);
+    return waiting;
+}
+
+static void all_speak(Stranger *strangers) {
+    size_t n = 0;
+    for (const uint64_t end_ms = clock_monotonic_ms() + PATIENCE_MS;
+         n < STRANGERS && clock_monotonic_ms() < end_ms; sleep_ms(5))
+        for (size_t i = 0; i < STRANGERS; i++) {
+            char subscription[64];
+            if (strangers[i].spoke ||
+                zmq_recv(strangers[i].socket, subscription, sizeof(subscription), ZMQ_DONTWAIT) < 0)
+                continue;
+            strangers[i].spoke = true;
+            n++;
+            speak(&strangers[i]);
+        }
+    assert_int_equal(n, STRANGERS);
+}
+
+/* they take what there is for those who wait, and nothing of anybody else */
+static void test_flood(void **state) {
+    (void)state;
+    struct rlimit limit;
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
+    limit.rlim_cur = limit.rlim_max < 16384 ? limit.rlim_max : 16384;
+    (void)setrlimit(RLIMIT_NOFILE, &limit);
+    if (limit.rlim_cur < 8 * STRANGERS)
+        skip();
+    static Stranger strangers[STRANGERS];
+    Scene scene;
+    Probe probe;
+    open_asking(&scene, true);
+    probe_open(&probe, &scene, 0, (ProbeLinkConfig){0});
+    const PeerKey key = key_of(&scene);
+    assert_int_equal(hub_link_admit(scene.hub.link, &key, HUB_ADMITTED, NULL), 0);
+    submit(&probe, 10, 300);
+    drain(&probe);
+
+    void *context = zmq_ctx_new();
+    assert_int_equal(zmq_ctx_set(context, ZMQ_MAX_SOCKETS, STRANGERS + 16), 0);
+    for (size_t i = 0; i < STRANGERS; i++)
+        come(&strangers[i], context, &scene);
+    all_speak(strangers);
+    for (int i = 0; i < 300 && waiting_now(&scene) < HUB_WAITING_MAX; i++)
+        sleep_ms(10);
+    assert_int_equal(waiting_now(&scene), HUB_WAITING_MAX);
+    const uint64_t begin_ms = clock_monotonic_ms();
+    submit(&probe, 200, 3000);
+    drain(&probe);
+    print_message("beside %d strangers, 200 batches took %lu ms\n", STRANGERS,
+                  (unsigned long)(clock_monotonic_ms() - begin_ms));
+    check_once(&scene, &probe);
+    assert_int_equal(scene.store->n_stored, 210);
+    for (size_t i = 0; i < STRANGERS; i++)
+        (void)zmq_close(strangers[i].socket);
+    (void)zmq_ctx_term(context);
+
+    /* they are silent now: whoever comes next has room */
+    Probe late;
+    sleep_ms(WAITING_SILENT_MS + 500);
+    probe_open(&late, &scene, 1, (ProbeLinkConfig){0});
+    const unsigned before = atomic_load(&scene.hub.n_events[HUB_EVENT_SESSION_BEGIN]);
+    for (int i = 0; i < 500 && atomic_load(&scene.hub.n_events[HUB_EVENT_SESSION_BEGIN]) == before;
+         i++)
+        sleep_ms(10);
+    assert_true(atomic_load(&scene.hub.n_events[HUB_EVENT_SESSION_BEGIN]) > before);
+    probe_close(&late);
+    probe_close(&probe);
+    scene_close(&scene);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_keys),
@@ -457,6 +575,7 @@ int main(void) {
         cmocka_unit_test(test_clones),
         cmocka_unit_test(test_started_anew),
         cmocka_unit_test(test_nosy),
+        cmocka_unit_test(test_flood),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
