@@ -2,9 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 # time limit: 300 s
 """Who may deliver: approved, by join token, revoked, taken over, cloned; across restarts."""
+import http.cookiejar
 import json
 import os
 import shutil
+import sqlite3
 import struct
 import subprocess
 import threading
@@ -16,11 +18,12 @@ import urllib.request
 from _e2e import PROBE, Program, check, main, offline, same, same_flows, wait_for
 
 
-def ask(hub, method, path, body=None):
+def ask(hub, method, path, body=None, **headers):
     """Status and JSON of a request that may change something."""
     data = None if body is None else json.dumps(body).encode()
     request = urllib.request.Request(f"http://127.0.0.1:{hub.web_port}/api/v1{path}", data, {
-        "Content-Type": "application/json"}, method=method)
+        "Content-Type": "application/json",
+        **{name.replace("_", "-"): value for name, value in headers.items()}}, method=method)
     try:
         with urllib.request.urlopen(request, timeout=30) as answer:
             return answer.status, json.loads(answer.read())
@@ -322,4 +325,58 @@ def test_clones(lab):
     same(hub.get("/probes")[0]["flows_missing"], 0, "missing")
 
 
-main([test_approve, test_clones, test_close_enrolment, test_revoke, test_take_over, test_tokens])
+def test_refusals(lab):
+    """What does not fit is refused by name; nothing is changed by it."""
+    hub = lab.hub()
+    probe = lab.probe("-i", capture(lab.path("a.pcap"), 10), *hub.options_for_probe())
+    same(probe.wait(60), 0, "the probe ends with")
+    path = probe_path(hub.get("/probes")[0])
+    for method, where, body, status in (
+            ("PUT", "/admission", {"mode": "closed"}, 400), ("PUT", "/admission", {}, 400),
+            ("PATCH", path, {"name": "two\nlines"}, 400), ("PATCH", path, {"site": "x" * 65}, 400),
+            ("PATCH", path, {"colour": "red"}, 400), ("PATCH", "/probes/short", {}, 400),
+            ("PATCH", "/probes/" + "0" * 40, {"name": "x"}, 404),
+            ("POST", path + "/take-over", None, 409), ("POST", path + "/restore", None, 409),
+            ("DELETE", "/probes/" + "0" * 40, None, 404),
+            ("POST", "/tokens", {"uses": -1}, 400), ("POST", "/tokens", {"site": "a\tb"}, 400),
+            ("POST", "/tokens", {"interface": 9}, 404),
+            ("POST", "/tokens", {"address": "$(reboot)"}, 400)):
+        got = ask(hub, method, where, body)
+        same(got[0], status, f"{method} {where} {body}: {got[1]}")
+    same(hub.get("/tokens"), [], "tokens")
+    same(hub.get("/admission")["mode"], "open", "mode")
+
+
+def test_roles(lab):
+    """Viewers see who waits; only administrators decide, and a page elsewhere cannot for them."""
+    hub = lab.hub(wait=False)
+    hub.stop()
+    hub.command.remove("--disable-login")
+    hub.again()
+    with open(os.path.join(hub.data_dir, "setup-link")) as file:
+        token = urllib.parse.urlsplit(file.read().strip()).fragment
+    password = "correct horse battery"
+    session = do(hub, "POST", "/setup", {"token": token, "name": "ada", "password": password})
+    check(session["role"] == "admin", "the first is administrator")
+    with sqlite3.connect(os.path.join(hub.data_dir, "weir.sqlite")) as settings:
+        settings.execute("INSERT INTO user SELECT 'vic', password_hash, 'viewer', 0 FROM user")
+    settings.close()
+    for name, allowed in (("ada", True), ("vic", False)):
+        cookies = http.cookiejar.CookieJar()
+        urllib.request.install_opener(urllib.request.build_opener(
+            urllib.request.HTTPCookieProcessor(cookies)))
+        csrf = do(hub, "POST", "/login", {"name": name, "password": password})["csrf_token"]
+        same(ask(hub, "GET", "/admission")[0], 200, f"{name} sees the mode")
+        same(ask(hub, "PUT", "/admission", {"mode": "approve"})[0], 403, "without the CSRF token")
+        for method, path, body, done in (
+                ("PUT", "/admission", {"mode": "approve"}, 200), ("POST", "/tokens", {}, 200),
+                ("GET", "/tokens", None, 200), ("DELETE", "/tokens/1", None, 200),
+                ("POST", "/probes/" + "0" * 40 + "/approve", None, 404),
+                ("POST", "/probes/" + "0" * 40 + "/revoke", None, 404)):
+            same(ask(hub, method, path, body, X_CSRF_Token=csrf)[0], done if allowed else 403,
+                 f"{name}: {method} {path}")
+    urllib.request.install_opener(urllib.request.build_opener())
+
+
+main([test_approve, test_clones, test_close_enrolment, test_refusals, test_revoke, test_roles,
+      test_take_over, test_tokens])
