@@ -174,7 +174,7 @@ void zsock_peer_address(int fd, char *text, size_t size) {
 }
 
 uint16_t zsock_peer_port(int fd) {
-    struct sockaddr_storage address;
+    struct sockaddr_storage address = {0};
     socklen_t length = sizeof(address);
     if (fd < 0 || getpeername(fd, (struct sockaddr *)&address, &length) < 0)
         return 0;

@@ -104,9 +104,9 @@ static void gone(unsigned i, uint64_t now) {
 static Probe look(unsigned i) {
     const PeerKey key = key_of(i);
     const Probe *probe = probes_lock(probes, &key);
+    const Probe copy = probe ? *probe : (Probe){0};
     if (!probe)
         fail_msg("probe %u is not known", i);
-    const Probe copy = *probe;
     probes_unlock(probes);
     return copy;
 }
