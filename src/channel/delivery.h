@@ -54,6 +54,7 @@ typedef struct DeliveryEpoch {
 /** DeliveryHello - opens a session: which epochs the probe holds */
 typedef struct DeliveryHello {
     uint64_t hello_id;
+    bool keep; /* at the hub: what was announced before stays, another process may have said it */
     size_t n_epochs;
     DeliveryEpoch epochs[DELIVERY_EPOCHS_MAX];
 } DeliveryHello;
@@ -214,6 +215,9 @@ int delivery_receiver_load(DeliveryReceiver *receiver, const PeerKey *key, const
 
 /** delivery_receiver_peer() - find or make: the index of this key, which stays the same for ever */
 int delivery_receiver_peer(DeliveryReceiver *receiver, const PeerKey *key, size_t *ip);
+
+/** delivery_receiver_find() - the index, SIZE_MAX when there is none */
+size_t delivery_receiver_find(const DeliveryReceiver *receiver, const PeerKey *key);
 
 int delivery_receiver_hello(DeliveryReceiver *receiver, const PeerKey *key,
                             const DeliveryHello *hello, uint64_t now_ms);

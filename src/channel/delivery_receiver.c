@@ -84,13 +84,13 @@ static size_t slot_of(const DeliveryReceiver *receiver, const PeerKey *key) {
     return slot;
 }
 
-static size_t find_index(const DeliveryReceiver *receiver, const PeerKey *key) {
+size_t delivery_receiver_find(const DeliveryReceiver *receiver, const PeerKey *key) {
     uint32_t found = receiver->table[slot_of(receiver, key)];
     return found ? found - 1 : SIZE_MAX;
 }
 
 static Peer *find_peer(const DeliveryReceiver *receiver, const PeerKey *key) {
-    size_t i = find_index(receiver, key);
+    size_t i = delivery_receiver_find(receiver, key);
     return i == SIZE_MAX ? NULL : receiver->peers[i];
 }
 
@@ -148,7 +148,7 @@ static void tell_soon(DeliveryReceiver *receiver, Peer *peer, bool at_once) {
     peer->dirty = true;
     if (at_once && !peer->urgent) {
         peer->urgent = true;
-        receiver->urgent[receiver->n_urgent++] = find_index(receiver, &peer->key);
+        receiver->urgent[receiver->n_urgent++] = delivery_receiver_find(receiver, &peer->key);
     }
 }
 
@@ -294,7 +294,7 @@ int delivery_receiver_peer(DeliveryReceiver *receiver, const PeerKey *key, size_
     int r = need_peer(receiver, key, &peer);
     if (r)
         return error_trace(r);
-    *ip = find_index(receiver, key);
+    *ip = delivery_receiver_find(receiver, key);
     return 0;
 }
 
@@ -305,7 +305,7 @@ int delivery_receiver_hello(DeliveryReceiver *receiver, const PeerKey *key,
     if (r)
         return error_trace(r);
     for (size_t i = 0; i < peer->n_epochs; i++) {
-        peer->epochs[i].announced = false;
+        peer->epochs[i].announced = peer->epochs[i].announced && hello->keep;
         if (hello->hello_id != peer->hello_id) /* a new session sends from where this side stands */
             peer->epochs[i].out_of_step = false;
     }

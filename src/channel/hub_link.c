@@ -79,7 +79,10 @@ static int open_link(HubLink *link, const HubLinkConfig *config, Reason *reason)
         .silent_ms = SESSION_SILENT_MS,
     };
     randombytes_buf(&receiver.nonce_seed, sizeof(receiver.nonce_seed));
-    int r = delivery_receiver_new(&link->receiver, &receiver);
+    randombytes_buf(&link->waiting_nonce, sizeof(link->waiting_nonce));
+    int r = hub_keys_new(&link->keys);
+    if (!r)
+        r = delivery_receiver_new(&link->receiver, &receiver);
     if (!r)
         r = zsock_wake_new(&link->wake_fd);
     if (!r)
@@ -130,7 +133,7 @@ static int watch_sides(HubLink *link) {
 }
 
 int hub_link_start(HubLink *link, Reason *reason) {
-    int r = hub_zap_new(&link->zap, link->context);
+    int r = hub_zap_new(&link->zap, link->context, link->keys);
     if (!r)
         r = watch_sides(link);
     for (size_t i = 0; i < link->n_sides && !r; i++) {
@@ -173,6 +176,8 @@ HubLink *hub_link_free(HubLink *link) {
         (void)close(link->wake_fd);
     delivery_receiver_free(link->receiver);
     sessions_deinit(&link->sessions);
+    waiting_deinit(&link->waiting);
+    hub_keys_free(link->keys);
     buffer_deinit(&link->text);
     key_pair_wipe(&link->config.keys);
     free(link->interfaces);
@@ -218,6 +223,7 @@ bool hub_link_interface(HubLink *link, unsigned interface, HubInterfaceStatus *s
     (void)pthread_mutex_unlock(&link->lock);
     status->n_wrong_key = counts.n_wrong_key;
     status->n_plain_peer = counts.n_plain_peer;
+    status->n_too_many = counts.n_too_many;
     return true;
 }
 
@@ -247,13 +253,22 @@ static void fill_probe(HubProbeStatus *status, const Session *session,
 int hub_link_probes(HubLink *link, HubProbeStatus **statusesp, size_t *np) {
     (void)pthread_mutex_lock(&link->lock);
     size_t n = link->sessions.n;
-    HubProbeStatus *statuses = calloc(n + 1, sizeof(*statuses));
+    HubProbeStatus *statuses = calloc(n + link->waiting.n + 1, sizeof(*statuses));
     size_t kept = 0;
     for (size_t i = 0; statuses && i < n; i++) {
         const Session *session = &link->sessions.sessions[i];
         DeliveryPeerStatus delivery;
-        if (session->begin_ms && delivery_receiver_status(link->receiver, i, &delivery))
+        if (session->begin_ms && hub_keys_get(link->keys, &session->key, NULL) == HUB_ADMITTED &&
+            delivery_receiver_status(link->receiver, i, &delivery))
             fill_probe(&statuses[kept++], session, &delivery);
+    }
+    for (size_t i = 0; statuses && i < HUB_WAITING_MAX; i++) {
+        const DeliveryPeerStatus none = {0};
+        const WaitingPeer *peer = link->waiting.peers[i];
+        if (!peer || !peer->session.begin_ms)
+            continue;
+        fill_probe(&statuses[kept], &peer->session, &none);
+        statuses[kept++].waiting = true;
     }
     (void)pthread_mutex_unlock(&link->lock);
     if (!statuses)

@@ -61,6 +61,8 @@ typedef enum HubEventKind {
     HUB_EVENT_WRONG_KEY,     /* a peer at address used another server key */
     HUB_EVENT_PLAIN_PEER,    /* a peer at address does not encrypt */
     HUB_EVENT_NOT_SPOKEN,    /* a peer at address connected and did not finish the handshake */
+    HUB_EVENT_TOO_MANY,      /* a peer at address opens connections and says nothing on them */
+    HUB_EVENT_CLONE,         /* two live processes use this key, at address and other; each 5 s */
 } HubEventKind;
 
 /** HubEvent - lives as long as the callback. Peer problems come once a minute and address */
@@ -69,8 +71,22 @@ typedef struct HubEvent {
     unsigned interface;
     PeerKey key;      /* "" when the peer has none */
     char address[64]; /* without port */
+    char other[64];   /* of a clone: where the other one is */
     const char *json;
 } HubEvent;
+
+/** HubAdmission - what the hub thinks of a key; see hub_link_admit() */
+typedef enum HubAdmission {
+    HUB_UNKNOWN,  /* not decided: told nothing yet, its hello comes as an event again and again */
+    HUB_PENDING,  /* stays connected, is told why it must wait; nothing of it is taken */
+    HUB_ADMITTED, /* delivers */
+    HUB_REVOKED,  /* refused at the handshake */
+} HubAdmission;
+
+enum {
+    HUB_WAITING_MAX = 1024, /* keys connected and not admitted; the longest silent makes room */
+    HUB_REASON_BYTES = 160, /* of a state's reason */
+};
 
 typedef struct HubInterfaceConfig {
     const char
@@ -85,6 +101,7 @@ typedef struct HubLinkConfig {
     size_t n_events;
     KeyPair keys;
     uint64_t budget_bytes; /* received and not yet stored; 0: 256 MiB */
+    bool ask;              /* keys wait for hub_link_admit(); else every key is admitted */
 
     /* true: taken over, hub_batch_free() it later. false: no room now, the link keeps it */
     bool (*on_batch)(void *userdata, HubBatch *batch);
@@ -112,6 +129,8 @@ typedef struct HubInterfaceStatus {
     uint64_t foreign;     /* messages of topics nobody here understands */
     uint64_t n_wrong_key; /* handshakes */
     uint64_t n_plain_peer;
+    uint64_t n_too_many; /* silent connections that were cut */
+    uint64_t n_refused;  /* batches of keys that are pending, messages of revoked ones */
 } HubInterfaceStatus;
 
 typedef struct HubProbeStatus {
@@ -121,6 +140,7 @@ typedef struct HubProbeStatus {
     char address[64];
     uint64_t session_ms; /* wall clock of its start */
     uint64_t heard_ms;   /* wall clock */
+    bool waiting;        /* not admitted: all below is 0 */
     uint64_t batches;
     uint64_t bytes;
     uint64_t held_bytes;
@@ -153,6 +173,13 @@ void hub_link_stored(HubLink *link, const PeerKey *key, const EpochId *epoch, ui
  * thread.
  */
 uint64_t hub_link_discard(HubLink *link);
+
+/**
+ * hub_link_admit() - the verdict on a key; before start for all that are known, then any time. One
+ * that waits and is admitted delivers at once; one that is revoked has its connections cut, and
+ * what it still sends is dropped. `reason` is for a person, of HUB_PENDING only. Any thread.
+ */
+int hub_link_admit(HubLink *link, const PeerKey *key, HubAdmission admission, const char *reason);
 
 /* snapshots; any thread. *statusesp is the caller's to free() */
 bool hub_link_interface(HubLink *link, unsigned interface, HubInterfaceStatus *status);

@@ -17,8 +17,11 @@
 #include "base/buffer.h"
 #include "channel/delivery.h"
 #include "channel/endpoint.h"
+#include "channel/frame.h"
+#include "channel/hub_keys.h"
 #include "channel/hub_link.h"
 #include "channel/hub_session.h"
+#include "channel/hub_waiting.h"
 #include "channel/hub_watch.h"
 #include "channel/hub_zap.h"
 
@@ -49,12 +52,49 @@ struct HubLink {
     pthread_mutex_t lock;
     DeliveryReceiver *receiver;
     Sessions sessions;
+    HubKeys *keys; /* has a lock of its own */
+    Waiting waiting;
+    uint64_t waiting_nonce;
     HubInterfaceStatus *interfaces;
     uint64_t generation;
 
     uint64_t sweep_ms; /* the thread's own */
     Buffer text;
 };
+
+/** Arrival - one message and who it is from */
+typedef struct Arrival {
+    zmq_msg_t header, payload;
+    PeerKey key;
+    unsigned interface;
+    const char *address;
+    SessionLine line; /* the connection it came by */
+    size_t peer;      /* index */
+    Frame frame;
+} Arrival;
+
+/* shared by hub_receive.c and hub_admit.c; on the thread of the first */
+void hub_post(HubLink *link, const HubEvent *event);
+void hub_count_malformed(HubLink *link, unsigned interface, const PeerKey *key);
+/** hub_payload_text() - as a C string; NULL when it is longer than `most` */
+char *hub_payload_text(const zmq_msg_t *payload, size_t most);
+void hub_send_state(HubLink *link, unsigned events, const PeerKey *key, const ControlState *state);
+
+/**
+ * hub_admit_message() - true: the key is admitted, go on. Else the message was dealt with: it
+ * stands in the waiting room, or is refused and its connection cut.
+ */
+bool hub_admit_message(HubLink *link, Arrival *arrival);
+
+/** hub_admit_subscription() - likewise, of an events endpoint; `on` or off */
+bool hub_admit_subscription(HubLink *link, unsigned side, const PeerKey *key,
+                            const SessionLine *line, bool on);
+
+/** hub_line_of() - the connection a message came by */
+void hub_line_of(SessionLine *line, zmq_msg_t *message);
+
+/** hub_admit_look_after() - tells those who wait, and of those who went */
+void hub_admit_look_after(HubLink *link);
 
 /** hub_receive() - the thread's function; its argument is the link */
 void *hub_receive(void *link);

@@ -22,6 +22,7 @@ enum {
     BURST = 32,         /* messages of one socket before the next has its turn */
     STATES_BURST = 512, /* states told in one turn */
     SWEEP_MS = 250,     /* between two looks for ended sessions */
+    CLONE_AGAIN_MS = 5000,
 };
 
 /** Owned - a HubBatch and the message its payload lies in */
@@ -41,19 +42,20 @@ HubBatch *hub_batch_free(HubBatch *batch) {
 
 /* -------------------------------------------------------------------------------- receiving */
 
-/** Arrival - one message and who it is from */
-typedef struct Arrival {
-    zmq_msg_t header, payload;
-    PeerKey key;
-    unsigned interface;
-    const char *address;
-    size_t peer; /* index */
-    Frame frame;
-} Arrival;
-
-static void post(HubLink *link, const HubEvent *event) {
+void hub_post(HubLink *link, const HubEvent *event) {
     if (link->config.on_event)
         link->config.on_event(link->config.userdata, event);
+}
+
+/** note_clone() - true: time to tell of two live processes with one key */
+static bool note_clone(Session *session, const SessionLine *line, uint64_t now_ms,
+                       HubEvent *event) {
+    const SessionLine *other = session_other(session, line, now_ms);
+    if (!other || (session->clone_ms && now_ms - session->clone_ms < CLONE_AGAIN_MS))
+        return false;
+    session->clone_ms = now_ms;
+    memcpy(event->other, other->address, sizeof(event->other));
+    return true;
 }
 
 /** note_heard() - the session it belongs to; tells of a new one. `hello` is NULL for other kinds */
@@ -76,7 +78,9 @@ static int note_heard(HubLink *link, Arrival *arrival, const char *hello) {
     bool news =
         session_heard(session, arrival->interface, arrival->address, now_ms, clock_wall_ms());
     delivery_receiver_heard(link->receiver, &arrival->key, now_ms);
+    SessionLine *line = session_line(session, &arrival->line, now_ms);
     if (copy) {
+        session_line_hello(session, line, copy, arrival->frame.hello.hello_id, now_ms);
         news = news || arrival->frame.hello.hello_id != session->hello_id ||
                strcmp(copy, session->hello ? session->hello : "") != 0;
         session->hello_id = arrival->frame.hello.hello_id;
@@ -86,55 +90,80 @@ static int note_heard(HubLink *link, Arrival *arrival, const char *hello) {
     event.key = session->key;
     memcpy(event.address, session->address, sizeof(event.address));
     event.json = session->hello ? session->hello : "{}"; /* only this thread replaces it */
+    const bool twins = note_clone(session, line, now_ms, &event);
     (void)pthread_mutex_unlock(&link->lock);
     if (news)
-        post(link, &event);
+        hub_post(link, &event);
+    event.kind = HUB_EVENT_CLONE;
+    if (twins)
+        hub_post(link, &event);
     return 0;
 }
 
-/** payload_text() - as a C string; NULL when it is too long for JSON of ours */
-static char *payload_text(const zmq_msg_t *payload) {
+char *hub_payload_text(const zmq_msg_t *payload, size_t most) {
     size_t size = zmq_msg_size(payload);
-    if (size > FRAME_JSON_MAX_BYTES)
+    if (size > most)
         return NULL;
     const char *bytes = zmq_msg_data((zmq_msg_t *)(uintptr_t)payload);
     return strndup(bytes, size);
 }
 
-static void count_malformed(HubLink *link, unsigned interface, const PeerKey *key) {
+void hub_line_of(SessionLine *line, zmq_msg_t *message) {
+    const char *address = zmq_msg_gets(message, "Peer-Address");
+    *line = (SessionLine){.fd = zmq_msg_get(message, ZMQ_SRCFD)};
+    line->port = zsock_peer_port(line->fd);
+    session_address(line->address, address ? address : "");
+}
+
+void hub_count_malformed(HubLink *link, unsigned interface, const PeerKey *key) {
     (void)pthread_mutex_lock(&link->lock);
     link->interfaces[interface].malformed++;
     size_t i = 0;
     Session *session = NULL;
-    if (key && delivery_receiver_peer(link->receiver, key, &i) == 0 &&
+    if (key && hub_keys_get(link->keys, key, NULL) == HUB_ADMITTED &&
+        delivery_receiver_peer(link->receiver, key, &i) == 0 &&
         sessions_get(&link->sessions, i, key, &session) == 0)
         session->n_malformed++;
     (void)pthread_mutex_unlock(&link->lock);
 }
 
+/** others_speak() - on another connection of this key, by what may be another process */
+static bool others_speak(const Session *session, const Arrival *arrival) {
+    const uint64_t now_ms = clock_monotonic_ms();
+    for (size_t i = 0; i < SESSION_LINES; i++) {
+        const SessionLine *line = &session->lines[i];
+        if (line->fd && (line->fd != arrival->line.fd || line->port != arrival->line.port) &&
+            now_ms - line->heard_ms < SESSION_LINE_SILENT_MS)
+            return true;
+    }
+    return false;
+}
+
 static int on_hello(HubLink *link, Arrival *arrival) {
-    char *text = payload_text(&arrival->payload);
+    char *text = hub_payload_text(&arrival->payload, FRAME_JSON_MAX_BYTES);
     if (!text) {
-        count_malformed(link, arrival->interface, &arrival->key);
+        hub_count_malformed(link, arrival->interface, &arrival->key);
         return 0;
     }
+    int r = note_heard(link, arrival, text);
     (void)pthread_mutex_lock(&link->lock);
-    int r = delivery_receiver_hello(link->receiver, &arrival->key, &arrival->frame.hello,
+    if (!r) {
+        arrival->frame.hello.keep = others_speak(&link->sessions.sessions[arrival->peer], arrival);
+        r = delivery_receiver_hello(link->receiver, &arrival->key, &arrival->frame.hello,
                                     clock_monotonic_ms());
+    }
     (void)pthread_mutex_unlock(&link->lock);
-    if (!r)
-        r = note_heard(link, arrival, text);
     free(text);
     return error_trace(r);
 }
 
 static int on_pulse(HubLink *link, Arrival *arrival) {
     int r = note_heard(link, arrival, NULL);
-    char *text = r ? NULL : payload_text(&arrival->payload);
+    char *text = r ? NULL : hub_payload_text(&arrival->payload, FRAME_JSON_MAX_BYTES);
     if (r)
         return error_trace(r);
     if (!text) {
-        count_malformed(link, arrival->interface, &arrival->key);
+        hub_count_malformed(link, arrival->interface, &arrival->key);
         return 0;
     }
     (void)pthread_mutex_lock(&link->lock);
@@ -186,7 +215,7 @@ static int on_batch(HubLink *link, Arrival *arrival) {
     const void *bytes = zmq_msg_data(&arrival->payload);
     size_t size = zmq_msg_size(&arrival->payload);
     if (size != batch->bytes) {
-        count_malformed(link, arrival->interface, &arrival->key);
+        hub_count_malformed(link, arrival->interface, &arrival->key);
         return 0;
     }
     int r = note_heard(link, arrival, NULL);
@@ -238,21 +267,25 @@ static int on_message(HubLink *link, Arrival *arrival) {
     const char *user = zmq_msg_gets(&arrival->header, "User-Id");
     const char *address = zmq_msg_gets(&arrival->header, "Peer-Address");
     if (!user || strlen(user) != 40) { /* ZAP names every peer, so there is none */
-        count_malformed(link, arrival->interface, NULL);
+        hub_count_malformed(link, arrival->interface, NULL);
         return 0;
     }
     memcpy(arrival->key.z85, user, sizeof(arrival->key.z85));
     arrival->address = address ? address : "";
+    hub_line_of(&arrival->line, &arrival->header);
+    hub_watch_spoke(link->watch, arrival->line.fd);
     int r =
         frame_read(&arrival->frame, zmq_msg_data(&arrival->header), zmq_msg_size(&arrival->header));
     if (r == 0)
-        return error_trace(handlers[arrival->frame.kind](link, arrival));
+        return hub_admit_message(link, arrival)
+                   ? error_trace(handlers[arrival->frame.kind](link, arrival))
+                   : 0;
     if (r == FRAME_E_FOREIGN) {
         (void)pthread_mutex_lock(&link->lock);
         link->interfaces[arrival->interface].foreign++;
         (void)pthread_mutex_unlock(&link->lock);
     } else {
-        count_malformed(link, arrival->interface, &arrival->key);
+        hub_count_malformed(link, arrival->interface, &arrival->key);
     }
     return 0;
 }
@@ -271,7 +304,7 @@ static bool read_message(HubLink *link, Side *side, Arrival *arrival, bool *good
     while (zmq_msg_more(&arrival->payload))
         if (zmq_msg_recv(&arrival->payload, side->socket, 0) < 0)
             break;
-    count_malformed(link, side->interface, NULL);
+    hub_count_malformed(link, side->interface, NULL);
     return true;
 }
 
@@ -307,6 +340,11 @@ static int on_subscription(HubLink *link, size_t side, zmq_msg_t *message) {
         return 0;
     if (bytes[0] ? !own : user != NULL && !own)
         return 0;
+    SessionLine line;
+    hub_line_of(&line, message);
+    hub_watch_spoke(link->watch, line.fd);
+    if (!hub_admit_subscription(link, (unsigned)side, &key, &line, bytes[0]))
+        return 0;
 
     size_t i = 0;
     Session *session = NULL;
@@ -322,6 +360,8 @@ static int on_subscription(HubLink *link, size_t side, zmq_msg_t *message) {
         r = sessions_get(&link->sessions, i, &key, &session);
     if (session && bytes[0]) {
         session->events = (unsigned)side;
+        session->events_fd = line.fd;
+        session->events_port = line.port;
         session->leaving_ms = 0;
         delivery_receiver_tell(link->receiver, &key);
     } else if (session) {
@@ -346,6 +386,27 @@ static int read_events(HubLink *link, size_t side) {
     return error_trace(r);
 }
 
+void hub_send_state(HubLink *link, unsigned events, const PeerKey *key, const ControlState *state) {
+    buffer_clear(&link->text);
+    control_write(&link->text, state);
+    void *socket = link->sides[events].socket;
+    if (!link->text.failed && zmq_send(socket, key->z85, 40, ZMQ_SNDMORE | ZMQ_DONTWAIT) == 40)
+        (void)zmq_send(socket, link->text.bytes, link->text.size, ZMQ_DONTWAIT);
+}
+
+/** send_states() - to two processes of one key as well: each takes the one with its own hello */
+static void send_states(HubLink *link, unsigned events, const PeerKey *key, ControlState *state,
+                        const uint64_t hellos[SESSION_LINES]) {
+    const uint64_t told = state->delivery.hello_id;
+    hub_send_state(link, events, key, state);
+    for (size_t i = 0; i < SESSION_LINES; i++) {
+        if (!hellos[i] || hellos[i] == told)
+            continue;
+        state->delivery.hello_id = hellos[i];
+        hub_send_state(link, events, key, state);
+    }
+}
+
 static void tell_states(HubLink *link) {
     ControlState state = {.admission = "admitted"};
     PeerKey key;
@@ -353,26 +414,27 @@ static void tell_states(HubLink *link) {
         size_t peer = 0;
         Session *session = NULL;
         unsigned events = 0;
+        uint64_t hellos[SESSION_LINES] = {0};
+        const uint64_t now_ms = clock_monotonic_ms();
         (void)pthread_mutex_lock(&link->lock);
-        bool due = delivery_receiver_next_state(link->receiver, clock_monotonic_ms(), &key,
-                                                &state.delivery);
-        if (due && delivery_receiver_peer(link->receiver, &key, &peer) == 0 &&
-            sessions_get(&link->sessions, peer, &key, &session) == 0)
+        bool due = delivery_receiver_next_state(link->receiver, now_ms, &key, &state.delivery);
+        if (due && state.delivery.admitted &&
+            delivery_receiver_peer(link->receiver, &key, &peer) == 0 &&
+            sessions_get(&link->sessions, peer, &key, &session) == 0) {
             events = session->events;
+            for (size_t k = 0; k < SESSION_LINES; k++)
+                if (session->lines[k].fd &&
+                    now_ms - session->lines[k].heard_ms < SESSION_LINE_SILENT_MS)
+                    hellos[k] = session->lines[k].hello_id;
+        }
         (void)pthread_mutex_unlock(&link->lock);
         if (!due)
             return;
         if (!events)
             continue; /* it has not subscribed yet: told as soon as it does */
-        (void)snprintf(state.admission, sizeof(state.admission), "%s",
-                       state.delivery.admitted ? "admitted" : "pending");
         state.server_time_ms = clock_wall_ms();
         state.notice = atomic_load(&link->notice);
-        buffer_clear(&link->text);
-        control_write(&link->text, &state);
-        void *socket = link->sides[events].socket;
-        if (!link->text.failed && zmq_send(socket, key.z85, 40, ZMQ_SNDMORE | ZMQ_DONTWAIT) == 40)
-            (void)zmq_send(socket, link->text.bytes, link->text.size, ZMQ_DONTWAIT);
+        send_states(link, events, &key, &state, hellos);
     }
 }
 
@@ -400,18 +462,19 @@ static void end_sessions(HubLink *link) {
         if (end)
             return;
         if (over)
-            post(link, &event);
+            hub_post(link, &event);
     }
 }
 
 static void look_after(HubLink *link) {
     HubEvent event;
     while (hub_watch_problem(link->watch, &event))
-        post(link, &event);
+        hub_post(link, &event);
     for (size_t i = 0; i < link->n_sides; i++)
         if (!link->sides[i].bind && hub_watch_again(link->watch, i))
             zsock_again(link->sides[i].socket, link->sides[i].attached);
     end_sessions(link);
+    hub_admit_look_after(link);
 }
 
 void *hub_receive(void *arg) {

@@ -3,6 +3,7 @@
 #include "channel/hub_session.h"
 
 #include <errno.h>
+#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -33,6 +34,12 @@ int sessions_get(Sessions *sessions, size_t i, const PeerKey *key, Session **ses
     return 0;
 }
 
+void session_address(char to[64], const char *address) {
+    const char *plain = strncmp(address, "::ffff:", 7) == 0 ? address + 7 : address;
+    if (strcmp(plain, to) != 0)
+        (void)snprintf(to, 64, "%s", plain);
+}
+
 bool session_heard(Session *session, unsigned interface, const char *address, uint64_t now_ms,
                    uint64_t wall_ms) {
     bool news = !session->up;
@@ -43,10 +50,59 @@ bool session_heard(Session *session, unsigned interface, const char *address, ui
     session->leaving_ms = 0;
     if (news)
         session->begin_ms = wall_ms;
-    const char *plain = strncmp(address, "::ffff:", 7) == 0 ? address + 7 : address;
-    if (strcmp(plain, session->address) != 0)
-        (void)snprintf(session->address, sizeof(session->address), "%s", plain);
+    session_address(session->address, address);
     return news;
+}
+
+SessionLine *session_line(Session *session, const SessionLine *from, uint64_t now_ms) {
+    SessionLine *line = &session->lines[0];
+    for (size_t i = 0; i < SESSION_LINES; i++) {
+        SessionLine *each = &session->lines[i];
+        /* of one that was closed meanwhile no port can be told any more */
+        if (each->fd == from->fd && (!from->port || each->port == from->port)) {
+            each->heard_ms = now_ms;
+            return each;
+        }
+        if (each->heard_ms < line->heard_ms)
+            line = each;
+    }
+    *line = *from;
+    line->since_ms = line->heard_ms = now_ms;
+    return line;
+}
+
+void session_line_hello(Session *session, SessionLine *line, const char *json, uint64_t hello_id,
+                        uint64_t now_ms) {
+    json_t *hello = json_loads(json, 0, NULL);
+    const char *text = json_string_value(json_object_get(hello, "instance"));
+    char instance[sizeof(line->instance)];
+    (void)snprintf(instance, sizeof(instance), "%s", text ? text : "");
+    json_decref(hello);
+    if (strcmp(instance, line->instance) != 0)
+        line->since_ms = now_ms;
+    memcpy(line->instance, instance, sizeof(instance));
+    line->hello_id = hello_id;
+    for (size_t i = 0; i < SESSION_LINES; i++) {
+        SessionLine *other = &session->lines[i];
+        if (other != line && strcmp(other->instance, instance) == 0)
+            *other = (SessionLine){0};
+    }
+}
+
+const SessionLine *session_other(const Session *session, const SessionLine *line, uint64_t now_ms) {
+    for (size_t i = 0; i < SESSION_LINES; i++) {
+        const SessionLine *other = &session->lines[i];
+        if (other == line || !other->fd || !*other->instance || !*line->instance)
+            continue;
+        /* a process that was started anew: what its predecessor had sent may still come */
+        const uint64_t both_ms =
+            line->since_ms > other->since_ms ? line->since_ms : other->since_ms;
+        if (now_ms - other->heard_ms < SESSION_LINE_SILENT_MS &&
+            other->heard_ms > both_ms + SESSION_CLONE_MS &&
+            line->heard_ms > both_ms + SESSION_CLONE_MS)
+            return other;
+    }
+    return NULL;
 }
 
 bool session_over(Session *session, uint64_t now_ms) {

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <zmq.h>
 
 #include "base/clock.h"
@@ -24,7 +25,9 @@ enum {
     AGAIN_DOUBLINGS = 5,
     FDS_MAX = 1 << 20,
     NAMELESS_WAIT_MS = 3000, /* a peer without an address may try again and have one */
-    KINDS = HUB_EVENT_NOT_SPOKEN + 1,
+    KINDS = HUB_EVENT_TOO_MANY + 1,
+    SILENT_MAX = 64,  /* connections of one address that have not said anything */
+    FDS_RESERVE = 64, /* for all else that the hub opens */
 };
 
 typedef char Address[64];
@@ -60,6 +63,8 @@ struct HubWatch {
     pthread_mutex_t lock;
     Side *sides;
     size_t n_sides;
+    size_t n_fds;        /* as many as this process may have */
+    atomic_uchar *spoke; /* by descriptor */
     Told told[TOLD_MAX];
     size_t n_told;
     HubEvent waiting[WAITING_MAX];
@@ -112,6 +117,41 @@ static void tell(HubWatch *watch, const Side *side, HubEventKind kind, const cha
     zsock_wake(watch->wake_fd);
 }
 
+/** is_silent_crowd() - has this address as many connections that say nothing as one may have? */
+static bool is_silent_crowd(HubWatch *watch, const Side *side, const char *address) {
+    unsigned n = 0;
+    for (size_t fd = 0; fd < side->n_addresses && fd < watch->n_fds && n <= SILENT_MAX; fd++)
+        n += side->addresses[fd][0] && !atomic_load(&watch->spoke[fd]) &&
+             strcmp(side->addresses[fd], address) == 0;
+    return n > SILENT_MAX;
+}
+
+/** keep_descriptors() - a listener without any left would spin, and nobody could connect: when half
+ * are taken an address may have only so many silent connections, and the last are for the hub */
+static void keep_descriptors(HubWatch *watch, Side *side, uint32_t fd) {
+    if (fd >= side->n_addresses || fd < watch->n_fds / 2)
+        return;
+    const char *address = side->addresses[fd];
+    if (fd + FDS_RESERVE < watch->n_fds && !is_silent_crowd(watch, side, address))
+        return;
+    zsock_cut((int)fd, address, 0);
+    side->counts.n_too_many++;
+    tell(watch, side, HUB_EVENT_TOO_MANY, address, clock_monotonic_ms());
+}
+
+void hub_watch_spoke(HubWatch *watch, int fd) {
+    if (fd >= 0 && (size_t)fd < watch->n_fds && !atomic_load(&watch->spoke[fd]))
+        atomic_store(&watch->spoke[fd], 1);
+}
+
+/** forget_descriptor() - it is closed */
+static void forget_descriptor(HubWatch *watch, Side *side, uint32_t fd) {
+    if (fd < side->n_addresses)
+        side->addresses[fd][0] = '\0';
+    if (fd < watch->n_fds)
+        atomic_store(&watch->spoke[fd], 0);
+}
+
 /** failed_at() - a handshake failed; one without an address waits for another that has it */
 static void failed_at(HubWatch *watch, Side *side, const char *address) {
     const uint64_t now_ms = clock_monotonic_ms();
@@ -159,6 +199,7 @@ static void on_event(HubWatch *watch, Side *side, const ZsockEvent *event) {
     switch (event->kind) {
     case ZMQ_EVENT_ACCEPTED:
         note_address(side, event->value);
+        keep_descriptors(watch, side, event->value);
         break;
     case ZMQ_EVENT_HANDSHAKE_SUCCEEDED:
         side->n_again = 0;
@@ -176,6 +217,10 @@ static void on_event(HubWatch *watch, Side *side, const ZsockEvent *event) {
                       : event->value < side->n_addresses ? side->addresses[event->value]
                                                          : "");
         side->failed = false;
+        forget_descriptor(watch, side, event->value);
+        break;
+    case ZMQ_EVENT_CLOSED:
+        forget_descriptor(watch, side, event->value);
         break;
     default:
         break;
@@ -209,6 +254,13 @@ int hub_watch_new(HubWatch **watchp, void *context, const HubWatchSide *sides, s
         return error_origin(-ENOMEM);
     (void)pthread_mutex_init(&watch->lock, NULL);
     watch->wake_fd = wake_fd;
+    struct rlimit limit;
+    watch->n_fds = getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < FDS_MAX
+                       ? (size_t)limit.rlim_cur
+                       : FDS_MAX;
+    watch->spoke = calloc(watch->n_fds + 1, sizeof(*watch->spoke));
+    if (!watch->spoke)
+        return error_origin(-ENOMEM);
     watch->sides = calloc(n_sides, sizeof(*watch->sides));
     if (!watch->sides)
         return error_origin(-ENOMEM);
@@ -245,6 +297,7 @@ HubWatch *hub_watch_free(HubWatch *watch) {
         free(watch->sides[i].addresses);
     }
     free(watch->sides);
+    free(watch->spoke);
     (void)pthread_mutex_destroy(&watch->lock);
     free(watch);
     return NULL;

@@ -22,6 +22,7 @@ struct HubZap {
     bool started;
     atomic_bool stop;
     void *socket;
+    HubKeys *keys;
 };
 
 typedef struct Part {
@@ -79,20 +80,22 @@ static void *run(void *arg) {
         if (zmq_poll(&item, 1, TURN_MS) <= 0)
             continue;
         Part parts[N_PARTS];
-        char user[41] = "";
+        PeerKey key = {""};
         parts[REQUEST_ID].size = 0;
         bool good = read_request(zap->socket, parts) &&
-                    zmq_z85_encode(user, parts[CREDENTIALS].bytes, KEY_BYTES);
-        answer(zap->socket, &parts[REQUEST_ID], good, good ? user : "");
+                    zmq_z85_encode(key.z85, parts[CREDENTIALS].bytes, KEY_BYTES) &&
+                    hub_keys_get(zap->keys, &key, NULL) != HUB_REVOKED;
+        answer(zap->socket, &parts[REQUEST_ID], good, good ? key.z85 : "");
     }
     return NULL;
 }
 
-int hub_zap_new(HubZap **zapp, void *context) {
+int hub_zap_new(HubZap **zapp, void *context, HubKeys *keys) {
     cleanup(hub_zap_freep) HubZap *zap = calloc(1, sizeof(*zap));
     if (!zap)
         return error_origin(-ENOMEM);
     int none = 0;
+    zap->keys = keys;
     zap->socket = zmq_socket(context, ZMQ_REP);
     if (!zap->socket || zmq_setsockopt(zap->socket, ZMQ_LINGER, &none, sizeof(none)) < 0 ||
         zmq_bind(zap->socket, "inproc://zeromq.zap.01") < 0)

@@ -27,6 +27,8 @@
 
 enum { HARNESS_PROBES = 4, HARNESS_EPOCHS = 64, HARNESS_NUMBERS = 1 << 17 };
 
+#define HARNESS_MAY static __attribute__((unused)) /* not by every test */
+
 #define HARNESS_CHECK(condition)                                                                   \
     do {                                                                                           \
         if (!(condition)) {                                                                        \
@@ -153,7 +155,8 @@ static DeliveryBatch test_spool_append(TestSpool *spool, const void *bytes, size
     return appended;
 }
 
-static bool test_spool_drop_oldest(TestSpool *spool, size_t limit_bytes, DeliveryBatch *batch) {
+HARNESS_MAY bool test_spool_drop_oldest(TestSpool *spool, size_t limit_bytes,
+                                        DeliveryBatch *batch) {
     bool dropped = false;
     (void)pthread_mutex_lock(&spool->lock);
     while (spool->held_bytes > limit_bytes && spool->oldest < spool->n && !dropped) {
@@ -253,7 +256,7 @@ typedef struct TestHub {
     atomic_uint slow_ms;       /* what a commit takes */
     atomic_uint discard_every; /* one in n transactions fails; 0: none does */
     _Atomic uint64_t generation;
-    atomic_uint n_events[HUB_EVENT_NOT_SPOKEN + 1];
+    atomic_uint n_events[HUB_EVENT_CLONE + 1];
     atomic_uint n_pulses;
     char last_address[64]; /* of the last problem */
     char last_hello[256];
@@ -442,7 +445,7 @@ static void *proxy_run(void *arg) {
     return NULL;
 }
 
-static void proxy_start(Proxy *proxy, uint16_t target) {
+HARNESS_MAY void proxy_start(Proxy *proxy, uint16_t target) {
     struct sockaddr_in address = {.sin_family = AF_INET};
     socklen_t length = sizeof(address);
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
@@ -456,11 +459,11 @@ static void proxy_start(Proxy *proxy, uint16_t target) {
     HARNESS_CHECK(pthread_create(&proxy->thread, NULL, proxy_run, proxy) == 0);
 }
 
-static void proxy_cut(Proxy *proxy) {
+HARNESS_MAY void proxy_cut(Proxy *proxy) {
     atomic_fetch_add(&proxy->cuts, 1);
 }
 
-static void proxy_stop(Proxy *proxy) {
+HARNESS_MAY void proxy_stop(Proxy *proxy) {
     atomic_store(&proxy->stop, true);
     (void)pthread_join(proxy->thread, NULL);
     (void)close(proxy->listener);

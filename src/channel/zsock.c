@@ -188,6 +188,24 @@ void zsock_peer_address(int fd, char *text, size_t size) {
     (void)snprintf(text, size, "%s", plain);
 }
 
+uint16_t zsock_peer_port(int fd) {
+    struct sockaddr_storage address = {0};
+    socklen_t length = sizeof(address);
+    if (fd < 0 || getpeername(fd, (struct sockaddr *)&address, &length) < 0)
+        return 0;
+    if (address.ss_family == AF_INET)
+        return ntohs(((const struct sockaddr_in *)&address)->sin_port);
+    return address.ss_family == AF_INET6 ? ntohs(((const struct sockaddr_in6 *)&address)->sin6_port)
+                                         : 0;
+}
+
+void zsock_cut(int fd, const char *address, uint16_t port) {
+    char found[NI_MAXHOST];
+    zsock_peer_address(fd, found, sizeof(found));
+    if (*found && strcmp(found, address) == 0 && (!port || port == zsock_peer_port(fd)))
+        (void)shutdown(fd, SHUT_RDWR);
+}
+
 int zsock_wake_new(int *fdp) {
     int fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     if (fd < 0)

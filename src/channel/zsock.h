@@ -53,6 +53,15 @@ bool zsock_monitor_read(void *pair, ZsockEvent *event);
 /** zsock_peer_address() - of a connected descriptor, without port; "" when it is gone */
 void zsock_peer_address(int fd, char *text, size_t size);
 
+/** zsock_peer_port() - of a connected descriptor; 0 when it is gone */
+uint16_t zsock_peer_port(int fd);
+
+/**
+ * zsock_cut() - end the connection of this descriptor, if it still is the one to this address and
+ * port (0: any): it may have been closed and its number given to another
+ */
+void zsock_cut(int fd, const char *address, uint16_t port);
+
 /** zsock_wake() and friends - an eventfd */
 int zsock_wake_new(int *fdp);
 void zsock_wake(int fd);

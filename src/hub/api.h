@@ -8,9 +8,11 @@
  * route table is generated from it. Their context is the Hub. Those of sessions are in auth.h.
  */
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
+#include "channel/identity.h"
 #include "http/message.h"
 #include "http/router.h"
 
@@ -24,12 +26,18 @@ HttpHandler api_get_health, api_get_status, api_get_fields, api_get_openapi;
 HttpHandler api_get_interfaces, api_get_interface, api_get_sample_config, api_get_probes;
 HttpHandler api_get_flows, api_get_top, api_get_timeseries;
 HttpHandler api_get_live, api_get_live_events;
+HttpHandler api_get_admission, api_put_admission;
+HttpHandler api_edit_probe, api_approve_probe, api_take_over_probe, api_revoke_probe;
+HttpHandler api_restore_probe, api_forget_probe;
+HttpHandler api_get_tokens, api_make_token, api_remove_token;
 
 /** api_table() - the generated rows and /metrics; the caller's to free() */
 int api_table(HttpRoute **routesp, size_t *np);
 
 /* arrays and objects of more than one answer */
 void api_write_probes(Json *json, const char *name, Hub *hub, uint64_t now_ms);
+/** api_write_probe() - the one of this key; false: there is none */
+bool api_write_probe(Json *json, Hub *hub, const PeerKey *key, uint64_t now_ms);
 void api_write_interface_members(Json *json, Hub *hub, unsigned interface, uint64_t now_ms);
 
 /** api_range() - from and to of a request; HTTP_E_ANSWERED: 400 */

@@ -15,13 +15,33 @@ enum { PROBLEM_RECENT_MS = 300000 };
 
 /* ------------------------------------------------------------------------------------- probes */
 
+static void write_enrolment(Json *json, const Probe *probe) {
+    const ProbeEnrolment *enrolment = &probe->enrolment;
+    static const char *const words[] = {[HUB_UNKNOWN] = "pending",
+                                        [HUB_PENDING] = "pending",
+                                        [HUB_ADMITTED] = "admitted",
+                                        [HUB_REVOKED] = "revoked"};
+    json_text(json, "admission", words[enrolment->admission]);
+    json_text(json, "reason", enrolment->reason);
+    json_text(json, "via", probe_via_names[enrolment->via]);
+    json_u64(json, "enrolled_ms", enrolment->enrolled_ms);
+    json_u64(json, "token", enrolment->token);
+    json_text(json, "given_name", enrolment->given_name);
+    json_text(json, "probe_id", probe->probe_id);
+    json_text(json, "site", enrolment->site);
+    json_text(json, "tenant", enrolment->tenant);
+    const bool claims = *enrolment->namesake.z85;
+    json_text(json, "namesake", claims ? enrolment->namesake_name : "");
+    json_u64(json, "namesake_seen_ms", claims ? enrolment->namesake_seen_ms : 0);
+}
+
 static void write_probe(Json *json, const Probe *probe, uint64_t now_ms) {
     const bool fresh =
         probe->connected && probe->pulse_ms && now_ms < probe->pulse_ms + PROBES_SILENT_MS;
     char text[256];
     json_object_begin(json, NULL);
     json_u64(json, "id", probe->number);
-    json_text(json, "name", *probe->name ? probe->name : probe->key.z85);
+    json_text(json, "name", probes_name(probe));
     json_text(json, "key", probe->key.z85);
     json_u64(json, "interface", probe->interface + 1);
     json_text(json, "address", probe->address);
@@ -47,6 +67,7 @@ static void write_probe(Json *json, const Probe *probe, uint64_t now_ms) {
     json_f64(json, "packets_per_s", fresh ? (double)probe->pulse.packets_per_s : 0);
     json_f64(json, "bits_per_s", fresh ? (double)probe->pulse.octets_per_s * 8 : 0);
     json_i64(json, "clock_offset_ms", probe->clock_offset_ms);
+    write_enrolment(json, probe);
     json_object_end(json);
 }
 
@@ -74,6 +95,15 @@ void api_write_probes(Json *json, const char *name, Hub *hub, uint64_t now_ms) {
     json_array_end(json);
 }
 
+bool api_write_probe(Json *json, Hub *hub, const PeerKey *key, uint64_t now_ms) {
+    const Probe *probe = probes_lock(hub->probes, key);
+    if (!probe)
+        return false;
+    write_probe(json, probe, now_ms);
+    probes_unlock(hub->probes);
+    return true;
+}
+
 static void refresh(Hub *hub) {
     HubProbeStatus *statuses = NULL;
     size_t n = 0;
@@ -94,7 +124,7 @@ int api_get_probes(HttpRequest *request, HttpResponse *response, void *context) 
 
 static void count_connected(void *context, const Probe *probe) {
     Walk *walk = context;
-    walk->connected += probe->connected && probe->interface == walk->interface;
+    walk->connected += probe_delivers(probe) && probe->interface == walk->interface;
 }
 
 static void find_problem(void *context, const PeerProblem *problem) {
@@ -270,6 +300,6 @@ int api_get_sample_config(HttpRequest *request, HttpResponse *response, void *co
     response->content_type = "text/plain; charset=utf-8";
     http_response_header(response, "Content-Disposition",
                          "attachment; filename=\"weir-probe.conf\"");
-    pages_sample_config(&response->body, &hub->interfaces[i], address.host, hub->key_string);
+    pages_sample_config(&response->body, &hub->interfaces[i], address.host, hub->key_string, false);
     return 0;
 }

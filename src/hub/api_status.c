@@ -110,7 +110,7 @@ typedef struct Sample {
     const char *help;
 } Sample;
 
-enum { PROBE_SAMPLES = 7, INTERFACE_SAMPLES = 8 };
+enum { PROBE_SAMPLES = 7, INTERFACE_SAMPLES = 10 };
 
 static const Sample probe_samples[PROBE_SAMPLES] = {
     {"weir_probe_connected", "gauge", "1 while the probe has a session."},
@@ -132,6 +132,8 @@ static const Sample interface_samples[INTERFACE_SAMPLES] = {
     {"weir_interface_malformed", "counter", "Frames that could not be read."},
     {"weir_interface_wrong_key", "counter", "Handshakes with a wrong server key."},
     {"weir_interface_plain_peers", "counter", "Peers that do not encrypt."},
+    {"weir_interface_cut", "counter", "Silent connections cut so that descriptors last."},
+    {"weir_interface_refused", "counter", "Messages of probes that are not admitted."},
 };
 
 static void sample_head(Buffer *to, const Sample *sample) {
@@ -160,6 +162,8 @@ typedef struct ProbeSampling {
 
 static void put_probe_sample(void *context, const Probe *probe) {
     const ProbeSampling *sampling = context;
+    if (probe->enrolment.admission != HUB_ADMITTED)
+        return; /* whoever holds the public key could fill the page */
     const uint64_t values[PROBE_SAMPLES] = {
         probe->connected,      probe->packets,      probe->octets,        probe->drops,
         probe->received.flows, probe->flows_stored, probe->missing.flows,
@@ -167,7 +171,7 @@ static void put_probe_sample(void *context, const Probe *probe) {
     const Sample *sample = &probe_samples[sampling->sample];
     Buffer *to = sampling->to;
     buffer_printf(to, "%s%s{", sample->name, sample->kind[0] == 'c' ? "_total" : "");
-    put_label(to, "probe", probe->name);
+    put_label(to, "probe", probes_name(probe));
     buffer_put_text(to, ",");
     put_label(to, "key", probe->key.z85);
     buffer_printf(to, "} %llu\n", (unsigned long long)values[sampling->sample]);
@@ -182,8 +186,9 @@ static void write_interface_samples(Buffer *to, const Hub *hub) {
             if (!hub_link_interface(hub->link, i, &status))
                 continue;
             const uint64_t values[INTERFACE_SAMPLES] = {
-                status.probes, status.batches,   status.bytes,       status.flows.flows,
-                status.pulses, status.malformed, status.n_wrong_key, status.n_plain_peer,
+                status.probes,     status.batches,   status.bytes,       status.flows.flows,
+                status.pulses,     status.malformed, status.n_wrong_key, status.n_plain_peer,
+                status.n_too_many, status.n_refused,
             };
             buffer_printf(to, "%s%s{", sample->name, sample->kind[0] == 'c' ? "_total" : "");
             put_label(to, "interface", hub->interfaces[i].name);

@@ -88,11 +88,11 @@ static int load_keys(KeyPair *keys, const HubConfig *config, Reason *reason) {
     return refused(key_pair_load(keys, config->data_dir, reason), HUB_E_REFUSED, reason);
 }
 
-/* the cloud form of the public key; *textp is the caller's */
-static int key_string(char **textp, const KeyPair *keys) {
+int hub_key_string(char **textp, const KeyPair *keys, const char *token) {
     Buffer text = {0};
     KeyString key = {0};
     memcpy(key.server_z85, keys->public_z85, sizeof(key.server_z85));
+    (void)snprintf(key.token, sizeof(key.token), "%s", token);
     const int r = keystring_write(&text, &key);
     char *copy = r || text.failed ? NULL : strdup(buffer_text(&text));
     buffer_deinit(&text);
@@ -111,11 +111,11 @@ static int print_sample(const HubConfig *config, const KeyPair *keys, FILE *out,
     if (r)
         return refused(r, HUB_E_USAGE, reason);
     char *text = NULL;
-    r = key_string(&text, keys);
+    r = hub_key_string(&text, keys, "");
     if (r)
         return error_trace(r);
     Buffer file = {0};
-    pages_sample_config(&file, &interface, address.host, text);
+    pages_sample_config(&file, &interface, address.host, text, false);
     (void)fputs(buffer_text(&file), out);
     buffer_deinit(&file);
     free(text);
@@ -192,7 +192,7 @@ static int open_identity(Hub *hub, Reason *reason) {
     if (r)
         return r;
     keystring_hex(hub->public_hex, hub->keys.public_z85);
-    return error_trace(key_string(&hub->key_string, &hub->keys));
+    return error_trace(hub_key_string(&hub->key_string, &hub->keys, ""));
 }
 
 static int open_auth(Hub *hub, Reason *reason) {
@@ -221,24 +221,6 @@ static int open_store(Hub *hub, Reason *reason) {
     return refused(store_open(&hub->store, &config, reason), HUB_E_REFUSED, reason);
 }
 
-static int know_probe(const SettingsProbe *row, void *context) {
-    Hub *hub = context;
-    PeerKey key = {0};
-    memcpy(key.z85, row->key, sizeof(key.z85));
-    Probe *probe = probes_lock(hub->probes, &key);
-    if (!probe)
-        return 1; /* as many as are kept */
-    memcpy(probe->name, row->name, sizeof(probe->name));
-    probe->first_seen_ms = row->first_seen_ms;
-    probe->last_seen_ms = row->last_seen_ms;
-    for (unsigned i = 0; i < hub->n_interfaces; i++) {
-        if (strcmp(hub->interfaces[i].name, row->interface) == 0)
-            probe->interface = i;
-    }
-    probes_unlock(hub->probes);
-    return 0;
-}
-
 static int number_probe(void *context, uint32_t number, const uint8_t bytes[STORE_KEY_BYTES]) {
     Hub *hub = context;
     PeerKey key = {0};
@@ -246,8 +228,9 @@ static int number_probe(void *context, uint32_t number, const uint8_t bytes[STOR
         return 0;
     Probe *probe = probes_lock(hub->probes, &key);
     if (!probe)
-        return 1;
-    probe->number = number;
+        return 0;       /* forgotten; its flows are still there */
+    if (!probe->number) /* else that of the probe whose place it took */
+        probe->number = number;
     probes_unlock(hub->probes);
     return 0;
 }
@@ -265,6 +248,36 @@ static int count_gap(void *context, const StoreGap *gap) {
     return 0;
 }
 
+/* the store's number of a probe, from the moment it is admitted */
+static void give_number(Hub *hub, const PeerKey *key) {
+    Probe *probe = probes_lock(hub->probes, key);
+    const bool has = !probe || probe->number;
+    if (probe)
+        probes_unlock(hub->probes);
+    uint8_t bytes[STORE_KEY_BYTES];
+    uint32_t number = 0;
+    ingest_key_bytes(bytes, key);
+    if (has || store_probe(hub->store, bytes, &number))
+        return; /* the decoder asks again with the first flow */
+    probe = probes_lock(hub->probes, key);
+    if (!probe)
+        return;
+    probe->number = number;
+    probe->enrolment.dirty = true;
+    probes_unlock(hub->probes);
+}
+
+static void tell_link(void *userdata, const PeerKey *key, HubAdmission verdict,
+                      const char *reason) {
+    Hub *hub = userdata;
+    if (verdict == HUB_ADMITTED)
+        give_number(hub, key);
+    const int r = hub_link_admit(hub->link, key, verdict, reason);
+    char text[256];
+    if (r)
+        log_error("probe %s: %s", key->z85, error_describe(r, text, sizeof(text)));
+}
+
 static void store_state(void *userdata, IngestState state, const char *reason) {
     (void)userdata;
     if (state == INGEST_READY)
@@ -277,8 +290,15 @@ static int open_pipeline(Hub *hub) {
     int r = live_new(&hub->live);
     if (!r)
         r = probes_new(&hub->probes);
+    const AdmissionConfig admission = {.settings = hub->settings,
+                                       .probes = hub->probes,
+                                       .interfaces = hub->interfaces,
+                                       .n_interfaces = hub->n_interfaces,
+                                       .option = (AdmissionMode)hub->config->admission,
+                                       .tell = tell_link,
+                                       .userdata = hub};
     if (!r)
-        r = settings_probe_each(hub->settings, know_probe, hub);
+        r = admission_new(&hub->admission, &admission);
     if (r >= 0)
         r = store_probes(hub->store, number_probe, hub);
     if (r >= 0)
@@ -342,6 +362,7 @@ static int open_link(Hub *hub, Reason *reason) {
                                   .n_events = shared ? 1 : 0,
                                   .keys = hub->keys,
                                   .budget_bytes = INGEST_BUDGET_BYTES,
+                                  .ask = true,
                                   .on_batch = on_batch,
                                   .on_pulse = on_pulse,
                                   .on_event = on_event,
@@ -350,6 +371,8 @@ static int open_link(Hub *hub, Reason *reason) {
     free(interfaces);
     if (!r)
         r = error_fold(store_cursors(hub->store, load_cursor, hub));
+    if (!r)
+        admission_start(hub->admission);
     return r;
 }
 
@@ -558,6 +581,7 @@ Hub *hub_close(Hub *hub) {
     (void)watch_free(hub->watch);
     (void)ingest_free(hub->ingest);
     (void)store_close(hub->store);
+    (void)admission_free(hub->admission);
     (void)auth_free(hub->auth);
     (void)settings_free(hub->settings);
     (void)live_free(hub->live);

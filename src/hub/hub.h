@@ -18,6 +18,7 @@
 #include "channel/hub_link.h"
 #include "channel/keys.h"
 #include "http/server.h"
+#include "hub/admission.h"
 #include "hub/auth.h"
 #include "hub/ingest.h"
 #include "hub/live.h"
@@ -45,6 +46,7 @@ typedef struct Hub {
     Store *store;
     Live *live;
     Probes *probes;
+    Admission *admission;
     Ingest *ingest;
     Watch *watch;
     HubLink *link;
@@ -73,6 +75,9 @@ bool hub_has_folder(const Hub *hub);
 
 /** hub_close() - what was received is stored and acknowledged; NULL is accepted */
 Hub *hub_close(Hub *hub);
+
+/** hub_key_string() - the cloud form of the public key, with a join token or ""; the caller's */
+int hub_key_string(char **textp, const KeyPair *keys, const char *token);
 
 /** hub_print() - --print-public-key and --print-sample-config; makes the keys if need be */
 int hub_print(const HubConfig *config, FILE *out, Reason *reason);

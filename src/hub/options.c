@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "hub/admission.h"
 
 #define AT(member) offsetof(HubConfig, member)
 
@@ -62,6 +63,18 @@ static const Option rows[] = {
      .group = LISTEN,
      .help = "Private key to use and keep, 40 characters, as copied from ntopng; must match the "
              "pair in the data directory when there is one."},
+    {.name = "admission",
+     .type = OPTION_WORD,
+     .at = AT(admission),
+     .unset = "open",
+     .words = admission_mode_names,
+     .metavar = "MODE",
+     .group = LISTEN,
+     .help =
+         "Who may deliver: open admits every probe that holds the public key, token those whose "
+         "key string carries a join token, approve waits for an administrator. What was "
+         "chosen last counts, here or in the web pages: a start with the same option as "
+         "before changes nothing."},
     {.name = "zmq-encryption",
      .type = OPTION_FLAG,
      .at = AT(zmq_encryption),

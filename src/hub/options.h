@@ -27,6 +27,7 @@ typedef struct HubConfig {
     const char *private_key;
     const char *web_dir;
     uint64_t store_memory;
+    int admission; /* AdmissionMode */
     uint32_t verbose;
     bool login_disabled;
     bool print_public_key;

@@ -193,7 +193,7 @@ static const char sample_head[] =
     "\n";
 
 void pages_sample_config(Buffer *to, const HubInterface *interface, const char *host,
-                         const char *key_string) {
+                         const char *key_string, bool secret) {
     buffer_put_text(to, sample_head);
     buffer_put_text(to, interface->data.collector
                             ? "# Where flows are delivered; the probe connects to the hub.\n"
@@ -211,8 +211,12 @@ void pages_sample_config(Buffer *to, const HubInterface *interface, const char *
     buffer_printf(to,
                   "\n"
                   "\n"
-                  "# The hub's public key: flows are encrypted to it. It is no secret.\n"
+                  "%s"
                   "--zmq-encryption-key=%s\n",
+                  secret ? "# The hub's public key, and the join token that admits this probe. "
+                           "This is a secret:\n"
+                           "# keep the file from others (chmod 600).\n"
+                         : "# The hub's public key: flows are encrypted to it. It is no secret.\n",
                   key_string);
 }
 

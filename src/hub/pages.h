@@ -49,6 +49,7 @@ int pages_address(PageAddress *address, const HubInterface *interface, const cha
 
 void pages_probe_command(Buffer *to, const HubInterface *interface, const char *host,
                          const char *key_string);
+/** pages_sample_config() - `secret`: the key string carries a join token */
 void pages_sample_config(Buffer *to, const HubInterface *interface, const char *host,
-                         const char *key_string);
+                         const char *key_string, bool secret);
 void pages_reach_text(Buffer *to, const HubInterface *interface, const char *host);

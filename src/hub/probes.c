@@ -18,6 +18,7 @@
 
 enum {
     BUCKETS = 4096,
+    CLONE_NEWS_MS = 60000,
     QUIET_MS = 8000, /* without packets for so long: the text says so */
     NO_PACKETS_MS =
         60000, /* and from here on it asks for attention; one that never had any: before */
@@ -40,10 +41,17 @@ struct Probes {
     atomic_bool changed;
 };
 
+const char *const probe_via_names[_PROBE_VIA_N] = {
+    [PROBE_VIA_OPEN] = "open",
+    [PROBE_VIA_TOKEN] = "token",
+    [PROBE_VIA_APPROVE] = "approve",
+};
+
 const char *const peer_problem_names[_PEER_PROBLEM_N] = {
     [PEER_WRONG_KEY] = "wrong_key",
     [PEER_PLAIN] = "plain",
     [PEER_MALFORMED] = "malformed",
+    [PEER_TOO_MANY] = "too_many",
 };
 
 const char *peer_problem_text(PeerProblemKind kind) {
@@ -51,6 +59,7 @@ const char *peer_problem_text(PeerProblemKind kind) {
         [PEER_WRONG_KEY] = CAUSE_PEER_WRONG_KEY,
         [PEER_PLAIN] = CAUSE_PEER_PLAIN,
         [PEER_MALFORMED] = CAUSE_PEER_NOT_SPOKEN,
+        [PEER_TOO_MANY] = CAUSE_PEER_TOO_MANY,
     };
     return cause_rows[causes[kind]].line;
 }
@@ -90,27 +99,74 @@ static bool grow(Probes *probes) {
     return true;
 }
 
-Probe *probes_lock(Probes *probes, const PeerKey *key) {
-    const size_t at = (size_t)hash_bytes(key->z85, strlen(key->z85), probes->seed) % BUCKETS;
-    (void)pthread_mutex_lock(&probes->lock);
-    for (Entry *entry = probes->buckets[at]; entry; entry = entry->next) {
+static Entry **bucket_of(Probes *probes, const PeerKey *key) {
+    return &probes->buckets[(size_t)hash_bytes(key->z85, strlen(key->z85), probes->seed) % BUCKETS];
+}
+
+static Probe *find(Probes *probes, const PeerKey *key) {
+    for (Entry *entry = *bucket_of(probes, key); entry; entry = entry->next) {
         if (strcmp(entry->probe.key.z85, key->z85) == 0)
             return &entry->probe;
     }
+    return NULL;
+}
+
+Probe *probes_lock(Probes *probes, const PeerKey *key) {
+    (void)pthread_mutex_lock(&probes->lock);
+    Probe *probe = find(probes, key);
+    if (!probe)
+        (void)pthread_mutex_unlock(&probes->lock);
+    return probe;
+}
+
+Probe *probes_lock_new(Probes *probes, const PeerKey *key) {
+    (void)pthread_mutex_lock(&probes->lock);
+    Probe *probe = find(probes, key);
+    if (probe)
+        return probe;
     Entry *entry = grow(probes) ? calloc(1, sizeof(*entry)) : NULL;
     if (!entry) {
         (void)pthread_mutex_unlock(&probes->lock);
         return NULL;
     }
     entry->probe.key = *key;
-    entry->next = probes->buckets[at];
-    probes->buckets[at] = entry;
+    Entry **bucket = bucket_of(probes, key);
+    entry->next = *bucket;
+    *bucket = entry;
     probes->all[probes->n++] = entry;
     return &entry->probe;
 }
 
 void probes_unlock(Probes *probes) {
     (void)pthread_mutex_unlock(&probes->lock);
+}
+
+void probes_remove(Probes *probes, const PeerKey *key) {
+    (void)pthread_mutex_lock(&probes->lock);
+    Entry **at = bucket_of(probes, key);
+    while (*at && strcmp((*at)->probe.key.z85, key->z85) != 0)
+        at = &(*at)->next;
+    Entry *entry = *at;
+    if (entry) {
+        *at = entry->next;
+        size_t i = 0;
+        while (probes->all[i] != entry)
+            i++;
+        probes->all[i] = probes->all[--probes->n];
+        free(entry);
+    }
+    (void)pthread_mutex_unlock(&probes->lock);
+    atomic_store(&probes->changed, true);
+}
+
+void probes_touch(Probes *probes) {
+    atomic_store(&probes->changed, true);
+}
+
+const char *probes_name(const Probe *probe) {
+    return *probe->enrolment.given_name ? probe->enrolment.given_name
+           : *probe->name               ? probe->name
+                                        : probe->key.z85;
 }
 
 /* a text of a probe, which may be hostile: without what would control a terminal or break a line */
@@ -148,10 +204,11 @@ static void take_captures(Probe *probe, const json_t *list) {
 void probes_hello(Probes *probes, const PeerKey *key, unsigned interface, const char *address,
                   const char *json, uint64_t now_ms) {
     json_t *hello = json ? json_loads(json, 0, NULL) : NULL;
-    Probe *probe = probes_lock(probes, key);
+    Probe *probe = probes_lock_new(probes, key);
     if (probe) {
         take_text(probe->name, sizeof(probe->name), json_object_get(hello, "name"));
         take_text(probe->version, sizeof(probe->version), json_object_get(hello, "version"));
+        take_text(probe->probe_id, sizeof(probe->probe_id), json_object_get(hello, "probe_id"));
         take_captures(probe, json_object_get(hello, "interfaces"));
         (void)snprintf(probe->address, sizeof(probe->address), "%s", address);
         probe->interface = interface;
@@ -170,6 +227,26 @@ void probes_hello(Probes *probes, const PeerKey *key, unsigned interface, const 
     }
     json_decref(hello);
     atomic_store(&probes->changed, true);
+}
+
+static uint64_t since(uint64_t then_ms, uint64_t now_ms) {
+    return now_ms > then_ms ? now_ms - then_ms : 0;
+}
+
+bool probes_clone(Probes *probes, const PeerKey *key, const char *address, const char *other,
+                  uint64_t now_ms) {
+    char where[140];
+    (void)snprintf(where, sizeof(where), strcmp(address, other) ? "at %s and %s" : "both at %s",
+                   address, other);
+    Probe *probe = probes_lock(probes, key);
+    if (!probe)
+        return false;
+    const bool news = !probe->clone_ms || since(probe->clone_ms, now_ms) > CLONE_NEWS_MS;
+    probe->clone_ms = now_ms;
+    (void)snprintf(probe->clone_text, sizeof(probe->clone_text), "%s", where);
+    probes_unlock(probes);
+    atomic_store(&probes->changed, true);
+    return news;
 }
 
 void probes_end(Probes *probes, const PeerKey *key, uint64_t now_ms) {
@@ -284,6 +361,13 @@ void probes_each(Probes *probes, ProbesEach *each, void *context) {
     (void)pthread_mutex_unlock(&probes->lock);
 }
 
+void probes_walk(Probes *probes, ProbesEach *each, void *context) {
+    (void)pthread_mutex_lock(&probes->lock);
+    for (size_t i = 0; i < probes->n; i++)
+        each(context, &probes->all[i]->probe);
+    (void)pthread_mutex_unlock(&probes->lock);
+}
+
 void probes_problems_each(Probes *probes, ProbesProblemEach *each, void *context) {
     (void)pthread_mutex_lock(&probes->lock);
     for (size_t i = 0; i < probes->n_problems; i++)
@@ -295,7 +379,7 @@ uint64_t probes_connected(Probes *probes) {
     uint64_t n = 0;
     (void)pthread_mutex_lock(&probes->lock);
     for (size_t i = 0; i < probes->n; i++)
-        n += probes->all[i]->probe.connected;
+        n += probe_delivers(&probes->all[i]->probe);
     (void)pthread_mutex_unlock(&probes->lock);
     return n;
 }
@@ -317,15 +401,11 @@ static void span_text(uint64_t ms, char text[32]) {
         (void)snprintf(text, 32, "%" PRIu64 " days", s / 86400);
 }
 
-static uint64_t since(uint64_t then_ms, uint64_t now_ms) {
-    return now_ms > then_ms ? now_ms - then_ms : 0;
-}
-
 const char *probe_state_name(ProbeState state) {
     static const char *const names[] = {
-        [PROBE_AWAY] = "away",
-        [PROBE_CAPTURING] = "capturing",
-        [PROBE_ATTENTION] = "attention",
+        [PROBE_AWAY] = "away",           [PROBE_CAPTURING] = "capturing",
+        [PROBE_ATTENTION] = "attention", [PROBE_PENDING] = "pending",
+        [PROBE_REVOKED] = "revoked",
     };
     return names[state];
 }
@@ -333,10 +413,30 @@ const char *probe_state_name(ProbeState state) {
 ProbeState probe_state(const Probe *probe, uint64_t now_ms, char *text, size_t size) {
     char span[32];
     const int64_t offset = probe->clock_offset_ms;
+    if (probe->enrolment.admission == HUB_REVOKED) {
+        (void)snprintf(text, size, "its key is revoked");
+        return PROBE_REVOKED;
+    }
+    if (probe->enrolment.admission == HUB_PENDING && probe->connected) {
+        (void)snprintf(text, size, "waits: %s", probe->enrolment.reason);
+        return PROBE_PENDING;
+    }
+    if (probe->enrolment.admission == HUB_PENDING) {
+        span_text(since(probe->last_seen_ms, now_ms), span);
+        (void)snprintf(text, size, "not admitted, and gone, last heard %s ago", span);
+        return PROBE_PENDING;
+    }
     if (!probe->connected) {
         span_text(since(probe->last_seen_ms, now_ms), span);
         (void)snprintf(text, size, "not connected, last heard %s ago", span);
         return PROBE_AWAY;
+    }
+    if (probe->clone_ms && since(probe->clone_ms, now_ms) < PROBES_CLONE_MS) {
+        (void)snprintf(text, size,
+                       "two running probes use this key, %s; stop one, remove zmq-key.priv from "
+                       "its data directory and start it again",
+                       probe->clone_text);
+        return PROBE_ATTENTION;
     }
     const Cause version = version_judge(WEIR_VERSION, probe->version);
     if (version != CAUSE_NONE) {

@@ -25,6 +25,7 @@ enum {
     PROBES_MAX = 20000,
     PROBES_PROBLEMS_MAX = 256, /* the one not seen for longest makes room */
     PROBES_CAPTURES_MAX = 8,
+    PROBES_CLONE_MS = 12000, /* the link tells of clones each 5 s while there are any */
     PROBES_SILENT_MS = 5000, /* without a pulse for so long, rates are unknown: shown as 0 */
 };
 
@@ -41,9 +42,40 @@ typedef struct ProbePulse {
     Cause cause; /* what it says is wrong with it, in the hub's words, or CAUSE_NONE */
 } ProbePulse;
 
+typedef enum ProbeVia {
+    PROBE_VIA_OPEN,
+    PROBE_VIA_TOKEN,
+    PROBE_VIA_APPROVE,
+    _PROBE_VIA_N,
+} ProbeVia;
+
+extern const char *const probe_via_names[_PROBE_VIA_N];
+
+/** ProbeEnrolment - what was decided of it; admission.h decides, and keeps it beyond a restart */
+typedef struct ProbeEnrolment {
+    HubAdmission admission; /* HUB_UNKNOWN: nothing yet */
+    ProbeVia via;
+    char given_name[256]; /* by an administrator, or "" */
+    char site[65];
+    char tenant[65];
+    uint64_t enrolled_ms;
+    uint64_t token;   /* id of the one it was admitted by, or 0 */
+    char reason[160]; /* why it must wait */
+    PeerKey namesake; /* the probe it says it is, by its --probe-id; "" nobody */
+    char namesake_name[256];
+    uint64_t namesake_seen_ms;
+    uint8_t brought[32]; /* hash of the join token in its hello */
+    bool brings;         /* one is there */
+    bool dirty;          /* not yet as in the settings file */
+} ProbeEnrolment;
+
 typedef struct Probe {
     PeerKey key;
     uint32_t number; /* the store's; 0: not yet known */
+    ProbeEnrolment enrolment;
+    char probe_id[256];
+    uint64_t clone_ms; /* when the link last told of two processes with its key; 0: never */
+    char clone_text[160];
     unsigned interface;
     bool connected;
     bool announced; /* this session stands in the log */
@@ -75,6 +107,7 @@ typedef enum PeerProblemKind {
     PEER_WRONG_KEY,
     PEER_PLAIN,
     PEER_MALFORMED,
+    PEER_TOO_MANY,
     _PEER_PROBLEM_N,
 } PeerProblemKind;
 
@@ -93,15 +126,29 @@ int probes_new(Probes **probesp);
 Probes *probes_free(Probes *probes);
 
 /**
- * probes_lock() - the probe of a key, added if need be, for the caller alone until
- * probes_unlock(). NULL (and nothing locked): too many probes, or out of memory.
+ * probes_lock() - the probe of a key, for the caller alone until probes_unlock(). NULL (and nothing
+ * locked): it is not known. probes_lock_new() adds it if need be; NULL then means too many probes,
+ * or out of memory.
  */
 Probe *probes_lock(Probes *probes, const PeerKey *key);
+Probe *probes_lock_new(Probes *probes, const PeerKey *key);
 void probes_unlock(Probes *probes);
+
+/** probes_remove() - forget it */
+void probes_remove(Probes *probes, const PeerKey *key);
+
+/** probes_touch() - something changed that browsers should see at once */
+void probes_touch(Probes *probes);
+
+/** probes_name() - as people know it: given, else as it says, else its key */
+const char *probes_name(const Probe *probe);
 
 /** probes_hello() - a session began or its probe says something new of itself: json */
 void probes_hello(Probes *probes, const PeerKey *key, unsigned interface, const char *address,
                   const char *json, uint64_t now_ms);
+/** probes_clone() - two processes use its key; true: that is news */
+bool probes_clone(Probes *probes, const PeerKey *key, const char *address, const char *other,
+                  uint64_t now_ms);
 void probes_end(Probes *probes, const PeerKey *key, uint64_t now_ms);
 
 /** probes_pulse() - its totals; returns the hub's second that the pulse belongs to, 0: unknown */
@@ -116,10 +163,18 @@ void probes_problem(Probes *probes, PeerProblemKind kind, unsigned interface, co
 /* walks; under the lock, so the callback is quick and calls nothing here. Probes by number */
 typedef void ProbesEach(void *context, const Probe *probe);
 void probes_each(Probes *probes, ProbesEach *each, void *context);
+/** probes_walk() - likewise, in no order: quicker */
+void probes_walk(Probes *probes, ProbesEach *each, void *context);
 typedef void ProbesProblemEach(void *context, const PeerProblem *problem);
 void probes_problems_each(Probes *probes, ProbesProblemEach *each, void *context);
 
+/** probes_connected() - admitted ones */
 uint64_t probes_connected(Probes *probes);
+
+/** probe_delivers() - connected and admitted */
+static inline bool probe_delivers(const Probe *probe) {
+    return probe->connected && probe->enrolment.admission == HUB_ADMITTED;
+}
 
 /** probes_changed() - did any come, go or change its state since the last call? (one caller) */
 bool probes_changed(Probes *probes);
@@ -128,6 +183,8 @@ typedef enum ProbeState {
     PROBE_AWAY,
     PROBE_CAPTURING,
     PROBE_ATTENTION, /* connected, and the text says what is not as it should be */
+    PROBE_PENDING,   /* not admitted */
+    PROBE_REVOKED,
 } ProbeState;
 
 /** probe_state() - and one line for people: "capturing", "clock 41 s ahead", "no packets for…" */

@@ -1,14 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-#include "hub/settings.h"
+#include "hub/settings-inside.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
-
-#include <sqlite3.h>
 
 #include "base/clock.h"
 #include "base/error.h"
@@ -37,26 +35,40 @@ static const char *const migrations[] = {
     "  interface TEXT NOT NULL,"
     "  first_seen_ms INTEGER NOT NULL,"
     "  last_seen_ms INTEGER NOT NULL) STRICT;",
+    /* whoever was there before had been let in */
+    "ALTER TABLE probe ADD COLUMN given_name TEXT NOT NULL DEFAULT '';"
+    "ALTER TABLE probe ADD COLUMN probe_id TEXT NOT NULL DEFAULT '';"
+    "ALTER TABLE probe ADD COLUMN site TEXT NOT NULL DEFAULT 'default';"
+    "ALTER TABLE probe ADD COLUMN tenant TEXT NOT NULL DEFAULT 'default';"
+    "ALTER TABLE probe ADD COLUMN state TEXT NOT NULL DEFAULT 'admitted'"
+    "  CHECK (state IN ('pending', 'admitted', 'revoked'));"
+    "ALTER TABLE probe ADD COLUMN via TEXT NOT NULL DEFAULT 'open'"
+    "  CHECK (via IN ('open', 'token', 'approve'));"
+    "ALTER TABLE probe ADD COLUMN number INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE probe ADD COLUMN enrolled_ms INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE probe ADD COLUMN token INTEGER NOT NULL DEFAULT 0;"
+    "UPDATE probe SET enrolled_ms = first_seen_ms;"
+    "CREATE TABLE token ("
+    "  id INTEGER PRIMARY KEY AUTOINCREMENT,"
+    "  hash BLOB NOT NULL UNIQUE,"
+    "  note TEXT NOT NULL,"
+    "  site TEXT NOT NULL,"
+    "  tenant TEXT NOT NULL,"
+    "  uses_max INTEGER NOT NULL," /* 0: any number */
+    "  created_ms INTEGER NOT NULL,"
+    "  created_by TEXT NOT NULL,"
+    "  expires_ms INTEGER NOT NULL) STRICT;" /* 0: never */
+    "CREATE TABLE token_use ("
+    "  token INTEGER NOT NULL REFERENCES token (id) ON DELETE CASCADE,"
+    "  key TEXT NOT NULL,"
+    "  used_ms INTEGER NOT NULL,"
+    "  PRIMARY KEY (token, key)) STRICT, WITHOUT ROWID;",
 };
 enum { VERSION = sizeof(migrations) / sizeof(migrations[0]) };
 
-typedef enum Statement {
-    USER_COUNT,
-    USER_GET,
-    USER_ADD,
-    USER_ADD_FIRST,
-    SESSION_ADD,
-    SESSION_GET,
-    SESSION_TOUCH,
-    SESSION_REMOVE,
-    SESSION_EXPIRE,
-    SETTING_GET,
-    SETTING_SET,
-    SETTING_UNSET,
-    PROBE_SEEN,
-    PROBE_EACH,
-    _STATEMENT_N,
-} Statement;
+#define TOKEN_COLUMNS                                                                              \
+    "id, note, site, tenant, uses_max, created_ms, created_by, expires_ms,"                        \
+    " (SELECT count(*) FROM token_use WHERE token = id)"
 
 static const char *const statements[_STATEMENT_N] = {
     [USER_COUNT] = "SELECT count(*) FROM user",
@@ -76,19 +88,32 @@ static const char *const statements[_STATEMENT_N] = {
     [SETTING_SET] = "INSERT INTO setting (key, value) VALUES (?1, ?2)"
                     " ON CONFLICT (key) DO UPDATE SET value = excluded.value",
     [SETTING_UNSET] = "DELETE FROM setting WHERE key = ?1",
-    [PROBE_SEEN] = "INSERT INTO probe (key, name, interface, first_seen_ms, last_seen_ms)"
-                   " VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT (key) DO UPDATE SET"
-                   " name = CASE excluded.name WHEN '' THEN name ELSE excluded.name END,"
-                   " interface = excluded.interface,"
-                   " last_seen_ms = max(last_seen_ms, excluded.last_seen_ms)",
-    [PROBE_EACH] = "SELECT key, name, interface, first_seen_ms, last_seen_ms FROM probe"
+    [PROBE_SAVE] =
+        "INSERT INTO probe (key, name, interface, first_seen_ms, last_seen_ms, given_name,"
+        " probe_id, site, tenant, state, via, number, enrolled_ms, token)"
+        " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)"
+        " ON CONFLICT (key) DO UPDATE SET name = excluded.name, interface = excluded.interface,"
+        " last_seen_ms = max(last_seen_ms, excluded.last_seen_ms),"
+        " given_name = excluded.given_name, probe_id = excluded.probe_id, site = excluded.site,"
+        " tenant = excluded.tenant, state = excluded.state, via = excluded.via,"
+        " number = excluded.number, enrolled_ms = excluded.enrolled_ms, token = excluded.token",
+    [PROBE_REMOVE] = "DELETE FROM probe WHERE key = ?1",
+    [PROBE_EACH] = "SELECT key, name, interface, first_seen_ms, last_seen_ms, given_name, probe_id,"
+                   " site, tenant, state, via, number, enrolled_ms, token FROM probe"
                    " ORDER BY first_seen_ms, key",
-};
-
-struct Settings {
-    pthread_mutex_t lock;
-    sqlite3 *db;
-    sqlite3_stmt *prepared[_STATEMENT_N];
+    [TOKEN_ADD] = "INSERT INTO token (hash, note, site, tenant, uses_max, created_ms, created_by,"
+                  " expires_ms) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+    [TOKEN_EACH] = "SELECT " TOKEN_COLUMNS " FROM token ORDER BY id",
+    [TOKEN_FIND] = "SELECT " TOKEN_COLUMNS " FROM token WHERE hash = ?1",
+    [TOKEN_USED] = "SELECT 1 FROM token_use WHERE token = ?1 AND key = ?2",
+    [TOKEN_USE] = "INSERT INTO token_use (token, key, used_ms)"
+                  " SELECT id, ?2, ?3 FROM token WHERE id = ?1 AND (uses_max = 0 OR"
+                  " uses_max > (SELECT count(*) FROM token_use WHERE token = ?1))"
+                  " ON CONFLICT DO NOTHING",
+    [TOKEN_REMOVE] = "DELETE FROM token WHERE id = ?1",
+    [BEGIN] = "BEGIN IMMEDIATE",
+    [COMMIT] = "COMMIT",
+    [ROLLBACK] = "ROLLBACK",
 };
 
 /* opening */
@@ -194,33 +219,19 @@ Settings *settings_free(Settings *settings) {
 
 /* one statement: begin, bind, step, end */
 
-static sqlite3_stmt *statement_begin(Settings *settings, Statement which) {
+sqlite3_stmt *settings_begin(Settings *settings, Statement which) {
     (void)pthread_mutex_lock(&settings->lock);
     return settings->prepared[which];
 }
 
-static void statement_end(Settings *settings, sqlite3_stmt *statement) {
+void settings_end(Settings *settings, sqlite3_stmt *statement) {
     (void)sqlite3_reset(statement);
     (void)sqlite3_clear_bindings(statement);
     (void)pthread_mutex_unlock(&settings->lock);
 }
 
-/* texts and blobs outlive the step, so nothing is copied; a failed bind makes the step fail */
-
-static void bind_text(sqlite3_stmt *statement, int at, const char *text) {
-    (void)sqlite3_bind_text(statement, at, text, -1, SQLITE_STATIC);
-}
-
-static void bind_u64(sqlite3_stmt *statement, int at, uint64_t v) {
-    (void)sqlite3_bind_int64(statement, at, (sqlite3_int64)v);
-}
-
-static void bind_hash(sqlite3_stmt *statement, int at, const uint8_t *hash) {
-    (void)sqlite3_bind_blob(statement, at, hash, SETTINGS_HASH_BYTES, SQLITE_STATIC);
-}
-
-/** statement_step() - 0 a row, SETTINGS_E_MISSING no more */
-static int statement_step(sqlite3_stmt *statement) {
+/** settings_step() - 0 a row, SETTINGS_E_MISSING no more */
+int settings_step(sqlite3_stmt *statement) {
     switch (sqlite3_step(statement)) {
     case SQLITE_ROW:
         return 0;
@@ -235,26 +246,17 @@ static int statement_step(sqlite3_stmt *statement) {
     }
 }
 
-/** statement_run() - of those that give no rows: 0, or SETTINGS_E_MISSING when nothing changed */
-static int statement_run(Settings *settings, sqlite3_stmt *statement) {
-    int r = statement_step(statement);
+/** settings_run() - of those that give no rows: 0, or SETTINGS_E_MISSING when nothing changed */
+int settings_run(Settings *settings, sqlite3_stmt *statement) {
+    int r = settings_step(statement);
     if (r < 0)
         return error_trace(r);
     return sqlite3_changes(settings->db) ? 0 : SETTINGS_E_MISSING;
 }
 
-static void column_text(sqlite3_stmt *statement, int at, char *text, size_t size) {
-    const unsigned char *value = sqlite3_column_text(statement, at);
-    (void)snprintf(text, size, "%s", value ? (const char *)value : "");
-}
-
-static uint64_t column_u64(sqlite3_stmt *statement, int at) {
-    return (uint64_t)sqlite3_column_int64(statement, at);
-}
-
 static HttpAccess column_role(sqlite3_stmt *statement, int at) {
     char name[16];
-    column_text(statement, at, name, sizeof(name));
+    settings_column_text(statement, at, name, sizeof(name));
     for (int role = HTTP_VIEWER; role < _HTTP_ACCESS_N; role++)
         if (strcmp(http_access_names[role], name) == 0)
             return (HttpAccess)role;
@@ -264,36 +266,36 @@ static HttpAccess column_role(sqlite3_stmt *statement, int at) {
 /* users */
 
 int settings_user_count(Settings *settings, uint64_t *np) {
-    sqlite3_stmt *statement = statement_begin(settings, USER_COUNT);
-    int r = statement_step(statement);
+    sqlite3_stmt *statement = settings_begin(settings, USER_COUNT);
+    int r = settings_step(statement);
     if (r == 0)
-        *np = column_u64(statement, 0);
-    statement_end(settings, statement);
+        *np = settings_column_u64(statement, 0);
+    settings_end(settings, statement);
     return error_fold(r);
 }
 
 int settings_user_get(Settings *settings, const char *name, SettingsUser *user) {
-    sqlite3_stmt *statement = statement_begin(settings, USER_GET);
-    bind_text(statement, 1, name);
-    int r = statement_step(statement);
+    sqlite3_stmt *statement = settings_begin(settings, USER_GET);
+    settings_bind_text(statement, 1, name);
+    int r = settings_step(statement);
     if (r == 0) {
-        column_text(statement, 0, user->name, sizeof(user->name));
-        column_text(statement, 1, user->password_hash, sizeof(user->password_hash));
+        settings_column_text(statement, 0, user->name, sizeof(user->name));
+        settings_column_text(statement, 1, user->password_hash, sizeof(user->password_hash));
         user->role = column_role(statement, 2);
     }
-    statement_end(settings, statement);
+    settings_end(settings, statement);
     return error_trace(r);
 }
 
 static int user_add(Settings *settings, Statement which, const SettingsUser *user,
                     uint64_t now_ms) {
-    sqlite3_stmt *statement = statement_begin(settings, which);
-    bind_text(statement, 1, user->name);
-    bind_text(statement, 2, user->password_hash);
-    bind_text(statement, 3, http_access_names[user->role]);
-    bind_u64(statement, 4, now_ms);
-    int r = statement_run(settings, statement);
-    statement_end(settings, statement);
+    sqlite3_stmt *statement = settings_begin(settings, which);
+    settings_bind_text(statement, 1, user->name);
+    settings_bind_text(statement, 2, user->password_hash);
+    settings_bind_text(statement, 3, http_access_names[user->role]);
+    settings_bind_u64(statement, 4, now_ms);
+    int r = settings_run(settings, statement);
+    settings_end(settings, statement);
     return r == SETTINGS_E_MISSING ? SETTINGS_E_EXISTS : error_trace(r);
 }
 
@@ -309,118 +311,86 @@ int settings_first_user_add(Settings *settings, const SettingsUser *user, uint64
 
 int settings_session_add(Settings *settings, const uint8_t hash[SETTINGS_HASH_BYTES],
                          const SettingsSession *session) {
-    sqlite3_stmt *statement = statement_begin(settings, SESSION_ADD);
-    bind_hash(statement, 1, hash);
-    bind_text(statement, 2, session->user);
-    bind_u64(statement, 3, session->created_ms);
-    bind_u64(statement, 4, session->used_ms);
-    bind_u64(statement, 5, session->expires_ms);
-    int r = statement_run(settings, statement);
-    statement_end(settings, statement);
+    sqlite3_stmt *statement = settings_begin(settings, SESSION_ADD);
+    settings_bind_hash(statement, 1, hash);
+    settings_bind_text(statement, 2, session->user);
+    settings_bind_u64(statement, 3, session->created_ms);
+    settings_bind_u64(statement, 4, session->used_ms);
+    settings_bind_u64(statement, 5, session->expires_ms);
+    int r = settings_run(settings, statement);
+    settings_end(settings, statement);
     return error_trace(r);
 }
 
 int settings_session_get(Settings *settings, const uint8_t hash[SETTINGS_HASH_BYTES],
                          SettingsSession *session) {
-    sqlite3_stmt *statement = statement_begin(settings, SESSION_GET);
-    bind_hash(statement, 1, hash);
-    int r = statement_step(statement);
+    sqlite3_stmt *statement = settings_begin(settings, SESSION_GET);
+    settings_bind_hash(statement, 1, hash);
+    int r = settings_step(statement);
     if (r == 0) {
-        column_text(statement, 0, session->user, sizeof(session->user));
+        settings_column_text(statement, 0, session->user, sizeof(session->user));
         session->role = column_role(statement, 1);
-        session->created_ms = column_u64(statement, 2);
-        session->used_ms = column_u64(statement, 3);
-        session->expires_ms = column_u64(statement, 4);
+        session->created_ms = settings_column_u64(statement, 2);
+        session->used_ms = settings_column_u64(statement, 3);
+        session->expires_ms = settings_column_u64(statement, 4);
     }
-    statement_end(settings, statement);
+    settings_end(settings, statement);
     return error_trace(r);
 }
 
 int settings_session_touch(Settings *settings, const uint8_t hash[SETTINGS_HASH_BYTES],
                            uint64_t now_ms) {
-    sqlite3_stmt *statement = statement_begin(settings, SESSION_TOUCH);
-    bind_hash(statement, 1, hash);
-    bind_u64(statement, 2, now_ms);
-    int r = statement_run(settings, statement);
-    statement_end(settings, statement);
+    sqlite3_stmt *statement = settings_begin(settings, SESSION_TOUCH);
+    settings_bind_hash(statement, 1, hash);
+    settings_bind_u64(statement, 2, now_ms);
+    int r = settings_run(settings, statement);
+    settings_end(settings, statement);
     return error_trace(r);
 }
 
 int settings_session_remove(Settings *settings, const uint8_t hash[SETTINGS_HASH_BYTES]) {
-    sqlite3_stmt *statement = statement_begin(settings, SESSION_REMOVE);
-    bind_hash(statement, 1, hash);
-    int r = statement_run(settings, statement);
-    statement_end(settings, statement);
+    sqlite3_stmt *statement = settings_begin(settings, SESSION_REMOVE);
+    settings_bind_hash(statement, 1, hash);
+    int r = settings_run(settings, statement);
+    settings_end(settings, statement);
     return error_trace(r);
 }
 
 int settings_session_expire(Settings *settings, uint64_t now_ms, uint64_t unused_since_ms) {
-    sqlite3_stmt *statement = statement_begin(settings, SESSION_EXPIRE);
-    bind_u64(statement, 1, now_ms);
-    bind_u64(statement, 2, unused_since_ms);
-    int r = statement_run(settings, statement);
-    statement_end(settings, statement);
+    sqlite3_stmt *statement = settings_begin(settings, SESSION_EXPIRE);
+    settings_bind_u64(statement, 1, now_ms);
+    settings_bind_u64(statement, 2, unused_since_ms);
+    int r = settings_run(settings, statement);
+    settings_end(settings, statement);
     return r == SETTINGS_E_MISSING ? 0 : error_trace(r);
 }
 
 /* named settings */
 
 int settings_get(Settings *settings, const char *key, Buffer *value) {
-    sqlite3_stmt *statement = statement_begin(settings, SETTING_GET);
-    bind_text(statement, 1, key);
-    int r = statement_step(statement);
+    sqlite3_stmt *statement = settings_begin(settings, SETTING_GET);
+    settings_bind_text(statement, 1, key);
+    int r = settings_step(statement);
     const unsigned char *text = r == 0 ? sqlite3_column_text(statement, 0) : NULL;
     if (text)
         buffer_put_text(value, (const char *)text);
-    statement_end(settings, statement);
+    settings_end(settings, statement);
     return error_trace(r);
 }
 
 int settings_set(Settings *settings, const char *key, const char *value) {
-    sqlite3_stmt *statement = statement_begin(settings, SETTING_SET);
-    bind_text(statement, 1, key);
-    bind_text(statement, 2, value);
-    int r = statement_run(settings, statement);
-    statement_end(settings, statement);
+    sqlite3_stmt *statement = settings_begin(settings, SETTING_SET);
+    settings_bind_text(statement, 1, key);
+    settings_bind_text(statement, 2, value);
+    int r = settings_run(settings, statement);
+    settings_end(settings, statement);
     return error_fold(r);
 }
 
 int settings_unset(Settings *settings, const char *key) {
-    sqlite3_stmt *statement = statement_begin(settings, SETTING_UNSET);
-    bind_text(statement, 1, key);
-    int r = statement_run(settings, statement);
-    statement_end(settings, statement);
-    return r == SETTINGS_E_MISSING ? 0 : error_trace(r);
-}
-
-/* probes */
-
-int settings_probe_seen(Settings *settings, const SettingsProbe *probe) {
-    sqlite3_stmt *statement = statement_begin(settings, PROBE_SEEN);
-    bind_text(statement, 1, probe->key);
-    bind_text(statement, 2, probe->name);
-    bind_text(statement, 3, probe->interface);
-    bind_u64(statement, 4, probe->first_seen_ms);
-    bind_u64(statement, 5, probe->last_seen_ms);
-    int r = statement_run(settings, statement);
-    statement_end(settings, statement);
-    return error_fold(r);
-}
-
-int settings_probe_each(Settings *settings, SettingsProbeEach *each, void *context) {
-    sqlite3_stmt *statement = statement_begin(settings, PROBE_EACH);
-    int r = statement_step(statement);
-    while (r == 0) {
-        SettingsProbe probe = {0};
-        column_text(statement, 0, probe.key, sizeof(probe.key));
-        column_text(statement, 1, probe.name, sizeof(probe.name));
-        column_text(statement, 2, probe.interface, sizeof(probe.interface));
-        probe.first_seen_ms = column_u64(statement, 3);
-        probe.last_seen_ms = column_u64(statement, 4);
-        if (each(&probe, context))
-            break;
-        r = statement_step(statement);
-    }
-    statement_end(settings, statement);
+    sqlite3_stmt *statement = settings_begin(settings, SETTING_UNSET);
+    settings_bind_text(statement, 1, key);
+    int r = settings_run(settings, statement);
+    settings_end(settings, statement);
     return r == SETTINGS_E_MISSING ? 0 : error_trace(r);
 }

@@ -5,8 +5,9 @@
  * Settings
  *
  * The hub's small durable facts, in <data-dir>/weir.sqlite: users, sessions, the setup link, named
- * settings, and the probes that were seen. Takes no part in delivery. Any thread may call; calls
- * are short and one at a time. Times are passed in, in milliseconds since 1970.
+ * settings, the probes that were seen with what was decided of them, and join tokens. Takes no part
+ * in delivery. Any thread may call; calls are short and one at a time. Times are passed in, in
+ * milliseconds since 1970.
  */
 
 #include <stdbool.h>
@@ -79,22 +80,70 @@ int settings_get(Settings *settings, const char *key, Buffer *value); /* appende
 int settings_set(Settings *settings, const char *key, const char *value);
 int settings_unset(Settings *settings, const char *key); /* missing is fine */
 
-/* probes, known by their public key (Z85 text) */
+/* probes, known by their public key (Z85 text): the registry of who may deliver */
+
+enum { SETTINGS_LABEL_MAX = 64 }; /* bytes of a site's or tenant's name */
 
 typedef struct SettingsProbe {
     char key[41];
-    char name[256];
+    char name[256];      /* as the probe says */
     char interface[256]; /* the hub's endpoint it came in by */
     uint64_t first_seen_ms;
     uint64_t last_seen_ms;
+    char given_name[256]; /* by an administrator, or "" */
+    char probe_id[256];
+    char site[SETTINGS_LABEL_MAX + 1];
+    char tenant[SETTINGS_LABEL_MAX + 1];
+    char state[16]; /* "admitted", "pending", "revoked" */
+    char via[16];   /* "open", "token", "approve" */
+    uint32_t number;
+    uint64_t enrolled_ms;
+    uint64_t token; /* the token's id, or 0 */
 } SettingsProbe;
 
-/** settings_probe_seen() - add or update; first_seen_ms is kept, an empty name does not replace one
+typedef struct SettingsKey {
+    char text[41];
+} SettingsKey;
+
+/**
+ * settings_probes_save() - remove those of `gone`, then add or update all of `probes`, in one
+ * transaction. first_seen_ms of a row that is there is kept
  */
-int settings_probe_seen(Settings *settings, const SettingsProbe *probe);
+int settings_probes_save(Settings *settings, const SettingsProbe *probes, size_t n,
+                         const SettingsKey *gone, size_t n_gone);
 
 /* not 0 ends the walk; must not call this module */
 typedef int SettingsProbeEach(const SettingsProbe *probe, void *context);
 int settings_probe_each(Settings *settings, SettingsProbeEach *each, void *context);
+
+/* join tokens, known by the hash of their text */
+
+typedef struct SettingsToken {
+    uint64_t id;
+    char note[SETTINGS_LABEL_MAX + 1];
+    char site[SETTINGS_LABEL_MAX + 1];
+    char tenant[SETTINGS_LABEL_MAX + 1];
+    uint64_t uses_max; /* 0: any number */
+    uint64_t uses;     /* keys that used it */
+    uint64_t created_ms;
+    char created_by[SETTINGS_NAME_MAX + 1];
+    uint64_t expires_ms; /* 0: never */
+} SettingsToken;
+
+int settings_token_add(Settings *settings, const uint8_t hash[SETTINGS_HASH_BYTES],
+                       const SettingsToken *token, uint64_t *idp);
+int settings_token_find(Settings *settings, const uint8_t hash[SETTINGS_HASH_BYTES],
+                        SettingsToken *token);
+
+/** settings_token_used() - 0: by this key; SETTINGS_E_MISSING */
+int settings_token_used(Settings *settings, uint64_t id, const char *key);
+
+/** settings_token_use() - once for each key. SETTINGS_E_MISSING: used up, gone, or used by it
+ * before */
+int settings_token_use(Settings *settings, uint64_t id, const char *key, uint64_t now_ms);
+int settings_token_remove(Settings *settings, uint64_t id);
+
+typedef int SettingsTokenEach(const SettingsToken *token, void *context);
+int settings_token_each(Settings *settings, SettingsTokenEach *each, void *context);
 
 DEFINE_CLEANUP(Settings *, settings_free)

@@ -216,6 +216,8 @@ static int setup(void **state) {
     assert_int_equal(delivery_receiver_hello(world.receiver, &w->key, &hello, 1000), 0);
     assert_int_equal(live_new(&w->live), 0);
     assert_int_equal(probes_new(&w->probes), 0);
+    assert_non_null(probes_lock_new(w->probes, &w->key));
+    probes_unlock(w->probes);
     const IngestConfig config = {.store = w->store->store,
                                  .live = w->live,
                                  .probes = w->probes,

@@ -88,6 +88,10 @@ static int bench_setup(void **state) {
                          .userdata = bench->ingest};
     assert_int_equal(key_pair_make(&hub.keys), 0);
     assert_int_equal(key_pair_make(&bench->probe_keys), 0);
+    PeerKey key = {0};
+    memcpy(key.z85, bench->probe_keys.public_z85, sizeof(key.z85));
+    assert_non_null(probes_lock_new(bench->probes, &key));
+    probes_unlock(bench->probes);
     assert_int_equal(hub_link_new(&bench->hub, &hub, &reason), 0);
     assert_int_equal(ingest_start(bench->ingest, bench->hub), 0);
     assert_int_equal(hub_link_start(bench->hub, &reason), 0);

@@ -155,7 +155,7 @@ static void test_texts(void **state) {
                         "The probe needs outbound TCP to [2001:db8::1]:5556 and "
                         "[2001:db8::1]:5557, nothing inbound.");
     buffer_clear(&text);
-    pages_sample_config(&text, &listens, "hub.example", "KEY");
+    pages_sample_config(&text, &listens, "hub.example", "KEY", false);
     static const char *const lines[] = {
         "\n-i=<interface>\n",
         "\n--ntopng=tcp://hub.example:5556\n",

@@ -32,8 +32,20 @@ static void test_life(void **state) {
                  "{\"name\":\"eno2\"},3]}",
                  now);
     assert_true(probes_changed(probes));
+    assert_int_equal(probes_connected(probes), 0);
+    state_of(probes, now, text, sizeof(text));
+    Probe *probe = probes_lock(probes, &key);
+    probe->enrolment.admission = HUB_PENDING;
+    (void)snprintf(probe->enrolment.reason, sizeof(probe->enrolment.reason), "%s",
+                   "somebody has to approve it");
+    probes_unlock(probes);
+    state_of(probes, now, text, sizeof(text));
+    assert_string_equal(text, "waits: somebody has to approve it");
+    probe = probes_lock(probes, &key);
+    probe->enrolment.admission = HUB_ADMITTED;
+    probes_unlock(probes);
     assert_int_equal(probes_connected(probes), 1);
-    const Probe *probe = probes_lock(probes, &key);
+    probe = probes_lock(probes, &key);
     assert_string_equal(probe->name, "site-a");
     assert_string_equal(probe->version, "a build");
     assert_string_equal(probe->address, "192.0.2.7");
@@ -67,6 +79,56 @@ static void test_life(void **state) {
     state_of(probes, now + 182000 + 600000, text, sizeof(text));
     assert_string_equal(text, "not connected, last heard 10 min ago");
     assert_int_equal(probes_connected(probes), 0);
+    probes_remove(probes, &key);
+    assert_null(probes_lock(probes, &key));
+}
+
+static void test_clone(void **state) {
+    (void)state;
+    cleanup(probes_freep) Probes *probes = NULL;
+    assert_int_equal(probes_new(&probes), 0);
+    assert_false(probes_clone(probes, &key, "192.0.2.7", "192.0.2.8", 1000));
+    probes_hello(probes, &key, 0, "192.0.2.7", "{\"name\":\"a\"}", 1000);
+    assert_true(probes_clone(probes, &key, "192.0.2.7", "192.0.2.8", 5000));
+    assert_false(probes_clone(probes, &key, "192.0.2.8", "192.0.2.7", 10000));
+    char text[256];
+    state_of(probes, 15000, text, sizeof(text));
+    assert_non_null(strstr(text, "two running probes use this key, at 192.0.2.8 and 192.0.2.7"));
+    state_of(probes, 40000, text, sizeof(text));
+    assert_null(strstr(text, "two running"));
+    assert_true(probes_clone(probes, &key, "192.0.2.7", "192.0.2.7", 90000));
+    state_of(probes, 91000, text, sizeof(text));
+    assert_non_null(strstr(text, "both at 192.0.2.7"));
+}
+
+/* one among many goes: the others stay where they can be found */
+static void test_remove(void **state) {
+    (void)state;
+    cleanup(probes_freep) Probes *probes = NULL;
+    assert_int_equal(probes_new(&probes), 0);
+    enum { MANY = 500 };
+    for (unsigned i = 0; i < MANY; i++) {
+        PeerKey one = {0};
+        (void)snprintf(one.z85, sizeof(one.z85), "%040u", i);
+        Probe *probe = probes_lock_new(probes, &one);
+        probe->first_seen_ms = i;
+        probes_unlock(probes);
+    }
+    for (unsigned i = 0; i < MANY; i += 3) {
+        PeerKey one = {0};
+        (void)snprintf(one.z85, sizeof(one.z85), "%040u", i);
+        probes_remove(probes, &one);
+    }
+    for (unsigned i = 0; i < MANY; i++) {
+        PeerKey one = {0};
+        (void)snprintf(one.z85, sizeof(one.z85), "%040u", i);
+        const Probe *probe = probes_lock(probes, &one);
+        assert_int_equal(probe != NULL, i % 3 != 0);
+        if (!probe)
+            continue;
+        assert_int_equal(probe->first_seen_ms, i);
+        probes_unlock(probes);
+    }
 }
 
 /* what keeps a probe from having more to say, in the words of cause.def */
@@ -153,6 +215,8 @@ static void test_seconds(void **state) {
     (void)state;
     cleanup(probes_freep) Probes *probes = NULL;
     assert_int_equal(probes_new(&probes), 0);
+    assert_non_null(probes_lock_new(probes, &key));
+    probes_unlock(probes);
     static const unsigned travel_ms[] = {10, 900, 30, 600, 0, 850, 20};
     uint64_t last = 0;
     for (unsigned i = 0; i < sizeof(travel_ms) / sizeof(*travel_ms); i++) {
@@ -219,6 +283,7 @@ static void test_problems(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_life),         cmocka_unit_test(test_causes),
+        cmocka_unit_test(test_clone),        cmocka_unit_test(test_remove),
         cmocka_unit_test(test_hostile_name), cmocka_unit_test(test_seconds),
         cmocka_unit_test(test_problems),
     };

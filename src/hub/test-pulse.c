@@ -28,6 +28,8 @@ static void test_pulse(void **state) {
     Buffer tick = {0};
     assert_int_equal(live_new(&live), 0);
     assert_int_equal(probes_new(&probes), 0);
+    assert_non_null(probes_lock_new(probes, &key));
+    probes_unlock(probes);
     (void)live_close(live, now_ms, 0, &tick);
     static const char pulse[] =
         "{\"v\":1,\"time_ms\":1700000000390,\"interval_ms\":500,\"packets\":10,\"octets\":1000,"
@@ -70,6 +72,8 @@ static void test_odd(void **state) {
     cleanup(probes_freep) Probes *probes = NULL;
     assert_int_equal(live_new(&live), 0);
     assert_int_equal(probes_new(&probes), 0);
+    assert_non_null(probes_lock_new(probes, &key));
+    probes_unlock(probes);
     static const char *const malformed[] = {"", "x", "[]", "{", "1", "{\"a\":\"\\ud800\"}"};
     for (size_t i = 0; i < sizeof(malformed) / sizeof(*malformed); i++)
         assert_int_equal(take(probes, live, malformed[i]), PULSE_E_MALFORMED);

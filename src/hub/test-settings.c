@@ -147,26 +147,154 @@ static int see(const SettingsProbe *probe, void *context) {
 
 static void test_probes(void **state) {
     (void)state;
-    const SettingsProbe rows[] = {
-        {"key-b", "beta", "tcp://*:5556c", 20, 20},
-        {"key-a", "alpha", "tcp://*:5556c", 10, 10},
-        {"key-b", "", "tcp://*:5558c", 30, 30}, /* known already; its name is not told */
-        {"key-b", "", "tcp://*:5558c", 5, 5},   /* late news */
+    SettingsProbe rows[] = {
+        {.key = "key-b",
+         .name = "beta",
+         .interface = "tcp://*:5556c",
+         .first_seen_ms = 20,
+         .last_seen_ms = 20,
+         .site = "here",
+         .tenant = "us",
+         .state = "pending",
+         .via = "open"},
+        {.key = "key-a",
+         .name = "alpha",
+         .first_seen_ms = 10,
+         .last_seen_ms = 10,
+         .state = "admitted",
+         .via = "token",
+         .number = 7,
+         .enrolled_ms = 11,
+         .token = 3},
     };
-    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
-        assert_int_equal(settings_probe_seen(settings, &rows[i]), 0);
+    assert_int_equal(settings_probes_save(settings, rows, 2, NULL, 0), 0);
+    SettingsProbe again = rows[0];
+    (void)snprintf(again.interface, sizeof(again.interface), "%s", "tcp://*:5558c");
+    (void)snprintf(again.state, sizeof(again.state), "%s", "revoked");
+    (void)snprintf(again.given_name, sizeof(again.given_name), "%s", "front door");
+    again.first_seen_ms = again.last_seen_ms = 5; /* late news */
+    assert_int_equal(settings_probes_save(settings, &again, 1, NULL, 0), 0);
     reopen();
     Seen seen = {.max = 4};
     assert_int_equal(settings_probe_each(settings, see, &seen), 0);
     assert_int_equal(seen.n, 2);
     assert_string_equal(seen.probes[0].key, "key-a");
+    assert_string_equal(seen.probes[0].via, "token");
+    assert_int_equal(seen.probes[0].number, 7);
+    assert_int_equal(seen.probes[0].token, 3);
+    assert_int_equal(seen.probes[0].enrolled_ms, 11);
     assert_string_equal(seen.probes[1].name, "beta");
+    assert_string_equal(seen.probes[1].given_name, "front door");
+    assert_string_equal(seen.probes[1].state, "revoked");
+    assert_string_equal(seen.probes[1].site, "here");
     assert_string_equal(seen.probes[1].interface, "tcp://*:5558c");
     assert_int_equal(seen.probes[1].first_seen_ms, 20);
-    assert_int_equal(seen.probes[1].last_seen_ms, 30);
+    assert_int_equal(seen.probes[1].last_seen_ms, 20);
     seen = (Seen){.max = 1};
     assert_int_equal(settings_probe_each(settings, see, &seen), 0);
     assert_int_equal(seen.n, 1);
+}
+
+/* one comes and another goes, or neither */
+static void test_probe_in_place_of_another(void **state) {
+    (void)state;
+    const SettingsProbe rows[] = {
+        {.key = "key-a", .state = "admitted", .via = "open", .first_seen_ms = 1},
+        {.key = "key-b", .state = "admitted", .via = "open", .first_seen_ms = 2},
+    };
+    assert_int_equal(settings_probes_save(settings, rows, 2, NULL, 0), 0);
+    Seen seen;
+    const SettingsKey gone = {"key-b"};
+    SettingsProbe bad = {.via = "open", .first_seen_ms = 3};
+    (void)snprintf(bad.key, sizeof(bad.key), "%s", "key-c");
+    (void)snprintf(bad.state, sizeof(bad.state), "%s", "no such state");
+    assert_true(settings_probes_save(settings, &bad, 1, &gone, 1) < 0);
+    seen = (Seen){.max = 4};
+    assert_int_equal(settings_probe_each(settings, see, &seen), 0);
+    assert_int_equal(seen.n, 2);
+    (void)snprintf(bad.state, sizeof(bad.state), "%s", "admitted");
+    assert_int_equal(settings_probes_save(settings, &bad, 1, &gone, 1), 0);
+    seen = (Seen){.max = 4};
+    assert_int_equal(settings_probe_each(settings, see, &seen), 0);
+    assert_int_equal(seen.n, 2);
+    assert_string_equal(seen.probes[1].key, "key-c");
+}
+
+/* a file of the version before: who was known had been let in */
+static void test_first_version(void **state) {
+    (void)state;
+    settings = settings_free(settings);
+    run_sql("DROP TABLE token_use; DROP TABLE token; DROP TABLE probe;"
+            "DELETE FROM migration WHERE version > 1;"
+            "CREATE TABLE probe (key TEXT NOT NULL PRIMARY KEY, name TEXT NOT NULL,"
+            " interface TEXT NOT NULL, first_seen_ms INTEGER NOT NULL,"
+            " last_seen_ms INTEGER NOT NULL) STRICT;"
+            "INSERT INTO probe VALUES ('key-a', 'alpha', 'tcp://*:5556c', 10, 20)");
+    reopen();
+    Seen seen = {.max = 4};
+    assert_int_equal(settings_probe_each(settings, see, &seen), 0);
+    assert_int_equal(seen.n, 1);
+    assert_string_equal(seen.probes[0].state, "admitted");
+    assert_string_equal(seen.probes[0].site, "default");
+    assert_int_equal(seen.probes[0].enrolled_ms, 10);
+}
+
+typedef struct Tokens {
+    SettingsToken tokens[4];
+    size_t n;
+} Tokens;
+
+static int see_token(const SettingsToken *token, void *context) {
+    Tokens *seen = context;
+    seen->tokens[seen->n++] = *token;
+    return 0;
+}
+
+static void test_tokens(void **state) {
+    (void)state;
+    const uint8_t one[SETTINGS_HASH_BYTES] = {1};
+    const uint8_t two[SETTINGS_HASH_BYTES] = {2};
+    SettingsToken token = {.note = "north",
+                           .site = "n",
+                           .tenant = "t",
+                           .uses_max = 2,
+                           .created_ms = 5,
+                           .created_by = "ada",
+                           .expires_ms = 99};
+    uint64_t id = 0;
+    uint64_t other = 0;
+    assert_int_equal(settings_token_add(settings, one, &token, &id), 0);
+    token.uses_max = 0;
+    assert_int_equal(settings_token_add(settings, two, &token, &other), 0);
+    assert_true(settings_token_add(settings, two, &token, &other) < 0);
+    reopen();
+
+    /* once for each key, and no more than it is good for */
+    assert_int_equal(settings_token_used(settings, id, "key-a"), SETTINGS_E_MISSING);
+    assert_int_equal(settings_token_use(settings, id, "key-a", 6), 0);
+    assert_int_equal(settings_token_use(settings, id, "key-a", 7), SETTINGS_E_MISSING);
+    assert_int_equal(settings_token_used(settings, id, "key-a"), 0);
+    assert_int_equal(settings_token_use(settings, id, "key-b", 7), 0);
+    assert_int_equal(settings_token_use(settings, id, "key-c", 8), SETTINGS_E_MISSING);
+    assert_int_equal(settings_token_use(settings, 77, "key-c", 8), SETTINGS_E_MISSING);
+    for (int i = 0; i < 5; i++) {
+        char key[8];
+        (void)snprintf(key, sizeof(key), "k%d", i);
+        assert_int_equal(settings_token_use(settings, other, key, 9), 0);
+    }
+    SettingsToken found;
+    assert_int_equal(settings_token_find(settings, one, &found), 0);
+    assert_int_equal(found.id, id);
+    assert_int_equal(found.uses, 2);
+    assert_string_equal(found.created_by, "ada");
+    Tokens seen = {0};
+    assert_int_equal(settings_token_each(settings, see_token, &seen), 0);
+    assert_int_equal(seen.n, 2);
+    assert_int_equal(seen.tokens[1].uses, 5);
+    assert_int_equal(settings_token_remove(settings, id), 0);
+    assert_int_equal(settings_token_remove(settings, id), SETTINGS_E_MISSING);
+    assert_int_equal(settings_token_find(settings, one, &found), SETTINGS_E_MISSING);
+    assert_int_equal(settings_token_used(settings, id, "key-a"), SETTINGS_E_MISSING);
 }
 
 static void test_file(void **state) {
@@ -196,7 +324,14 @@ static void test_file(void **state) {
 int main(void) {
 #define TEST(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
     const struct CMUnitTest tests[] = {
-        TEST(test_users), TEST(test_sessions), TEST(test_named), TEST(test_probes), TEST(test_file),
+        TEST(test_users),
+        TEST(test_sessions),
+        TEST(test_named),
+        TEST(test_probes),
+        TEST(test_probe_in_place_of_another),
+        TEST(test_first_version),
+        TEST(test_tokens),
+        TEST(test_file),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -33,6 +33,7 @@ typedef struct Report {
     unsigned interface;
     PeerKey key;
     char address[64];
+    char other[64];
     size_t size;
     char json[];
 } Report;
@@ -120,6 +121,7 @@ void watch_pulse(void *userdata, const PeerKey *key, unsigned interface, const c
 void watch_event(void *userdata, const HubEvent *event) {
     Report head = {.kind = event->kind, .interface = event->interface, .key = event->key};
     memcpy(head.address, event->address, sizeof(head.address));
+    memcpy(head.other, event->other, sizeof(head.other));
     put(userdata, &head, event->json, event->json ? strlen(event->json) : 0);
 }
 
@@ -129,38 +131,12 @@ static const char *interface_name(const Watch *watch, unsigned interface) {
     return interface < watch->hub->n_interfaces ? watch->hub->interfaces[interface].name : "?";
 }
 
-/* keep what is known of the probe beyond a restart */
+/* what is known of the probe is kept beyond a restart, with the next flush */
 static void remember(Watch *watch, const PeerKey *key) {
-    SettingsProbe row = {0};
-    const Probe *probe = probes_lock(watch->hub->probes, key);
-    if (!probe)
-        return;
-    memcpy(row.key, probe->key.z85, sizeof(row.key));
-    memcpy(row.name, probe->name, sizeof(row.name));
-    (void)snprintf(row.interface, sizeof(row.interface), "%s",
-                   interface_name(watch, probe->interface));
-    row.first_seen_ms = probe->first_seen_ms;
-    row.last_seen_ms = probe->last_seen_ms;
-    probes_unlock(watch->hub->probes);
-    const int r = settings_probe_seen(watch->hub->settings, &row);
-    if (r) {
-        char text[256];
-        log_warning("probe %s is not remembered: %s", row.key,
-                    error_describe(r, text, sizeof(text)));
-    }
-}
-
-/* the store's number of a probe, from its first session on */
-static void give_number(Watch *watch, const PeerKey *key) {
-    uint8_t bytes[STORE_KEY_BYTES];
-    uint32_t number = 0;
-    ingest_key_bytes(bytes, key);
-    if (store_probe(watch->hub->store, bytes, &number))
-        return; /* the decoder asks again with the first flow */
     Probe *probe = probes_lock(watch->hub->probes, key);
     if (!probe)
         return;
-    probe->number = number;
+    probe->enrolment.dirty = true;
     probes_unlock(watch->hub->probes);
 }
 
@@ -175,11 +151,13 @@ static void take_problem(Watch *watch, const Report *report, PeerProblemKind kin
 /* once a session, when the probe has said its name */
 static void log_session(Watch *watch, const Report *report, bool connected) {
     char name[256] = "";
-    bool say = !connected;
+    bool say = false;
     Probe *probe = probes_lock(watch->hub->probes, &report->key);
     if (probe) {
-        memcpy(name, probe->name, sizeof(name));
-        say = say || (*name && !probe->announced);
+        (void)snprintf(name, sizeof(name), "%s", probes_name(probe));
+        say = connected
+                  ? *probe->name && !probe->announced && probe->enrolment.admission == HUB_ADMITTED
+                  : probe->announced;
         probe->announced = probe->announced || say;
         probes_unlock(watch->hub->probes);
     }
@@ -188,14 +166,27 @@ static void log_session(Watch *watch, const Report *report, bool connected) {
                    report->address, connected ? "connected" : "disconnected", report->key.z85);
 }
 
+static void take_clone(Watch *watch, const Report *report, uint64_t now_ms) {
+    Probes *probes = watch->hub->probes;
+    if (!probes_clone(probes, &report->key, report->address, report->other, now_ms))
+        return;
+    char name[256] = "";
+    const Probe *probe = probes_lock(probes, &report->key);
+    if (probe) {
+        (void)snprintf(name, sizeof(name), "%s", probes_name(probe));
+        probes_unlock(probes);
+    }
+    log_warning("probe %s: two running probes use its key, at %s and %s; the flows of both are "
+                "kept. Stop one, remove zmq-key.priv from its data directory and start it again",
+                name, report->address, report->other);
+}
+
 static void take_event(Watch *watch, const Report *report, uint64_t now_ms) {
     Probes *probes = watch->hub->probes;
     switch (report->kind) {
     case HUB_EVENT_SESSION_BEGIN:
-        probes_hello(probes, &report->key, report->interface, report->address, report->json,
-                     now_ms);
-        give_number(watch, &report->key);
-        remember(watch, &report->key);
+        admission_hello(watch->hub->admission, &report->key, report->interface, report->address,
+                        report->json, now_ms);
         log_session(watch, report, true);
         return;
     case HUB_EVENT_SESSION_END:
@@ -211,6 +202,12 @@ static void take_event(Watch *watch, const Report *report, uint64_t now_ms) {
         return;
     case HUB_EVENT_NOT_SPOKEN:
         take_problem(watch, report, PEER_MALFORMED, now_ms);
+        return;
+    case HUB_EVENT_TOO_MANY:
+        take_problem(watch, report, PEER_TOO_MANY, now_ms);
+        return;
+    case HUB_EVENT_CLONE:
+        take_clone(watch, report, now_ms);
         return;
     }
 }
@@ -235,7 +232,7 @@ typedef struct BitRates {
 
 static void add_bits(void *context, const Probe *probe) {
     BitRates *bits = context;
-    if (probe->connected && probe->interface < bits->n && probe->pulse_ms &&
+    if (probe_delivers(probe) && probe->interface < bits->n && probe->pulse_ms &&
         bits->now_ms < probe->pulse_ms + PROBES_SILENT_MS)
         bits->rates[probe->interface].now.bits_per_s += (double)probe->pulse.octets_per_s * 8;
 }
@@ -319,6 +316,7 @@ static void housekeep(Watch *watch) {
     take_rates(watch, now_ms);
     tell_flows(watch);
     tell_probes(watch, now_ms);
+    admission_flush(watch->hub->admission);
 }
 
 static void *run(void *userdata) {

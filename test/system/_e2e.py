@@ -125,7 +125,7 @@ class Program:
 
 class Hub(Program):
     def __init__(self, lab, *options, name="hub", data_dir=None, namespace=None, wait=True,
-                 interfaces=None, web_port=None):
+                 interfaces=None, web_port=None, prefix=()):
         self.lab, self.namespace = lab, namespace
         self.data_dir = data_dir or lab.path(name)
         self.port = None
@@ -133,7 +133,7 @@ class Hub(Program):
             self.port = free_ports(2)
             interfaces = ["-i", f"tcp://127.0.0.1:{self.port}c"]
         self.web_port = web_port or (3000 if namespace else free_ports(1))
-        self.command = [HUB, *interfaces, "--data-dir", self.data_dir, "-w", str(self.web_port),
+        self.command = [*prefix, HUB, *interfaces, "--data-dir", self.data_dir, "-w", str(self.web_port),
                         *options]
         if "--disable-login" not in options and "-W" not in options:
             self.command.append("--disable-login")

@@ -3,6 +3,7 @@
 # time limit: 240 s
 """Peers that cannot deliver: wrong key, no encryption, nobody there. The probe says which, once; the
 hub shows address and cause."""
+import os
 import re
 import socket
 import time
@@ -109,5 +110,37 @@ def test_flood_of_strangers(lab):
         stranger.close()
 
 
+def cpu_s(program):
+    with open(f"/proc/{program.process.pid}/stat") as file:
+        fields = file.read().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def test_descriptors_run_short(lab):
+    """More silent connections than the hub may have: it keeps some, and does not spin."""
+    hub = lab.hub(prefix=("prlimit", "--nofile=400:400"))
+    strangers = []
+    for _ in range(700):
+        stranger = socket.socket()
+        stranger.bind(("127.0.0.2", 0))
+        stranger.settimeout(5)
+        try:
+            stranger.connect(("127.0.0.1", hub.port))
+        except OSError:
+            pass
+        strangers.append(stranger)
+    same(problem(hub, "too_many")["address"], "127.0.0.2", "address")
+    used = cpu_s(hub)
+    time.sleep(2)
+    check(cpu_s(hub) - used < 1, f"{cpu_s(hub) - used} s of processor time in 2 s")
+    begin = time.monotonic()
+    probe = lab.probe("-i", CAPTURE, *hub.options_for_probe())
+    same(probe.wait(60), 0, "the probe ends with")
+    print(f"      a probe had delivered all after {time.monotonic() - begin:.1f} s")
+    same(len(hub.flows()), len(offline(lab, CAPTURE)), "flows")
+    for stranger in strangers:
+        stranger.close()
+
+
 main([test_wrong_key, test_plain_peer, test_unreachable, test_hub_comes_later,
-      test_flood_of_strangers])
+      test_flood_of_strangers, test_descriptors_run_short])

@@ -47,10 +47,11 @@ if (mode === '') {
   for (let t = second() - 300_000; t < second(); t += 1000) if ((t / 1000) % 97 > 4) ticks.push(tick(t));
   for (let i = 0; i < 4000; i++) flows.push(flow(Date.now() - i * 900));
 }
-const probe = (id, name, connected) => ({ id, name, key: 'Yne@$w-vo<fVvi]a<NY6T1ed:M$fCG*[IaLV{hID', interface: 0, address: `192.168.2.${id + 3}`, version: '0.1.0', connected,
+const probe = (id, name, connected) => ({ id, name, key: `${id}ne@$w-vo<fVvi]a<NY6T1ed:M$fCG*[IaLV{hID`, interface: 0, address: `192.168.2.${id + 3}`, version: '0.1.0', connected,
   state: connected ? 'capturing' : 'away', state_text: connected ? `capturing on eno${id}, ${8 + id * 4} ms behind` : 'not connected since 3 minutes', first_seen_ms: started - 8e7, last_seen_ms: connected ? Date.now() : started - 18e4,
   captures: [`eno${id}`], packets: 8_213_004 + ((Date.now() - started) >> 2), octets: 6.2e9, drops: id === 2 ? 31 : 0, flows_active: 311, flows_received: 401_277, flows_stored: 401_277,
-  flows_missing: id === 3 ? 120 : 0, flows_waiting: 0, packets_per_s: 2900, bits_per_s: 2.1e7 / id, clock_offset_ms: 12 });
+  flows_missing: id === 3 ? 120 : 0, flows_waiting: 0, packets_per_s: 2900, bits_per_s: 2.1e7 / id, clock_offset_ms: 12,
+  admission: 'admitted', reason: '', via: 'open', enrolled_ms: started - 8e7, token: 0, given_name: '', probe_id: name, site: 'default', tenant: 'default', namesake: '', namesake_seen_ms: 0 });
 const probes = () => (mode === '' ? [probe(1, 'berlin-core', true), probe(2, 'munich-edge', true), probe(3, 'lab-7', false)] : []);
 const iface = () => ({ id: 0, name: 'tcp://127.0.0.1:5556', endpoint: 'tcp://127.0.0.1:5556c', events_endpoint: 'tcp://127.0.0.1:5557', mode: 'bind',
   state: mode === '' ? 'receiving' : mode === 'problem' ? 'problem' : 'waiting', state_text: mode === '' ? '2 probes connected, last flow now' : mode === 'problem' ? 'A peer at 203.0.113.7 uses a wrong key' : 'No probe has connected yet',
@@ -91,6 +92,8 @@ function api(method, path, q, body) {
   if (path === '/logout') return (signedIn = false), { closed: true };
   if (path === '/live') return { now_ms: Date.now(), ticks, flows: flows.slice(0, 50), probes: probes() };
   if (path === '/probes') return probes();
+  if (path === '/admission') return { mode: 'open', pending: 0, pending_max: 1000 };
+  if (path === '/tokens') return [];
   if (path === '/interfaces') return [iface()];
   if (path === '/interfaces/0') {
     const address = q.get('address') || '127.0.0.1';
