@@ -75,9 +75,11 @@ typedef struct TestSpool {
     uint64_t n_epochs;
     uint64_t oldest; /* not looked at for dropping yet */
     size_t held_bytes;
+    uint64_t writer; /* no two spools are alike, be they of one key */
+    bool renew;      /* the next batch begins an epoch, as after the start of a process */
 } TestSpool;
 
-/* the epoch's id is its number */
+/* the epoch's id is its number, and its writer's */
 static uint64_t test_spool_number(const TestSpool *spool, const EpochId *epoch, uint64_t sequence) {
     uint64_t i = 0;
     memcpy(&i, epoch->bytes, sizeof(i));
@@ -133,7 +135,8 @@ static DeliveryBatch test_spool_append(TestSpool *spool, const void *bytes, size
     HARNESS_CHECK(copy);
     memcpy(copy, bytes, size);
     (void)pthread_mutex_lock(&spool->lock);
-    fresh = fresh || !spool->n;
+    fresh = fresh || spool->renew || !spool->n;
+    spool->renew = false;
     if (fresh) {
         HARNESS_CHECK(spool->n_epochs < HARNESS_EPOCHS);
         spool->starts[spool->n_epochs++] = spool->n;
@@ -148,6 +151,7 @@ static DeliveryBatch test_spool_append(TestSpool *spool, const void *bytes, size
     batch->totals =
         fresh ? *counts : batch_counts_add(spool->batches[number - 1].batch.totals, *counts);
     memcpy(batch->epoch.bytes, &i, sizeof(i));
+    memcpy(batch->epoch.bytes + sizeof(i), &spool->writer, sizeof(spool->writer));
     spool->batches[number].bytes = copy;
     spool->held_bytes += size;
     DeliveryBatch appended = *batch;
@@ -172,8 +176,10 @@ HARNESS_MAY bool test_spool_drop_oldest(TestSpool *spool, size_t limit_bytes,
 }
 
 static TestSpool *test_spool_new(void) {
+    static uint64_t writers;
     TestSpool *spool = calloc(1, sizeof(*spool));
     HARNESS_CHECK(spool);
+    spool->writer = ++writers;
     (void)pthread_mutex_init(&spool->lock, NULL);
     return spool;
 }

@@ -396,6 +396,7 @@ static void test_started_anew(void **state) {
                                         .on_change = on_change,
                                         .userdata = &probe};
         probe.link = probe_link_free(probe.link);
+        probe.spool->renew = true;
         assert_int_equal(probe_link_new(&probe.link, &config, &reason), 0);
         for (int i = 0; i < 8; i++) {
             submit(&probe, 5, 300);
