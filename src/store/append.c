@@ -206,19 +206,6 @@ static bool needs_segment(const Store *store, uint64_t now_ms) {
                             newest->rows >= store->config.segment_rows);
 }
 
-/* where memory is short a rollback can fail too, and would leave its transaction to the next group
- */
-static void roll_back(Store *store) {
-    enum { TRIES = 50 };
-    for (int i = 0; i < TRIES; i++) {
-        Reason reason = {""};
-        if (duck_run(store->writer, "ROLLBACK", &reason) == DUCK_OK ||
-            strstr(reason.text, "no transaction is active"))
-            return;
-        (void)nanosleep(&(struct timespec){.tv_nsec = 10 * 1000 * 1000}, NULL);
-    }
-}
-
 static DuckAnswer append_once(Store *store, const StoreGroup *group, Reason *reason) {
     DuckAnswer answer = DUCK_OK;
     if (needs_segment(store, group->now_ms))
@@ -243,7 +230,7 @@ static DuckAnswer append_once(Store *store, const StoreGroup *group, Reason *rea
     if (answer == DUCK_OK)
         answer = duck_run(store->writer, "COMMIT", reason);
     if (answer != DUCK_OK) {
-        roll_back(store);
+        duck_roll_back(store->writer);
         return answer;
     }
     (void)pthread_mutex_lock(&store->lock);

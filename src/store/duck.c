@@ -5,6 +5,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/buffer.h"
 
@@ -48,6 +49,19 @@ DuckAnswer duck_run(duckdb_connection connection, const char *sql, Reason *reaso
         answer = duck_fail(&result, reason);
     duckdb_destroy_result(&result);
     return answer;
+}
+
+void duck_roll_back(duckdb_connection connection) {
+    enum { TRIES = 50 };
+    static const struct timespec pause = {.tv_nsec = 10 * 1000 * 1000};
+    for (int i = 0; i < TRIES; i++) {
+        Reason reason = {""};
+        DuckAnswer answer = duck_run(connection, "ROLLBACK", &reason);
+        if (answer == DUCK_OK || answer == DUCK_FATAL ||
+            strstr(reason.text, "no transaction is active"))
+            return;
+        (void)nanosleep(&pause, NULL);
+    }
 }
 
 DuckAnswer duck_runf(duckdb_connection connection, Reason *reason, const char *format, ...) {

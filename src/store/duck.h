@@ -29,6 +29,12 @@ DuckAnswer duck_classify(duckdb_error_type type, const char *message);
 /** duck_run() - statements without a result; the reason gets the first line of what went wrong */
 DuckAnswer duck_run(duckdb_connection connection, const char *sql, Reason *reason);
 
+/**
+ * duck_roll_back() - whatever it takes: where memory is short a rollback can fail too, and would
+ * leave its transaction to the next user of the connection
+ */
+void duck_roll_back(duckdb_connection connection);
+
 __attribute__((format(printf, 3, 4))) DuckAnswer duck_runf(duckdb_connection connection,
                                                            Reason *reason, const char *format, ...);
 

@@ -311,7 +311,7 @@ static DuckAnswer query(Store *store, Reader *reader, const QueryPlan *plan, Sto
     if (answer == DUCK_OK && plan->kind == QUERY_TOTALS && !result->row_n && !row_add(result))
         answer = DUCK_MEMORY;
     reader_settle(store, reader); /* an interrupt now would leave its transaction to the next */
-    (void)duck_run(reader->connection, "ROLLBACK", NULL);
+    duck_roll_back(reader->connection);
     free(snapshot.segments);
     return answer;
 }

@@ -119,7 +119,7 @@ DuckAnswer segment_next(Store *store, uint64_t now_ms, Reason *reason) {
         answer = duck_run(store->writer, buffer_text(&sql), reason);
     buffer_deinit(&sql);
     if (answer != DUCK_OK) {
-        (void)duck_run(store->writer, "ROLLBACK", NULL);
+        duck_roll_back(store->writer);
         return answer;
     }
 
@@ -162,7 +162,7 @@ static DuckAnswer drop(Store *store, uint64_t before_ms, uint64_t *droppedp, Rea
         answer = duck_run(store->writer, buffer_text(&sql), reason);
     buffer_deinit(&sql);
     if (answer != DUCK_OK) {
-        (void)duck_run(store->writer, "ROLLBACK", NULL);
+        duck_roll_back(store->writer);
         return answer;
     }
     (void)pthread_mutex_lock(&store->lock);
