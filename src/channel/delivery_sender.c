@@ -7,6 +7,10 @@
  * that is not yet. What comes behind the ring the owner knows; it is loaded when its turn comes. An
  * entry leaves when the hub has stored it. `next` is the sequence to send; it goes back only when a
  * hello is answered or the hub's nonce changes.
+ *
+ * Epochs that are over are remembered for a while, the newest of them in every hello. They end one
+ * after the other: if the hub's store has all of the newest, it has not gone back to a backup from
+ * before the end of any. Else all come back, and what the store lacks becomes gaps.
  */
 
 #include "channel/delivery.h"
@@ -29,9 +33,10 @@ enum {
 
 struct DeliverySender {
     DeliveryOwner owner;
-    EpochList epochs;  /* the last one is live unless it is closed */
-    EpochList former;  /* of former runs, for which there is no room above yet */
-    size_t n_restored; /* of `epochs` the first so many are of former runs */
+    EpochList epochs;   /* the last one is live unless it is closed */
+    EpochList former;   /* of former runs, for which there is no room above yet */
+    EpochList finished; /* remembered, in the order in which they ended */
+    size_t n_restored;  /* of `epochs` the first so many are of former runs */
 
     bool session, synced, admitted;
     bool wants_epoch;
@@ -77,6 +82,38 @@ static void say_hello_again(DeliverySender *sender) {
     sender->synced = false;
 }
 
+static void remember(DeliverySender *sender, const SenderEpoch *epoch) {
+    EpochList *list = &sender->finished;
+    const SenderEpoch over = {
+        .id = epoch->id,
+        .closed = true,
+        .last = epoch->last,
+        .last_totals = epoch->last_totals,
+        .loaded = epoch->last,
+        .loaded_totals = epoch->last_totals,
+        .base = epoch->last,
+        .base_totals = epoch->last_totals,
+        .next = 1,
+    };
+    if (list->n == DELIVERY_FINISHED_MAX) {
+        list->n--;
+        memmove(list->at, list->at + 1, list->n * sizeof(*list->at));
+    }
+    (void)epoch_list_insert(list, list->n, &over); /* for want of memory, one less */
+}
+
+/** bring_back() - the hub's store has gone back behind the end of the newest one */
+static void bring_back(DeliverySender *sender) {
+    while (sender->finished.n) {
+        const SenderEpoch *newest = &sender->finished.at[sender->finished.n - 1];
+        if (epoch_list_insert(&sender->former, 0, newest))
+            break;
+        sender->finished.n--;
+    }
+    bring_in(sender);
+    say_hello_again(sender);
+}
+
 /** close_finished() - a closed epoch that is stored to its end is over */
 static void close_finished(DeliverySender *sender) {
     size_t kept = 0;
@@ -84,8 +121,10 @@ static void close_finished(DeliverySender *sender) {
     bool waiting = false;
     for (size_t i = 0; i < sender->epochs.n; i++) {
         SenderEpoch *epoch = &sender->epochs.at[i];
-        if (epoch->closed && epoch->base >= epoch->last && epoch->next > epoch->base) {
+        if (epoch->closed && epoch->base >= epoch->last && epoch->next > epoch->base &&
+            epoch->confirmed >= epoch->last) {
             sender->status.pending_bytes -= epoch->bytes; /* what was said "about" */
+            remember(sender, epoch);
             free(epoch->ring);
             continue;
         }
@@ -118,6 +157,7 @@ DeliverySender *delivery_sender_free(DeliverySender *sender) {
         return NULL;
     epoch_list_free(&sender->epochs);
     epoch_list_free(&sender->former);
+    epoch_list_free(&sender->finished);
     free(sender);
     return NULL;
 }
@@ -273,6 +313,10 @@ int delivery_sender_restore(DeliverySender *sender, const DeliveryFormer *former
         .base_totals = former->stored_totals,
         .next = 1,
     };
+    if (former->stored >= former->last) {
+        remember(sender, &epoch);
+        return 0;
+    }
     int r = epoch_list_insert(&sender->former, sender->former.n, &epoch);
     if (r)
         return error_trace(r);
@@ -376,6 +420,11 @@ void delivery_sender_hello(const DeliverySender *sender, DeliveryHello *hello) {
         hello->epochs[hello->n_epochs++] = (DeliveryEpoch){
             .epoch = epoch->id, .closed = epoch->closed, .last = epoch->closed ? epoch->last : 0};
     }
+    if (sender->finished.n && hello->n_epochs < DELIVERY_EPOCHS_MAX) {
+        const SenderEpoch *newest = &sender->finished.at[sender->finished.n - 1];
+        hello->epochs[hello->n_epochs++] =
+            (DeliveryEpoch){.epoch = newest->id, .closed = true, .last = newest->last};
+    }
 }
 
 static void mark_announced(DeliverySender *sender) {
@@ -391,6 +440,14 @@ static const DeliveryMark *find_mark(const DeliveryState *state, const EpochId *
     return NULL;
 }
 
+static bool went_back(const DeliverySender *sender, const DeliveryState *state) {
+    if (!sender->finished.n || MUTANT(FORGETS_THE_FINISHED))
+        return false;
+    const SenderEpoch *newest = &sender->finished.at[sender->finished.n - 1];
+    const DeliveryMark *mark = find_mark(state, &newest->id);
+    return mark && mark->received < newest->last;
+}
+
 void delivery_sender_state(DeliverySender *sender, const DeliveryState *state) {
     sender->admitted = state->admitted;
     bool answered = sender->session && sender->hello_sent && state->hello_id == sender->hello_id;
@@ -403,6 +460,8 @@ void delivery_sender_state(DeliverySender *sender, const DeliveryState *state) {
             epoch_go_back(epoch, mark ? mark->received : 0);
         else if (answered && mark)
             epoch_move_window(epoch, mark->received);
+        if (mark && (resync || mark->stored > epoch->confirmed))
+            epoch->confirmed = mark->stored;
         if (mark)
             free_stored(sender, epoch, mark->stored);
     }
@@ -415,6 +474,8 @@ void delivery_sender_state(DeliverySender *sender, const DeliveryState *state) {
         if (sender->credit > DELIVERY_CREDIT_MAX_BYTES)
             sender->credit = DELIVERY_CREDIT_MAX_BYTES;
     }
+    if (resync && went_back(sender, state))
+        bring_back(sender);
     close_finished(sender);
 }
 
