@@ -71,6 +71,7 @@ class Machine:
         self.world, self.name = world, name
         self.folder = world.lab.path(name)
         os.mkdir(self.folder)
+        self.disk_bytes = disk_bytes
         run("mount", "-t", "tmpfs", "-o", f"size={disk_bytes}", "tmpfs", self.folder)
         world.mounts.append(self.folder)
         self.control = Control(world.lab.path(name + ".control"))
@@ -115,28 +116,26 @@ class Machine:
             time.sleep(0.02)
         return not self.running()
 
-    def filler(self):
-        return os.path.join(self.folder, "filler")
-
     def fill_disk(self, leave_bytes=0):
+        """The disk becomes as small as what lies on it"""
         for _ in range(50):
             room = os.statvfs(self.folder)
-            try:
-                with open(self.filler(), "wb") as file:
-                    os.posix_fallocate(file.fileno(), 0,
-                                       max(1, room.f_bavail * room.f_frsize - leave_bytes))
+            used = (room.f_blocks - room.f_bfree) * room.f_frsize
+            if self.resize(used + max(leave_bytes, 4096)):
                 return
-            except OSError:  # the program was quicker
-                os.unlink(self.filler())
+        raise Failure(f"{self.name}: its disk does not become full")
 
     def empty_disk(self):
-        if os.path.exists(self.filler()):
-            os.unlink(self.filler())
+        check(self.resize(self.disk_bytes), f"{self.name}: its disk does not become larger")
+
+    def resize(self, size):
+        return subprocess.run(["mount", "-o", f"remount,size={size}", self.folder],
+                              capture_output=True).returncode == 0
 
 
 class HubMachine(Machine):
     def __init__(self, world):
-        super().__init__(world, "hub", "2g")
+        super().__init__(world, "hub", 2 << 30)
         self.namespace = world.lab.namespace()
         self.data = os.path.join(self.folder, "data")
         os.mkdir(self.data)
@@ -164,7 +163,7 @@ class HubMachine(Machine):
 
 class Site(Machine):
     def __init__(self, world, number, namespace, interface, spool_size):
-        super().__init__(world, f"site{number}", "96m")
+        super().__init__(world, f"site{number}", 96 << 20)
         self.number, self.namespace, self.interface = number, namespace, interface
         self.spool_size = spool_size
         self.spool = os.path.join(self.folder, "spool")
