@@ -201,7 +201,8 @@ class Campaign:
             print(f"{fault.name:50}{self.done[fault.name]:5}{self.idle[fault.name]:13}")
         print(f"{'all':50}{sum(self.done.values()):5}{sum(self.idle.values()):13}\n")
         print(f"{'sent':12}{sent:>12,}\n{verdict.text()}")
-        print(f"seed {self.seed}: " + ("kept" if verdict.good else "BROKEN"), flush=True)
+        print(f"seed {self.seed}: the promise was " + ("kept" if verdict.good else "BROKEN"),
+              flush=True)
 
     def keep(self):
         """Logs, ledger and the hub's answers, for whoever looks into it"""

@@ -30,11 +30,6 @@ CONTROL_BYTES = 56
 CRASH_AFTER_UNLINK, CRASH_BEFORE_SYNC, CRASH_AFTER_SYNC, CRASH_IN_WRITE = 1, 2, 3, 4
 
 
-def SPOOL_DIR(site):
-    known = "spool-dir" in subprocess.run([PROBE, "--describe"], capture_output=True, text=True).stdout
-    return ["--spool-dir", site.spool] if known else []
-
-
 def run(*command):
     done = subprocess.run(command, capture_output=True, text=True)
     check(done.returncode == 0, f"{' '.join(command)}: {done.stderr}")
@@ -180,7 +175,7 @@ class Site(Machine):
         for name in os.listdir(self.limbo):
             os.unlink(os.path.join(self.limbo, name))
         self.begin([PROBE, "-i", self.interface, "-d", "1", "-t", "60", "--no-dpi",
-                    "--ring-size", "32M", "--data-dir", self.state, *SPOOL_DIR(self),
+                    "--ring-size", "32M", "--data-dir", self.state, "--spool-dir", self.spool,
                     "--spool-size", self.spool_size, "--probe-name", self.name,
                     "--exit-timeout", "110", "--ntopng", f"tcp://{HUB_ADDRESS}:5556",
                     "--zmq-publish-events", f"tcp://{HUB_ADDRESS}:5557", "--zmq-probe-mode",
