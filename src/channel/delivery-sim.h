@@ -223,7 +223,7 @@ static void sim_roll_back(SimProbe *probe) {
             Truth *truth = &probe->truth[epoch->start + s - 1];
             truth->state = TRUTH_WAITS;
             truth->rolled = true;
-            truth->beyond = i + DELIVERY_FINISHED_MAX < probe->n_epochs;
+            truth->beyond = i + DELIVERY_FINISHED_MAX / 2 < probe->n_epochs;
         }
         epoch->cursor = epoch->backup;
     }

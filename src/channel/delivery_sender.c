@@ -8,9 +8,9 @@
  * entry leaves when the hub has stored it. `next` is the sequence to send; it goes back only when a
  * hello is answered or the hub's nonce changes.
  *
- * Epochs that are over are remembered for a while, the newest of them in every hello. They end one
- * after the other: if the hub's store has all of the newest, it has not gone back to a backup from
- * before the end of any. Else all come back, and what the store lacks becomes gaps.
+ * Epochs that are over are remembered for a while, and the first hello of a session has them, too:
+ * a hub whose store went back to a backup then lacks some of what it had stored, which becomes
+ * gaps. The second hello leaves them out again, else they would be in every state.
  */
 
 #include "channel/delivery.h"
@@ -40,6 +40,7 @@ struct DeliverySender {
 
     bool session, synced, admitted;
     bool wants_epoch;
+    bool looks_back; /* the hello has the finished epochs too */
     uint64_t hello_id, nonce;
     uint64_t hello_ms;
     bool hello_sent;
@@ -82,6 +83,13 @@ static void say_hello_again(DeliverySender *sender) {
     sender->synced = false;
 }
 
+static const DeliveryMark *find_mark(const DeliveryState *state, const EpochId *epoch) {
+    for (size_t i = 0; i < state->n_marks; i++)
+        if (epoch_equal(&state->marks[i].epoch, epoch))
+            return &state->marks[i];
+    return NULL;
+}
+
 static void remember(DeliverySender *sender, const SenderEpoch *epoch) {
     EpochList *list = &sender->finished;
     const SenderEpoch over = {
@@ -102,14 +110,21 @@ static void remember(DeliverySender *sender, const SenderEpoch *epoch) {
     (void)epoch_list_insert(list, list->n, &over); /* for want of memory, one less */
 }
 
-/** bring_back() - the hub's store has gone back behind the end of the newest one */
-static void bring_back(DeliverySender *sender) {
-    while (sender->finished.n) {
-        const SenderEpoch *newest = &sender->finished.at[sender->finished.n - 1];
-        if (epoch_list_insert(&sender->former, 0, newest))
-            break;
-        sender->finished.n--;
+/** look_back() - those of which the hub's store no longer has all come back */
+static void look_back(DeliverySender *sender, const DeliveryState *state) {
+    EpochList *list = &sender->finished;
+    size_t kept = 0;
+    size_t n = 0;
+    for (size_t i = 0; i < list->n; i++) {
+        const DeliveryMark *mark = find_mark(state, &list->at[i].id);
+        bool back = mark && mark->received < list->at[i].last;
+        if (back && !epoch_list_insert(&sender->former, n, &list->at[i]))
+            n++;
+        else
+            list->at[kept++] = list->at[i];
     }
+    list->n = kept;
+    sender->looks_back = false;
     bring_in(sender);
     say_hello_again(sender);
 }
@@ -400,6 +415,7 @@ void delivery_sender_session_begin(DeliverySender *sender, uint64_t hello_id, ui
     sender->wants_epoch =
         live && sender->epochs.n < DELIVERY_EPOCHS_MAX - 1 && is_stale(live, now_ms);
     bring_in(sender);
+    sender->looks_back = sender->finished.n && !MUTANT(FORGETS_THE_FINISHED);
     sender->session = true;
     sender->synced = false;
     sender->hello_sent = false;
@@ -420,10 +436,11 @@ void delivery_sender_hello(const DeliverySender *sender, DeliveryHello *hello) {
         hello->epochs[hello->n_epochs++] = (DeliveryEpoch){
             .epoch = epoch->id, .closed = epoch->closed, .last = epoch->closed ? epoch->last : 0};
     }
-    if (sender->finished.n && hello->n_epochs < DELIVERY_EPOCHS_MAX) {
-        const SenderEpoch *newest = &sender->finished.at[sender->finished.n - 1];
-        hello->epochs[hello->n_epochs++] =
-            (DeliveryEpoch){.epoch = newest->id, .closed = true, .last = newest->last};
+    for (size_t i = sender->finished.n; sender->looks_back && i-- > 0;) {
+        const SenderEpoch *epoch = &sender->finished.at[i];
+        if (hello->n_epochs < DELIVERY_EPOCHS_MAX)
+            hello->epochs[hello->n_epochs++] =
+                (DeliveryEpoch){.epoch = epoch->id, .closed = true, .last = epoch->last};
     }
 }
 
@@ -431,21 +448,6 @@ static void mark_announced(DeliverySender *sender) {
     for (size_t i = 0; i < sender->epochs.n; i++)
         sender->epochs.at[i].announced =
             !sender->epochs.at[i].closed || i < DELIVERY_EPOCHS_MAX - 1;
-}
-
-static const DeliveryMark *find_mark(const DeliveryState *state, const EpochId *epoch) {
-    for (size_t i = 0; i < state->n_marks; i++)
-        if (epoch_equal(&state->marks[i].epoch, epoch))
-            return &state->marks[i];
-    return NULL;
-}
-
-static bool went_back(const DeliverySender *sender, const DeliveryState *state) {
-    if (!sender->finished.n || MUTANT(FORGETS_THE_FINISHED))
-        return false;
-    const SenderEpoch *newest = &sender->finished.at[sender->finished.n - 1];
-    const DeliveryMark *mark = find_mark(state, &newest->id);
-    return mark && mark->received < newest->last;
 }
 
 void delivery_sender_state(DeliverySender *sender, const DeliveryState *state) {
@@ -474,9 +476,9 @@ void delivery_sender_state(DeliverySender *sender, const DeliveryState *state) {
         if (sender->credit > DELIVERY_CREDIT_MAX_BYTES)
             sender->credit = DELIVERY_CREDIT_MAX_BYTES;
     }
-    if (resync && went_back(sender, state))
-        bring_back(sender);
     close_finished(sender);
+    if (answered && sender->looks_back)
+        look_back(sender, state);
 }
 
 /* -------------------------------------------------------------------------- what to send next */
