@@ -20,7 +20,7 @@ typedef enum Mutant {
     IGNORES_NONCE,    /* does not send again when the hub asks */
     NEVER_GOES_BACK,  /* does not send again at all */
     IGNORES_CREDIT,
-    LATER_IS_NEVER, /* what the spool cannot tell just now is made a gap */
+    LATER_IS_NEVER,       /* what the spool cannot tell just now is made a gap */
     FORGETS_THE_FINISHED, /* of a store that went back, only what is not over is made good */
 } Mutant;
 
