@@ -5,6 +5,7 @@ PREFIX ?= /usr/local
 DESTDIR ?=
 FUZZ_SECONDS ?= 60
 export FUZZ_SECONDS
+export SEED FAULTS FLOWS LONGEST ONLY NOT
 
 build: ## install what the build needs, build programs and browser application
 	@scripts/install-deps build
@@ -32,8 +33,10 @@ bench: ## measure, side by side with what one would use instead
 	@ninja -C build --quiet bench/feed
 	@bench/run
 
-fault: ## the fault campaign
-	@if [ -x test/fault/run ]; then test/fault/run; else echo "no fault campaign yet"; fi
+fault: ## the fault campaign (root); SEED= FAULTS=100 FLOWS=1000000 LONGEST=60 ONLY='frozen;clock'
+	@scripts/install-deps build check
+	@$(MAKE) --no-print-directory programs
+	@test/fault/run
 
 fuzz: ## each fuzz target for FUZZ_SECONDS (60)
 	@scripts/install-deps build check

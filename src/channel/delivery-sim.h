@@ -223,6 +223,7 @@ static void sim_roll_back(SimProbe *probe) {
             Truth *truth = &probe->truth[epoch->start + s - 1];
             truth->state = TRUTH_WAITS;
             truth->rolled = true;
+            truth->beyond = i + DELIVERY_FINISHED_MAX / 2 < probe->n_epochs;
         }
         epoch->cursor = epoch->backup;
     }
@@ -358,6 +359,10 @@ static void sim_step_hub(Sim *sim) {
                 sim->probes[p].epochs[i].backup = sim->probes[p].epochs[i].cursor;
 }
 
+static bool is_missing(const Truth *truth) {
+    return truth->state == TRUTH_WAITS && !truth->beyond && !truth->lost;
+}
+
 static bool sim_drained(Sim *sim) {
     for (size_t p = 0; p < SIM_PROBES; p++) {
         DeliverySenderStatus status;
@@ -368,9 +373,12 @@ static bool sim_drained(Sim *sim) {
         delivery_sender_hello(sim->probes[p].sender, &hello);
         for (size_t i = 0; i < hello.n_epochs; i++) {
             const TruthEpoch *epoch = sim_find_epoch(&sim->probes[p], &hello.epochs[i].epoch);
-            if (hello.epochs[i].closed || epoch->cursor < epoch->kept)
+            if (epoch->cursor < epoch->kept)
                 return false;
         }
+        for (size_t i = 0; i < sim->probes[p].n_truth; i++)
+            if (is_missing(&sim->probes[p].truth[i]))
+                return false;
     }
     return true;
 }
@@ -379,8 +387,7 @@ static void sim_check_end(Sim *sim) {
     for (size_t p = 0; p < SIM_PROBES; p++) {
         const SimProbe *probe = &sim->probes[p];
         for (size_t i = 0; i < probe->n_truth; i++) {
-            const Truth *truth = &probe->truth[i];
-            if (truth->state == TRUTH_WAITS && !truth->rolled && !truth->lost)
+            if (is_missing(&probe->truth[i]))
                 SIM_FAIL(sim, "probe %zu: batch %zu is neither stored nor in a gap", p, i);
         }
         if (probe->spooled_bytes)

@@ -40,6 +40,7 @@ typedef struct Truth {
     bool released; /* by the sender */
     bool lost;     /* with the power */
     bool rolled;   /* was stored once, before the store went back */
+    bool beyond;   /* so long ago that the sender does not remember its epoch */
 } Truth;
 
 typedef struct TruthEpoch {
@@ -217,7 +218,7 @@ static void sim_restore_epoch(Sim *sim, SimProbe *probe, const TruthEpoch *epoch
     uint64_t stored = epoch->released < epoch->kept ? epoch->released : epoch->kept;
     if (stored && sim_below(sim, 2) && !sim->plan.rollbacks)
         stored -= sim_below(sim, stored < 100 ? stored + 1 : 100);
-    if (stored >= epoch->kept)
+    if (!epoch->kept)
         return;
     DeliveryFormer former = {
         .epoch = epoch->id,

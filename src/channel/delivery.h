@@ -24,8 +24,9 @@
 enum {
     DELIVERY_CREDIT_MIN_BYTES = 64 * 1024,
     DELIVERY_CREDIT_MAX_BYTES = 16 * 1024 * 1024,
-    DELIVERY_STALE_MS = 5000, /* older unstored batches at a session's start close the epoch */
-    DELIVERY_HELLO_MS = 1000, /* an unanswered hello is repeated */
+    DELIVERY_STALE_MS = 5000,   /* older unstored batches at a session's start close the epoch */
+    DELIVERY_HELLO_MS = 1000,   /* an unanswered hello is repeated */
+    DELIVERY_FINISHED_MAX = 32, /* epochs that are over and still remembered */
 };
 
 /** DeliveryMark - where an epoch stands */
@@ -119,7 +120,10 @@ enum {
     DELIVERY_E_UNKNOWN, /* nothing is known of it, which makes the rest of the epoch a gap */
 };
 
-/** DeliveryFormer - an epoch of a former run: what the hub has as far as is known, and its end */
+/**
+ * DeliveryFormer - an epoch of a former run: what the hub has as far as is known, and its end. One
+ * that is stored to its end is only remembered, should the hub's store go back to a backup.
+ */
 typedef struct DeliveryFormer {
     EpochId epoch;
     uint64_t stored;

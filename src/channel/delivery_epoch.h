@@ -36,7 +36,8 @@ typedef struct SenderEpoch {
     uint64_t received;
     uint64_t base; /* last sequence that was freed, and the totals there */
     BatchCounts base_totals;
-    uint64_t bytes; /* pending */
+    uint64_t confirmed; /* what the hub said last that it has stored; behind base: it went back */
+    uint64_t bytes;     /* pending */
     uint64_t in_flight;
     Entry *ring;
     size_t head, n, capacity;

@@ -7,6 +7,10 @@
  * that is not yet. What comes behind the ring the owner knows; it is loaded when its turn comes. An
  * entry leaves when the hub has stored it. `next` is the sequence to send; it goes back only when a
  * hello is answered or the hub's nonce changes.
+ *
+ * Epochs that are over are remembered for a while, and the first hello of a session has them, too:
+ * a hub whose store went back to a backup then lacks some of what it had stored, which becomes
+ * gaps. The second hello leaves them out again, else they would be in every state.
  */
 
 #include "channel/delivery.h"
@@ -29,12 +33,14 @@ enum {
 
 struct DeliverySender {
     DeliveryOwner owner;
-    EpochList epochs;  /* the last one is live unless it is closed */
-    EpochList former;  /* of former runs, for which there is no room above yet */
-    size_t n_restored; /* of `epochs` the first so many are of former runs */
+    EpochList epochs;   /* the last one is live unless it is closed */
+    EpochList former;   /* of former runs, for which there is no room above yet */
+    EpochList finished; /* remembered, in the order in which they ended */
+    size_t n_restored;  /* of `epochs` the first so many are of former runs */
 
     bool session, synced, admitted;
     bool wants_epoch;
+    bool looks_back; /* the hello has the finished epochs too */
     uint64_t hello_id, nonce;
     uint64_t hello_ms;
     bool hello_sent;
@@ -77,6 +83,52 @@ static void say_hello_again(DeliverySender *sender) {
     sender->synced = false;
 }
 
+static const DeliveryMark *find_mark(const DeliveryState *state, const EpochId *epoch) {
+    for (size_t i = 0; i < state->n_marks; i++)
+        if (epoch_equal(&state->marks[i].epoch, epoch))
+            return &state->marks[i];
+    return NULL;
+}
+
+static void remember(DeliverySender *sender, const SenderEpoch *epoch) {
+    EpochList *list = &sender->finished;
+    const SenderEpoch over = {
+        .id = epoch->id,
+        .closed = true,
+        .last = epoch->last,
+        .last_totals = epoch->last_totals,
+        .loaded = epoch->last,
+        .loaded_totals = epoch->last_totals,
+        .base = epoch->last,
+        .base_totals = epoch->last_totals,
+        .next = 1,
+    };
+    if (list->n == DELIVERY_FINISHED_MAX) {
+        list->n--;
+        memmove(list->at, list->at + 1, list->n * sizeof(*list->at));
+    }
+    (void)epoch_list_insert(list, list->n, &over); /* for want of memory, one less */
+}
+
+/** look_back() - those of which the hub's store no longer has all come back */
+static void look_back(DeliverySender *sender, const DeliveryState *state) {
+    EpochList *list = &sender->finished;
+    size_t kept = 0;
+    size_t n = 0;
+    for (size_t i = 0; i < list->n; i++) {
+        const DeliveryMark *mark = find_mark(state, &list->at[i].id);
+        bool back = mark && mark->received < list->at[i].last;
+        if (back && !epoch_list_insert(&sender->former, n, &list->at[i]))
+            n++;
+        else
+            list->at[kept++] = list->at[i];
+    }
+    list->n = kept;
+    sender->looks_back = false;
+    bring_in(sender);
+    say_hello_again(sender);
+}
+
 /** close_finished() - a closed epoch that is stored to its end is over */
 static void close_finished(DeliverySender *sender) {
     size_t kept = 0;
@@ -84,8 +136,10 @@ static void close_finished(DeliverySender *sender) {
     bool waiting = false;
     for (size_t i = 0; i < sender->epochs.n; i++) {
         SenderEpoch *epoch = &sender->epochs.at[i];
-        if (epoch->closed && epoch->base >= epoch->last && epoch->next > epoch->base) {
+        if (epoch->closed && epoch->base >= epoch->last && epoch->next > epoch->base &&
+            epoch->confirmed >= epoch->last) {
             sender->status.pending_bytes -= epoch->bytes; /* what was said "about" */
+            remember(sender, epoch);
             free(epoch->ring);
             continue;
         }
@@ -118,6 +172,7 @@ DeliverySender *delivery_sender_free(DeliverySender *sender) {
         return NULL;
     epoch_list_free(&sender->epochs);
     epoch_list_free(&sender->former);
+    epoch_list_free(&sender->finished);
     free(sender);
     return NULL;
 }
@@ -273,6 +328,10 @@ int delivery_sender_restore(DeliverySender *sender, const DeliveryFormer *former
         .base_totals = former->stored_totals,
         .next = 1,
     };
+    if (former->stored >= former->last) {
+        remember(sender, &epoch);
+        return 0;
+    }
     int r = epoch_list_insert(&sender->former, sender->former.n, &epoch);
     if (r)
         return error_trace(r);
@@ -356,6 +415,7 @@ void delivery_sender_session_begin(DeliverySender *sender, uint64_t hello_id, ui
     sender->wants_epoch =
         live && sender->epochs.n < DELIVERY_EPOCHS_MAX - 1 && is_stale(live, now_ms);
     bring_in(sender);
+    sender->looks_back = sender->finished.n && !MUTANT(FORGETS_THE_FINISHED);
     sender->session = true;
     sender->synced = false;
     sender->hello_sent = false;
@@ -376,19 +436,18 @@ void delivery_sender_hello(const DeliverySender *sender, DeliveryHello *hello) {
         hello->epochs[hello->n_epochs++] = (DeliveryEpoch){
             .epoch = epoch->id, .closed = epoch->closed, .last = epoch->closed ? epoch->last : 0};
     }
+    for (size_t i = sender->finished.n; sender->looks_back && i-- > 0;) {
+        const SenderEpoch *epoch = &sender->finished.at[i];
+        if (hello->n_epochs < DELIVERY_EPOCHS_MAX)
+            hello->epochs[hello->n_epochs++] =
+                (DeliveryEpoch){.epoch = epoch->id, .closed = true, .last = epoch->last};
+    }
 }
 
 static void mark_announced(DeliverySender *sender) {
     for (size_t i = 0; i < sender->epochs.n; i++)
         sender->epochs.at[i].announced =
             !sender->epochs.at[i].closed || i < DELIVERY_EPOCHS_MAX - 1;
-}
-
-static const DeliveryMark *find_mark(const DeliveryState *state, const EpochId *epoch) {
-    for (size_t i = 0; i < state->n_marks; i++)
-        if (epoch_equal(&state->marks[i].epoch, epoch))
-            return &state->marks[i];
-    return NULL;
 }
 
 void delivery_sender_state(DeliverySender *sender, const DeliveryState *state) {
@@ -403,6 +462,8 @@ void delivery_sender_state(DeliverySender *sender, const DeliveryState *state) {
             epoch_go_back(epoch, mark ? mark->received : 0);
         else if (answered && mark)
             epoch_move_window(epoch, mark->received);
+        if (mark && (resync || mark->stored > epoch->confirmed))
+            epoch->confirmed = mark->stored;
         if (mark)
             free_stored(sender, epoch, mark->stored);
     }
@@ -416,6 +477,8 @@ void delivery_sender_state(DeliverySender *sender, const DeliveryState *state) {
             sender->credit = DELIVERY_CREDIT_MAX_BYTES;
     }
     close_finished(sender);
+    if (answered && sender->looks_back)
+        look_back(sender, state);
 }
 
 /* -------------------------------------------------------------------------- what to send next */

@@ -20,7 +20,8 @@ typedef enum Mutant {
     IGNORES_NONCE,    /* does not send again when the hub asks */
     NEVER_GOES_BACK,  /* does not send again at all */
     IGNORES_CREDIT,
-    LATER_IS_NEVER, /* what the spool cannot tell just now is made a gap */
+    LATER_IS_NEVER,       /* what the spool cannot tell just now is made a gap */
+    FORGETS_THE_FINISHED, /* of a store that went back, only what is not over is made good */
 } Mutant;
 
 static Mutant mutant;
@@ -54,10 +55,12 @@ static void test_mutants(void **state) {
     const SimPlan limited = {.limited = true};
     const SimPlan small = {.small_credit = true};
     const SimPlan power = {.power = true};
+    const SimPlan rollbacks = {.rollbacks = true};
     assert_true(survives(NONE, &plain));
     assert_true(survives(NONE, &limited));
     assert_true(survives(NONE, &small));
     assert_true(survives(NONE, &power));
+    assert_true(survives(NONE, &rollbacks));
     assert_false(survives(TAKES_TWICE, &plain));
     assert_false(survives(TAKES_ANY_ORDER, &plain));
     assert_false(survives(KEEPS_TOTALS, &limited));
@@ -66,6 +69,7 @@ static void test_mutants(void **state) {
     assert_false(survives(NEVER_GOES_BACK, &plain));
     assert_false(survives(IGNORES_CREDIT, &small));
     assert_false(survives(LATER_IS_NEVER, &power));
+    assert_false(survives(FORGETS_THE_FINISHED, &rollbacks));
 }
 
 int main(void) {

@@ -24,7 +24,7 @@ typedef struct QueryPlan QueryPlan;
 
 HttpHandler api_get_health, api_get_status, api_get_fields, api_get_openapi;
 HttpHandler api_get_interfaces, api_get_interface, api_get_sample_config, api_get_probes;
-HttpHandler api_get_flows, api_get_top, api_get_timeseries;
+HttpHandler api_get_flows, api_get_top, api_get_timeseries, api_get_gaps;
 HttpHandler api_get_live, api_get_live_events;
 HttpHandler api_get_admission, api_put_admission;
 HttpHandler api_edit_probe, api_approve_probe, api_take_over_probe, api_revoke_probe;

@@ -222,8 +222,12 @@ static void release(void *userdata, const EpochId *epoch, uint64_t last,
 
 static bool former(void *userdata, size_t i, DeliveryFormer *to) {
     const Hub *hub = userdata;
+    Spool *spool = hub->deliver->spool;
     SpoolFormer from;
-    if (!spool_former(hub->deliver->spool, hub->number, i, &from))
+    size_t n = 0; /* what is over comes first */
+    while (n <= i && spool_finished(spool, hub->number, n, &from))
+        n++;
+    if (n <= i && !spool_former(spool, hub->number, i - n, &from))
         return false;
     *to = (DeliveryFormer){
         .epoch = from.epoch,

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * How far each hub has come, and what was let go, in a small file beside the segments:
+ * How far each hub has come, and what was let go, in a small file beside the segments; epochs that
+ * are over come first:
  *
  *     "WSPC" 4, version 1, reserved 3, epochs 4
  *     an epoch: id 16, holders 1, adopted 1, gone 8, totals there 24,
@@ -61,7 +62,9 @@ static void put_epoch(Buffer *to, const SpoolEpoch *epoch) {
 static void put_all(const Spool *spool, Buffer *to) {
     buffer_put(to, tag, sizeof(tag));
     buffer_put_u32(to, (uint32_t)VERSION << 24);
-    buffer_put_u32(to, (uint32_t)spool->n_epochs);
+    buffer_put_u32(to, (uint32_t)(spool->n_over + spool->n_epochs));
+    for (size_t i = 0; i < spool->n_over; i++)
+        put_epoch(to, spool->over[i]);
     for (size_t i = 0; i < spool->n_epochs; i++)
         put_epoch(to, spool->epochs[i]);
     if (!to->failed)
@@ -126,14 +129,23 @@ static bool read_row(Cursor *c, SpoolEpoch *row) {
     return !c->failed && row->n_holders <= SPOOL_HUBS_MAX;
 }
 
+/* of an epoch without segments: a gap, or one that is over */
+static void take_end(SpoolEpoch *epoch, uint64_t last, const BatchCounts *totals) {
+    if (last <= epoch->last)
+        return;
+    epoch->last = last;
+    epoch->last_totals = *totals;
+}
+
 /**
- * take_row() - merged into the epoch of the segments; without any only a gap is left of it, and it
- * is older than those that have some. Whose its holders are now the row knows better than the
- * records: a hub that has moved is written down here.
+ * take_row() - merged into the epoch of the segments; without any only a gap is left of it, or the
+ * memory that it is over, and it is older than those that have some. Whose its holders are now the
+ * row knows better than the records: a hub that has moved is written down here.
  */
 static int take_row(Spool *spool, const SpoolEpoch *row, size_t *n_gapsp) {
     SpoolEpoch *epoch = spool_find_epoch(spool, &row->id);
-    if (!epoch) {
+    bool known = epoch != NULL;
+    if (!known) {
         int r = spool_add_epoch(spool, &row->id, &epoch);
         if (r)
             return error_trace(r);
@@ -146,10 +158,9 @@ static int take_row(Spool *spool, const SpoolEpoch *row, size_t *n_gapsp) {
     memcpy(epoch->holders, row->holders, sizeof(row->holders));
     epoch->gone = row->gone;
     epoch->gone_totals = row->gone_totals;
-    if (row->gone > epoch->last) {
-        epoch->last = row->gone;
-        epoch->last_totals = row->gone_totals;
-    }
+    take_end(epoch, row->gone, &row->gone_totals);
+    for (unsigned i = 0; i < row->n_holders && !known; i++)
+        take_end(epoch, row->holders[i].stored, &row->holders[i].totals);
     epoch->adopted = row->adopted;
     epoch->adopter = row->adopter;
     epoch->from = row->from;

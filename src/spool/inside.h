@@ -23,6 +23,7 @@ enum {
     CURSORS_MS = 10000,
     DISK_AGAIN_MS = 10000,
     RATE_MS = 60000,
+    OVER_MAX = 32,       /* epochs that are over and still remembered */
     SPOOL_WORDS_MAX = 8, /* lines that wait to be told; of a heap of trouble the first are enough */
 };
 
@@ -79,6 +80,8 @@ struct Spool {
     size_t n_segments, segments_capacity;
     SpoolEpoch **epochs; /* oldest first */
     size_t n_epochs, epochs_capacity;
+    SpoolEpoch *over[OVER_MAX]; /* in the order in which they ended */
+    size_t n_over;
     SpoolLane lanes[SPOOL_HUBS_MAX];
     unsigned n_lanes;
     uint64_t next_number;

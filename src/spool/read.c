@@ -218,6 +218,31 @@ bool spool_former(Spool *spool, unsigned hub, size_t i, SpoolFormer *former) {
     return found;
 }
 
+static bool has_all(const SpoolEpoch *epoch, unsigned hub) {
+    for (unsigned i = 0; i < epoch->n_holders; i++)
+        if (epoch->holders[i].hub == (int)hub && epoch->holders[i].stored >= epoch->last)
+            return !epoch->live && !epoch->adopted && epoch->last;
+    return false;
+}
+
+bool spool_finished(Spool *spool, unsigned hub, size_t i, SpoolFormer *former) {
+    bool found = false;
+    (void)pthread_mutex_lock(&spool->lock);
+    for (size_t k = 0; k < spool->n_over + spool->n_epochs && !found; k++) {
+        const SpoolEpoch *epoch =
+            k < spool->n_over ? spool->over[k] : spool->epochs[k - spool->n_over];
+        found = has_all(epoch, hub) && i-- == 0;
+        if (found)
+            *former = (SpoolFormer){.epoch = epoch->id,
+                                    .stored = epoch->last,
+                                    .stored_totals = epoch->last_totals,
+                                    .last = epoch->last,
+                                    .last_totals = epoch->last_totals};
+    }
+    (void)pthread_mutex_unlock(&spool->lock);
+    return found;
+}
+
 /* --- status --------------------------------------------------------------------------------- */
 
 static uint64_t oldest_age_ms(Spool *spool) {

@@ -219,6 +219,19 @@ static int match_hub(const Spool *spool, const SpoolEpoch *epoch, unsigned n, in
     return -1;
 }
 
+/* the one that has least of it, whether it is configured or not */
+static const HolderMark *least_holder(const SpoolEpoch *epoch) {
+    const HolderMark *least = &epoch->holders[0];
+    for (unsigned i = 1; i < epoch->n_holders; i++)
+        if (epoch->holders[i].stored < least->stored)
+            least = &epoch->holders[i];
+    return least;
+}
+
+static bool waits(const SpoolEpoch *epoch) {
+    return epoch->n_holders && least_holder(epoch)->stored < epoch->last;
+}
+
 /**
  * has_moved() - a key at another endpoint is the same hub, if there is only one and none of what
  * waits was for that endpoint
@@ -226,7 +239,8 @@ static int match_hub(const Spool *spool, const SpoolEpoch *epoch, unsigned n, in
 static bool has_moved(const Spool *spool) {
     for (size_t i = 0; i < spool->n_epochs; i++)
         for (unsigned k = 0; k < spool->epochs[i]->n_holders; k++)
-            if (match_hub(spool, spool->epochs[i], k, MATCH_ENDPOINT) >= 0)
+            if (waits(spool->epochs[i]) &&
+                match_hub(spool, spool->epochs[i], k, MATCH_ENDPOINT) >= 0)
                 return false;
     return spool->config.n_hubs == 1;
 }
@@ -250,15 +264,6 @@ static int find_adopter(const Spool *spool, const SpoolEpoch *epoch) {
         if (spool->config.hubs[i] == epoch->adopter)
             return (int)i;
     return -1;
-}
-
-/* of all hubs it was for, none of which is there any more */
-static const HolderMark *least_holder(const SpoolEpoch *epoch) {
-    const HolderMark *least = &epoch->holders[0];
-    for (unsigned i = 1; i < epoch->n_holders; i++)
-        if (epoch->holders[i].stored < least->stored)
-            least = &epoch->holders[i];
-    return least;
 }
 
 static bool adopt(Spool *spool, SpoolEpoch *epoch) {
@@ -287,7 +292,9 @@ static bool match_holders(Spool *spool, SpoolEpoch *epoch, bool moved) {
     bool any = false;
     for (unsigned k = 0; k < epoch->n_holders; k++)
         epoch->holders[k].hub = -1;
-    for (int how = 0; how < (moved ? N_MATCHES : MATCH_KEY) && !epoch->adopted; how++)
+    /* one that is over is of interest to the very same hub only */
+    int hows = !waits(epoch) ? MATCH_ENDPOINT : moved ? N_MATCHES : MATCH_KEY;
+    for (int how = 0; how < hows && !epoch->adopted; how++)
         for (unsigned k = 0; k < epoch->n_holders; k++) {
             HolderMark *mark = &epoch->holders[k];
             int hub = mark->hub < 0 ? match_hub(spool, epoch, k, how) : -1;
@@ -306,8 +313,8 @@ static void match_hubs(Spool *spool) {
     bool moved = has_moved(spool);
     for (size_t i = 0; i < spool->n_epochs; i++) {
         SpoolEpoch *epoch = spool->epochs[i];
-        if (!match_holders(spool, epoch, moved) && epoch->n_holders && spool->config.n_hubs &&
-            least_holder(epoch)->stored < epoch->last && adopt(spool, epoch))
+        if (!match_holders(spool, epoch, moved) && spool->config.n_hubs && waits(epoch) &&
+            adopt(spool, epoch))
             adopted += epoch->last_totals.flows - epoch->from_totals.flows;
     }
     if (adopted)

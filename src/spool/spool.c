@@ -113,6 +113,22 @@ static bool is_over(const SpoolEpoch *epoch) {
     return !epoch->live;
 }
 
+/* should a hub's store go back to a backup, it must learn of what it then lacks of it */
+static void remember(Spool *spool, SpoolEpoch *epoch) {
+    if (!epoch->last || epoch->adopted) {
+        free(epoch);
+        return;
+    }
+    if (spool->n_over == OVER_MAX) {
+        free(spool->over[0]);
+        spool->n_over--;
+        memmove(&spool->over[0], &spool->over[1], spool->n_over * sizeof(spool->over[0]));
+    }
+    spool->over[spool->n_over++] = epoch;
+    spool->cursors_changed = true;
+    spool->cursors_ms = 0; /* soon */
+}
+
 void spool_sweep(Spool *spool) {
     for (size_t i = 0; i < spool->n_segments;) {
         const Segment *segment = spool->segments[i];
@@ -125,7 +141,7 @@ void spool_sweep(Spool *spool) {
     for (size_t i = 0; i < spool->n_epochs; i++) {
         SpoolEpoch *epoch = spool->epochs[i];
         if (is_over(epoch)) /* its segments went above */
-            free(epoch);
+            remember(spool, epoch);
         else
             spool->epochs[kept++] = epoch;
     }
@@ -233,6 +249,8 @@ Spool *spool_free(Spool *spool) {
         segment_free(spool->segments[i]);
     for (size_t i = 0; i < spool->n_epochs; i++)
         free(spool->epochs[i]);
+    for (size_t i = 0; i < spool->n_over; i++)
+        free(spool->over[i]);
     free(spool->segments);
     free(spool->epochs);
     free(spool->path);

@@ -150,6 +150,10 @@ void spool_release(Spool *spool, unsigned hub, const EpochId *epoch, uint64_t la
 /** spool_former() - the i-th epoch of former runs that this hub still has to get, oldest first */
 bool spool_former(Spool *spool, unsigned hub, size_t i, SpoolFormer *former);
 
+/** spool_finished() - the i-th epoch that this hub has stored to its end, in order; the newest ones
+ */
+bool spool_finished(Spool *spool, unsigned hub, size_t i, SpoolFormer *former);
+
 void spool_status(Spool *spool, SpoolStatus *status);
 
 DEFINE_CLEANUP(Spool *, spool_free)

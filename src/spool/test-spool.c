@@ -129,6 +129,43 @@ static void test_gap_at_the_end(void **state) {
     scene_remove(&scene);
 }
 
+/* what is over is remembered, for the very same hub, by the next run as well */
+static void test_over(void **state) {
+    (void)state;
+    Scene scene;
+    SpoolFormer former;
+    SpoolBatch last = {0};
+    scene_make(&scene);
+    scene_open(&scene);
+    for (uint64_t run = 0; run < OVER_MAX + 3; run++) {
+        spool_rotate(scene.spool, 0);
+        for (uint64_t i = 1; i <= 5; i++)
+            last = append(&scene, 0, run * 5 + i);
+        assert_false(spool_finished(scene.spool, 0, run, &former));
+        spool_release(scene.spool, 0, &last.epoch, 5, &last.totals);
+    }
+    spool_rotate(scene.spool, 0);
+    append(&scene, 0, 1000);
+    for (int run = 0; run < 3; run++) {
+        assert_false(spool_finished(scene.spool, 0, OVER_MAX, &former));
+        assert_true(spool_finished(scene.spool, 0, OVER_MAX - 1, &former));
+        assert_true(epoch_equal(&former.epoch, &last.epoch));
+        assert_true(former.stored == 5 && former.last == 5 && !former.bytes);
+        assert_true(batch_counts_equal(former.stored_totals, last.totals));
+        assert_true(batch_counts_equal(former.last_totals, last.totals));
+        scene_close(&scene);
+        scene_open(&scene);
+        assert_true(spool_former(scene.spool, 0, 0, &former));
+        assert_int_equal(former.last, 1);
+    }
+    scene_close(&scene);
+    scene.config.hubs[0]++; /* another key at the same endpoint never had any of it */
+    scene_open(&scene);
+    assert_false(spool_finished(scene.spool, 0, 0, &former));
+    assert_true(spool_former(scene.spool, 0, 0, &former));
+    scene_remove(&scene);
+}
+
 /* --- another run ---------------------------------------------------------------------------- */
 
 static void test_next_run(void **state) {
@@ -356,10 +393,15 @@ static void test_two_threads(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_kept_until_all_released), cmocka_unit_test(test_oldest_goes),
-        cmocka_unit_test(test_gap_at_the_end),          cmocka_unit_test(test_next_run),
-        cmocka_unit_test(test_cursors_now_and_then),    cmocka_unit_test(test_limit_made_smaller),
-        cmocka_unit_test(test_hubs_come_and_go),        cmocka_unit_test(test_two_threads),
+        cmocka_unit_test(test_kept_until_all_released),
+        cmocka_unit_test(test_oldest_goes),
+        cmocka_unit_test(test_gap_at_the_end),
+        cmocka_unit_test(test_next_run),
+        cmocka_unit_test(test_cursors_now_and_then),
+        cmocka_unit_test(test_over),
+        cmocka_unit_test(test_limit_made_smaller),
+        cmocka_unit_test(test_hubs_come_and_go),
+        cmocka_unit_test(test_two_threads),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
