@@ -35,6 +35,39 @@ static void write_enrolment(Json *json, const Probe *probe) {
     json_u64(json, "namesake_seen_ms", claims ? enrolment->namesake_seen_ms : 0);
 }
 
+static void write_spool(Json *json, const ProbeSpool *spool) {
+    json_object_begin(json, "spool");
+    json_text(json, "disk", probe_disk_names[spool->disk]);
+    json_u64(json, "hubs", spool->hubs);
+    json_u64(json, "flows", spool->flows);
+    json_u64(json, "batches", spool->batches);
+    json_u64(json, "bytes", spool->bytes);
+    json_u64(json, "limit_bytes", spool->limit_bytes);
+    json_u64(json, "oldest_ms", spool->oldest_ms);
+    json_f64(json, "hours_left", spool->hours_left);
+    json_u64(json, "flows_dropped", spool->flows_dropped);
+    json_u64(json, "batches_torn", spool->batches_torn);
+    json_object_end(json);
+}
+
+static void write_ledger(Json *json, const Probe *probe, uint64_t now_ms) {
+    const LedgerSums sums = ledger_sums(&probe->ledger);
+    json_object_begin(json, "ledger");
+    json_text(json, "state", ledger_state_names[probe_ledger(probe, now_ms)]);
+    json_u64(json, "since_ms", probe->ledger.since_ms);
+    json_u64(json, "waited", sums.waited);
+    json_u64(json, "metered", sums.metered);
+    json_u64(json, "export_dropped", sums.export_dropped);
+    json_u64(json, "entering", sums.entering);
+    json_u64(json, "stored", sums.stored);
+    json_u64(json, "missing", sums.missing);
+    json_u64(json, "undecodable", sums.undecodable);
+    json_u64(json, "unannounced", sums.unannounced);
+    json_u64(json, "waiting", sums.waiting);
+    json_i64(json, "unexplained", sums.unexplained);
+    json_object_end(json);
+}
+
 static void write_probe(Json *json, const Probe *probe, uint64_t now_ms) {
     const bool fresh =
         probe->connected && probe->pulse_ms && now_ms < probe->pulse_ms + PROBES_SILENT_MS;
@@ -67,6 +100,8 @@ static void write_probe(Json *json, const Probe *probe, uint64_t now_ms) {
     json_f64(json, "packets_per_s", fresh ? (double)probe->pulse.packets_per_s : 0);
     json_f64(json, "bits_per_s", fresh ? (double)probe->pulse.octets_per_s * 8 : 0);
     json_i64(json, "clock_offset_ms", probe->clock_offset_ms);
+    write_spool(json, &probe->pulse.spool);
+    write_ledger(json, probe, now_ms);
     write_enrolment(json, probe);
     json_object_end(json);
 }

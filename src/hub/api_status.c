@@ -110,7 +110,7 @@ typedef struct Sample {
     const char *help;
 } Sample;
 
-enum { PROBE_SAMPLES = 7, INTERFACE_SAMPLES = 10 };
+enum { PROBE_SAMPLES = 15, INTERFACE_SAMPLES = 10 };
 
 static const Sample probe_samples[PROBE_SAMPLES] = {
     {"weir_probe_connected", "gauge", "1 while the probe has a session."},
@@ -121,6 +121,22 @@ static const Sample probe_samples[PROBE_SAMPLES] = {
     {"weir_probe_flows_received", "counter", "Flows taken from the probe since the hub started."},
     {"weir_probe_flows_stored", "counter", "Flows of the probe stored since the hub started."},
     {"weir_probe_flows_missing", "counter", "Flows of the probe in counted gaps."},
+    {"weir_probe_spool_flows", "gauge",
+     "Flows in the probe's spool that a hub has still to store, as it said last."},
+    {"weir_probe_spool_bytes", "gauge", "Bytes of the probe's spool, as it said last."},
+    {"weir_probe_spool_limit_bytes", "gauge", "What the probe's spool may hold."},
+    {"weir_probe_spool_oldest_milliseconds", "gauge",
+     "Age of the oldest batch that waits at the probe, as it said last; 0: none."},
+    {"weir_probe_spool_left_seconds", "gauge",
+     "Time until the probe's spool is full at its present rate, if no hub takes anything; 0: not "
+     "known, or full."},
+    {"weir_probe_spool_disk_trouble", "gauge",
+     "1 while the disk of the probe's spool is full or failing."},
+    {"weir_probe_spool_flows_dropped", "counter",
+     "Flows that the probe's full spool let go since the probe started."},
+    {"weir_probe_ledger_differs", "gauge",
+     "1 while the flows the probe has metered do not add up with those stored, waiting and "
+     "missing."},
 };
 
 static const Sample interface_samples[INTERFACE_SAMPLES] = {
@@ -164,9 +180,23 @@ static void put_probe_sample(void *context, const Probe *probe) {
     const ProbeSampling *sampling = context;
     if (probe->enrolment.admission != HUB_ADMITTED)
         return; /* whoever holds the public key could fill the page */
+    const ProbeSpool *spool = &probe->pulse.spool;
     const uint64_t values[PROBE_SAMPLES] = {
-        probe->connected,      probe->packets,      probe->octets,        probe->drops,
-        probe->received.flows, probe->flows_stored, probe->missing.flows,
+        probe->connected,
+        probe->packets,
+        probe->octets,
+        probe->drops,
+        probe->received.flows,
+        probe->flows_stored,
+        probe->missing.flows,
+        spool->flows,
+        spool->bytes,
+        spool->limit_bytes,
+        spool->oldest_ms,
+        (uint64_t)(spool->hours_left * 3600),
+        spool->disk == PROBE_DISK_FULL || spool->disk == PROBE_DISK_FAILING,
+        spool->flows_dropped,
+        probe_ledger(probe, clock_wall_ms()) == LEDGER_DIFFERS,
     };
     const Sample *sample = &probe_samples[sampling->sample];
     Buffer *to = sampling->to;

@@ -310,6 +310,10 @@ static void set_state(Ingest *ingest, IngestState state, const char *reason) {
         ingest->config.on_state(ingest->config.userdata, state, reason);
 }
 
+static void take_off(uint64_t *n, uint64_t part) {
+    *n -= part < *n ? part : *n;
+}
+
 static void acknowledge(Ingest *ingest, const Group *group) {
     for (size_t i = 0; i < group->n; i++) {
         const GroupCursor *entry = &group->cursors[i];
@@ -320,9 +324,8 @@ static void acknowledge(Ingest *ingest, const Group *group) {
             probe->flows_stored += entry->flows;
             probe->missing = batch_counts_add(probe->missing, entry->missing);
             /* what waited at the last pulse; the next one says anew */
-            probe->pulse.flows_waiting -= entry->flows < probe->pulse.flows_waiting
-                                              ? entry->flows
-                                              : probe->pulse.flows_waiting;
+            take_off(&probe->pulse.flows_waiting, entry->flows);
+            take_off(&probe->pulse.spool.flows, entry->flows);
             probes_unlock(ingest->config.probes);
         }
     }

@@ -54,6 +54,14 @@ const char *const peer_problem_names[_PEER_PROBLEM_N] = {
     [PEER_TOO_MANY] = "too_many",
 };
 
+const char *const probe_disk_names[_PROBE_DISK_N] = {
+    [PROBE_DISK_UNKNOWN] = "unknown",
+    [PROBE_DISK_NONE] = "memory only",
+    [PROBE_DISK_GOOD] = "good",
+    [PROBE_DISK_FULL] = "disk full",
+    [PROBE_DISK_FAILING] = "disk failing",
+};
+
 const char *peer_problem_text(PeerProblemKind kind) {
     static const Cause causes[_PEER_PROBLEM_N] = {
         [PEER_WRONG_KEY] = CAUSE_PEER_WRONG_KEY,
@@ -201,6 +209,15 @@ static void take_captures(Probe *probe, const json_t *list) {
     }
 }
 
+/* another run counts from 0 again */
+static void take_instance(Probe *probe, const json_t *value) {
+    const char *text = json_string_value(value);
+    const uint64_t instance = text ? hash_bytes(text, strlen(text), 0) : 0;
+    if (instance != probe->instance)
+        probe->ledger = (Ledger){0};
+    probe->instance = instance;
+}
+
 void probes_hello(Probes *probes, const PeerKey *key, unsigned interface, const char *address,
                   const char *json, uint64_t now_ms) {
     json_t *hello = json ? json_loads(json, 0, NULL) : NULL;
@@ -212,7 +229,9 @@ void probes_hello(Probes *probes, const PeerKey *key, unsigned interface, const 
         take_captures(probe, json_object_get(hello, "interfaces"));
         (void)snprintf(probe->address, sizeof(probe->address), "%s", address);
         probe->interface = interface;
+        take_instance(probe, json_object_get(hello, "instance"));
         if (!probe->connected) {
+            ledger_session(&probe->ledger);
             probe->session_ms = now_ms;
             probe->pulse_ms = 0;
             probe->second_known = false;
@@ -261,6 +280,31 @@ void probes_end(Probes *probes, const PeerKey *key, uint64_t now_ms) {
     atomic_store(&probes->changed, true);
 }
 
+static void take_ledger(Probe *probe, uint64_t now_ms) {
+    const ProbePulse *pulse = &probe->pulse;
+    if (pulse->spool.hubs != 1)
+        return;
+    const LedgerCounts counts = {
+        .metered = pulse->flows_metered,
+        .export_dropped = pulse->flows_export_dropped,
+        .appended = pulse->spool.flows_appended,
+        .waiting = pulse->spool.flows,
+        .let_go = pulse->spool.flows_dropped,
+        .stored = probe->flows_stored,
+        .missing = probe->missing.flows,
+        .undecodable = probe->undecodable.flows,
+    };
+    ledger_pulse(&probe->ledger, &counts, now_ms);
+}
+
+LedgerState probe_ledger(const Probe *probe, uint64_t now_ms) {
+    if (!probe->connected || since(probe->pulse_ms, now_ms) > PROBES_SILENT_MS)
+        return LEDGER_UNKNOWN;
+    if (probe->pulse.spool.hubs > 1)
+        return LEDGER_SEVERAL_HUBS;
+    return probe->pulse.spool.hubs ? ledger_state(&probe->ledger) : LEDGER_UNKNOWN;
+}
+
 uint64_t probes_pulse(Probes *probes, const PeerKey *key, const ProbePulse *pulse,
                       uint64_t now_ms) {
     Probe *probe = probes_lock(probes, key);
@@ -271,6 +315,7 @@ uint64_t probes_pulse(Probes *probes, const PeerKey *key, const ProbePulse *puls
     probe->had_packets = probe->had_packets || pulse->packets;
     const bool was_silent = !probe->pulse_ms;
     probe->pulse = *pulse;
+    take_ledger(probe, now_ms);
     probe->packets += pulse->packets;
     probe->octets += pulse->octets;
     probe->drops += pulse->drops;

@@ -18,6 +18,7 @@
 #include "channel/cause.h"
 #include "channel/hub_link.h"
 #include "channel/identity.h"
+#include "hub/ledger.h"
 
 typedef struct Probes Probes;
 
@@ -29,6 +30,32 @@ enum {
     PROBES_SILENT_MS = 5000, /* without a pulse for so long, rates are unknown: shown as 0 */
 };
 
+typedef enum ProbeDisk {
+    PROBE_DISK_UNKNOWN, /* not said, or in no word that is known */
+    PROBE_DISK_NONE,
+    PROBE_DISK_GOOD,
+    PROBE_DISK_FULL,
+    PROBE_DISK_FAILING,
+    _PROBE_DISK_N,
+} ProbeDisk;
+
+extern const char *const probe_disk_names[_PROBE_DISK_N]; /* as the probe says them, "unknown" */
+
+/* what a probe says of its spool; all 0 of an older one */
+typedef struct ProbeSpool {
+    uint64_t hubs; /* it waits for; 0: nothing was said of a spool */
+    ProbeDisk disk;
+    uint64_t flows; /* not yet stored by all of them */
+    uint64_t batches;
+    uint64_t bytes;
+    uint64_t limit_bytes;
+    uint64_t oldest_ms;
+    double hours_left;       /* 0: not known, or full */
+    uint64_t flows_appended; /* from here on since the probe's start */
+    uint64_t flows_dropped;
+    uint64_t batches_torn;
+} ProbeSpool;
+
 /* what one pulse says of its second, see pulse.h */
 typedef struct ProbePulse {
     uint64_t time_ms; /* the probe's clock */
@@ -37,6 +64,9 @@ typedef struct ProbePulse {
     uint64_t drops;
     uint64_t flows_active;
     uint64_t flows_waiting;
+    uint64_t flows_metered; /* since the probe's start */
+    uint64_t flows_export_dropped;
+    ProbeSpool spool;
     uint64_t packets_per_s;
     uint64_t octets_per_s;
     Cause cause; /* what it says is wrong with it, in the hub's words, or CAUSE_NONE */
@@ -101,6 +131,8 @@ typedef struct Probe {
     BatchCounts missing;     /* of all gaps stored, those of former runs included */
     BatchCounts undecodable; /* of these since the hub started: set aside in quarantine/ */
     uint64_t flows_stored;
+    Ledger ledger;
+    uint64_t instance; /* hash of that in its hello: its run */
 } Probe;
 
 typedef enum PeerProblemKind {
@@ -170,6 +202,9 @@ void probes_problems_each(Probes *probes, ProbesProblemEach *each, void *context
 
 /** probes_connected() - admitted ones */
 uint64_t probes_connected(Probes *probes);
+
+/** probe_ledger() - whether what it has metered since is accounted for, as of its last pulse */
+LedgerState probe_ledger(const Probe *probe, uint64_t now_ms);
 
 /** probe_delivers() - connected and admitted */
 static inline bool probe_delivers(const Probe *probe) {

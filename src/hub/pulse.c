@@ -4,16 +4,25 @@
 
 #include <jansson.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "hub/live.h"
 #include "hub/probes.h"
 
 enum { ROWS_MAX = 64 }; /* of each table of one pulse */
 
+#define NUMBER_MAX (UINT64_C(1) << 53) /* JavaScript counts no further */
+#define HOURS_MAX  1e6
+
 /* a number that is missing or negative is 0 */
 static uint64_t number(const json_t *object, const char *name) {
     const json_int_t v = json_integer_value(json_object_get(object, name));
     return v > 0 ? (uint64_t)v : 0;
+}
+
+static uint64_t bounded(const json_t *object, const char *name) {
+    const uint64_t v = number(object, name);
+    return v < NUMBER_MAX ? v : NUMBER_MAX;
 }
 
 static const char *text(const json_t *object, const char *name) {
@@ -74,6 +83,31 @@ static Cause cause_of(const json_t *names) {
     return CAUSE_NONE;
 }
 
+static ProbeDisk disk_of(const char *word) {
+    for (int disk = PROBE_DISK_UNKNOWN + 1; disk < _PROBE_DISK_N; disk++)
+        if (strcmp(word, probe_disk_names[disk]) == 0)
+            return (ProbeDisk)disk;
+    return PROBE_DISK_UNKNOWN;
+}
+
+/* all 0 when it is not there, as of an older probe */
+static ProbeSpool spool_of(const json_t *object) {
+    const double hours = json_number_value(json_object_get(object, "hours_left"));
+    return (ProbeSpool){
+        .hubs = bounded(object, "hubs"),
+        .disk = disk_of(text(object, "disk")),
+        .flows = bounded(object, "flows"),
+        .batches = bounded(object, "batches"),
+        .bytes = bounded(object, "bytes"),
+        .limit_bytes = bounded(object, "limit_bytes"),
+        .oldest_ms = bounded(object, "oldest_ms"),
+        .hours_left = hours > 0 ? (hours < HOURS_MAX ? hours : HOURS_MAX) : 0,
+        .flows_appended = bounded(object, "flows_appended"),
+        .flows_dropped = bounded(object, "flows_dropped"),
+        .batches_torn = bounded(object, "batches_torn"),
+    };
+}
+
 int pulse_take(Probes *probes, Live *live, const PeerKey *key, const char *json, size_t size,
                uint64_t now_ms) {
     json_t *root = json_loadb(json, size, 0, NULL);
@@ -89,6 +123,9 @@ int pulse_take(Probes *probes, Live *live, const PeerKey *key, const char *json,
         .drops = number(root, "drops"),
         .flows_active = number(root, "flows_active"),
         .flows_waiting = number(root, "flows_waiting"),
+        .flows_metered = bounded(root, "flows_metered"),
+        .flows_export_dropped = bounded(root, "flows_export_dropped"),
+        .spool = spool_of(json_object_get(root, "spool")),
         .packets_per_s = per_s(number(root, "packets"), interval_ms),
         .octets_per_s = per_s(number(root, "octets"), interval_ms),
         .cause = cause_of(json_object_get(root, "causes")),

@@ -65,6 +65,67 @@ static void test_pulse(void **state) {
     buffer_deinit(&tick);
 }
 
+/* as test-pulse of the probe has it written; a pulse of an older probe says nothing of a spool */
+static void test_spool(void **state) {
+    (void)state;
+    cleanup(live_freep) Live *live = NULL;
+    cleanup(probes_freep) Probes *probes = NULL;
+    assert_int_equal(live_new(&live), 0);
+    assert_int_equal(probes_new(&probes), 0);
+    probes_hello(probes, &key, 0, "192.0.2.1", "{\"instance\":\"a\"}", now_ms);
+    assert_int_equal(
+        take(probes, live,
+             "{\"flows_metered\":21,\"flows_export_dropped\":1,\"spool\":{\"hubs\":1,\"disk\":"
+             "\"good\",\"flows\":3,\"batches\":2,\"bytes\":400,\"limit_bytes\":1000,"
+             "\"oldest_ms\":1500,\"hours_left\":2.5,\"flows_appended\":20,\"flows_dropped\":4,"
+             "\"batches_torn\":6}}"),
+        0);
+    const Probe *probe = probes_lock(probes, &key);
+    const ProbeSpool *spool = &probe->pulse.spool;
+    assert_int_equal(probe->pulse.flows_metered, 21);
+    assert_int_equal(probe->pulse.flows_export_dropped, 1);
+    assert_int_equal(spool->disk, PROBE_DISK_GOOD);
+    assert_int_equal(spool->hubs, 1);
+    assert_int_equal(spool->flows, 3);
+    assert_int_equal(spool->batches, 2);
+    assert_int_equal(spool->bytes, 400);
+    assert_int_equal(spool->limit_bytes, 1000);
+    assert_int_equal(spool->oldest_ms, 1500);
+    assert_true(spool->hours_left > 2.49 && spool->hours_left < 2.51);
+    assert_int_equal(spool->flows_appended, 20);
+    assert_int_equal(spool->flows_dropped, 4);
+    assert_int_equal(spool->batches_torn, 6);
+    assert_int_equal(probe_ledger(probe, now_ms), LEDGER_SETTLING);
+    assert_int_equal(probe_ledger(probe, now_ms + 60000), LEDGER_UNKNOWN);
+    probes_unlock(probes);
+    assert_int_equal(take(probes, live, "{\"spool\":{\"hubs\":2}}"), 0);
+    assert_int_equal(probe_ledger(probe, now_ms), LEDGER_SEVERAL_HUBS);
+    assert_int_equal(take(probes, live, "{\"packets\":10,\"flows_waiting\":3}"), 0);
+    assert_int_equal(probe->pulse.flows_waiting, 3);
+    assert_int_equal(spool->disk, PROBE_DISK_UNKNOWN);
+    assert_int_equal(spool->hubs + spool->bytes + spool->limit_bytes, 0);
+    assert_int_equal(probe_ledger(probe, now_ms), LEDGER_UNKNOWN);
+    /* another run of it counts from 0 */
+    probes_hello(probes, &key, 0, "192.0.2.1", "{\"instance\":\"b\"}", now_ms);
+    assert_int_equal(probe->ledger.begun_ms, 0);
+
+    static const char *const odd[] = {
+        "{\"spool\":[]}",
+        "{\"spool\":{\"disk\":7,\"hours_left\":\"many\",\"flows\":-1}}",
+        "{\"spool\":{\"disk\":\"unknown\",\"hours_left\":-1e308,\"flows\":1.5}}",
+        "{\"flows_metered\":9223372036854775807,\"spool\":{\"hubs\":1,\"hours_left\":1e308,"
+        "\"flows\":9223372036854775807,\"bytes\":9223372036854775807,\"flows_appended\":"
+        "9223372036854775807,\"disk\":\"good\\u0000\"}}",
+    };
+    for (size_t i = 0; i < sizeof(odd) / sizeof(*odd); i++) {
+        const int r = take(probes, live, odd[i]);
+        assert_true(r == 0 || r == PULSE_E_MALFORMED);
+        assert_true(spool->flows <= UINT64_C(1) << 53 && spool->bytes <= UINT64_C(1) << 53);
+        assert_true(spool->hours_left >= 0 && spool->hours_left <= 1e6);
+        assert_int_equal(spool->disk, PROBE_DISK_UNKNOWN);
+    }
+}
+
 /* what a probe should not send does no harm */
 static void test_odd(void **state) {
     (void)state;
@@ -102,6 +163,7 @@ static void test_odd(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_pulse),
+        cmocka_unit_test(test_spool),
         cmocka_unit_test(test_odd),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

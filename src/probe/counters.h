@@ -9,7 +9,11 @@
  *     packets received = ignored (by reason) + in exported records + in live flows
  *     bytes received   = the same, in bytes of frames
  *
- * Packets that the kernel dropped were never received and stand beside it.
+ * Packets that the kernel dropped were never received and stand beside it. Of flows:
+ *
+ *     exported = dropped by the export's queue + in it + appended to the spool
+ *
+ * Those of the spool are read from it once a second and at the end; without a hub they are 0.
  */
 
 #include "base/metric.h"
@@ -68,7 +72,36 @@
     ROW(EXPORT_DROPPED_PACKETS, "flows_dropped_packets", "reason=\"export_queue\"", COUNTER,       \
         "packets", "Packets in those records.")                                                    \
     ROW(EXPORT_DROPPED_OCTETS, "flows_dropped_octets", "reason=\"export_queue\"", COUNTER,         \
-        "bytes", "IP bytes in those records.")
+        "bytes", "IP bytes in those records.")                                                     \
+    ROW(SPOOL_DROPPED, "spool_flows_dropped", NULL, COUNTER, "flows",                              \
+        "Flows that a full spool let go before every hub had stored them.")                        \
+    ROW(SPOOL_DROPPED_PACKETS, "spool_flows_dropped_packets", NULL, COUNTER, "packets",            \
+        "Packets in those flows.")                                                                 \
+    ROW(SPOOL_DROPPED_OCTETS, "spool_flows_dropped_octets", NULL, COUNTER, "bytes",                \
+        "IP bytes in those flows.")                                                                \
+    ROW(SPOOL_APPENDED, "spool_flows_appended", NULL, COUNTER, "flows",                            \
+        "Flows written to the spool by this run.")                                                 \
+    ROW(SPOOL_FLOWS, "spool_flows", NULL, GAUGE, "flows",                                          \
+        "Flows in the spool that a hub has still to store.")                                       \
+    ROW(SPOOL_BATCHES, "spool_batches", NULL, GAUGE, "batches",                                    \
+        "Batches in the spool that a hub has still to store.")                                     \
+    ROW(SPOOL_BYTES, "spool_bytes", NULL, GAUGE, "bytes",                                          \
+        "Bytes of the spool's files and memory, stored batches not yet freed included.")           \
+    ROW(SPOOL_LIMIT, "spool_limit_bytes", NULL, GAUGE, "bytes",                                    \
+        "What the spool may hold where it writes just now: its folder, or memory.")                \
+    ROW(SPOOL_OLDEST, "spool_oldest_milliseconds", NULL, GAUGE, "ms",                              \
+        "Age of the oldest batch that a hub has still to store; 0: none.")                         \
+    ROW(SPOOL_LEFT, "spool_left_seconds", NULL, GAUGE, "s",                                        \
+        "Time until the spool is full at the rate of the last minute, if no hub takes "            \
+        "anything; 0: not known, or full.")                                                        \
+    ROW(SPOOL_TROUBLE, "spool_disk_trouble", NULL, GAUGE, "",                                      \
+        "1 while the spool's disk is full or failing, and flows wait in memory.")                  \
+    ROW(SPOOL_TORN, "spool_batches_torn", NULL, COUNTER, "batches",                                \
+        "Batches found damaged in the spool by this run.")                                         \
+    ROW(SPOOL_TORN_BYTES, "spool_bytes_torn", NULL, COUNTER, "bytes",                              \
+        "Bytes found damaged in the spool by this run.")                                           \
+    ROW(SPOOL_SET_ASIDE, "spool_files_set_aside", NULL, COUNTER, "files",                          \
+        "Files in the spool's folder that hold nothing of ours, renamed to .bad.")
 
 enum {
 #define ROW(id, ...) COUNTER_##id,

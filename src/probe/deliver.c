@@ -22,7 +22,6 @@
 #include "channel/endpoint.h"
 #include "channel/keystring.h"
 #include "channel/probe_link.h"
-#include "spool/spool.h"
 
 enum { ENDPOINT_TEXT = 280 };
 
@@ -453,20 +452,16 @@ uint64_t deliver_waiting(Deliver *deliver) {
     return flows;
 }
 
-uint64_t deliver_dropped(Deliver *deliver) {
-    SpoolStatus status;
-    spool_status(deliver->spool, &status);
-    return status.dropped.flows;
+void deliver_spool_status(Deliver *deliver, SpoolStatus *status) {
+    spool_status(deliver->spool, status);
+}
+
+size_t deliver_hubs(const Deliver *deliver) {
+    return deliver->n_hubs;
 }
 
 const char *deliver_spool(Deliver *deliver) {
     return spool_flush(deliver->spool) == 0 ? deliver->spool_dir : NULL;
-}
-
-bool deliver_disk_failing(Deliver *deliver) {
-    SpoolStatus status;
-    spool_status(deliver->spool, &status);
-    return status.disk > SPOOL_DISK_GOOD;
 }
 
 bool deliver_reaching(Deliver *deliver) {

@@ -18,6 +18,7 @@
 #include "base/cleanup.h"
 #include "base/reason.h"
 #include "probe/options.h"
+#include "spool/spool.h"
 
 typedef struct Deliver Deliver;
 
@@ -55,17 +56,15 @@ void deliver_pulse(Deliver *deliver, const char *json);
 /** deliver_waiting() - flows submitted and not stored by their hub */
 uint64_t deliver_waiting(Deliver *deliver);
 
-/** deliver_dropped() - flows that a full spool let go */
-uint64_t deliver_dropped(Deliver *deliver);
+/** deliver_spool_status() - of the one spool for all hubs */
+void deliver_spool_status(Deliver *deliver, SpoolStatus *status);
+size_t deliver_hubs(const Deliver *deliver);
 
 /**
  * deliver_spool() - the folder, when all that is not stored is safe on its disk and goes to the hub
  * at the next start; NULL: it would be lost with the process
  */
 const char *deliver_spool(Deliver *deliver);
-
-/** deliver_disk_failing() - the spool's disk is full or broken: flows wait in memory */
-bool deliver_disk_failing(Deliver *deliver);
 
 /** deliver_reaching() - a hub is there that still has to store something */
 bool deliver_reaching(Deliver *deliver);

@@ -259,6 +259,23 @@ static void write_conversations(const Pulse *pulse, Json *json) {
     json_array_end(json);
 }
 
+static void write_spool(const PulseTotals *totals, Json *json) {
+    const SpoolStatus *spool = &totals->spool;
+    json_object_begin(json, "spool");
+    json_u64(json, "hubs", totals->hubs);
+    json_text(json, "disk", spool_disk_word(spool->disk));
+    json_u64(json, "flows", spool->held.flows);
+    json_u64(json, "batches", spool->batches);
+    json_u64(json, "bytes", spool->bytes);
+    json_u64(json, "limit_bytes", spool->limit_bytes);
+    json_u64(json, "oldest_ms", spool->oldest_ms);
+    json_f64(json, "hours_left", spool->hours_left);
+    json_u64(json, "flows_appended", spool->appended.flows);
+    json_u64(json, "flows_dropped", spool->dropped.flows);
+    json_u64(json, "batches_torn", spool->torn_batches);
+    json_object_end(json);
+}
+
 void pulse_write(Pulse *pulse, const PulseTotals *totals, Json *json) {
     json_object_begin(json, NULL);
     json_u64(json, "v", 1);
@@ -270,6 +287,9 @@ void pulse_write(Pulse *pulse, const PulseTotals *totals, Json *json) {
     json_u64(json, "flows_active", totals->flows_active);
     json_u64(json, "flows_exported", totals->flows_exported);
     json_u64(json, "flows_waiting", totals->flows_waiting);
+    json_u64(json, "flows_metered", totals->flows_metered);
+    json_u64(json, "flows_export_dropped", totals->flows_export_dropped);
+    write_spool(totals, json);
     json_array_begin(json, "causes");
     for (size_t i = 0; i < totals->n_causes; i++)
         json_text(json, NULL, cause_rows[totals->causes[i]].id);

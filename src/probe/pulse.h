@@ -12,7 +12,10 @@
  * pulse_write() gives one JSON object:
  *
  *     {"v":1,"time_ms":…,"interval_ms":…,"packets":…,"octets":…,"drops":…,"flows_active":…,
- *      "flows_exported":…,"flows_waiting":…,
+ *      "flows_exported":…,"flows_waiting":…,"flows_metered":…,"flows_export_dropped":…,
+ *      "spool":{"hubs":1,"disk":"good","flows":…,"batches":…,"bytes":…,"limit_bytes":…,
+ *               "oldest_ms":…,"hours_left":…,"flows_appended":…,"flows_dropped":…,
+ *               "batches_torn":…},
  *      "causes":["LINK_DOWN"],
  *      "apps":[{"name":"TLS.Wikipedia","category":"Web","octets":…,"packets":…}, …32],
  *      "hosts":[{"ip":"10.0.0.1","vlan":5,"octets_in":…,"octets_out":…,"packets":…}, …20],
@@ -20,7 +23,9 @@
  * …20]}
  *
  * Octets are IP bytes, as in flow records. octets_out is what the host sent. src_ip is the
- * initiator. vlan and app_name only where there is one.
+ * initiator. vlan and app_name only where there is one. flows_metered, flows_export_dropped and the
+ * last three of spool count since the probe's start; spool holds also what former runs left, and is
+ * the whole spool, whichever hub it waits for. A hub takes pulses without it, of older probes.
  */
 
 #include <stddef.h>
@@ -29,6 +34,7 @@
 #include "base/cleanup.h"
 #include "probe/flow_entry.h"
 #include "probe/trouble.h"
+#include "spool/spool.h"
 
 typedef struct Pulse Pulse;
 typedef struct Dpi Dpi;
@@ -42,7 +48,11 @@ typedef struct PulseTotals {
     uint64_t drops;
     uint64_t flows_active;
     uint64_t flows_exported;
-    uint64_t flows_waiting;    /* exported, not stored by their hub */
+    uint64_t flows_waiting;        /* exported, not stored by their hub */
+    uint64_t flows_metered;        /* records made since the start */
+    uint64_t flows_export_dropped; /* of these, before the spool */
+    uint64_t hubs;
+    SpoolStatus spool;
     Cause causes[TROUBLE_MAX]; /* of what keeps it from having more to say */
     size_t n_causes;
 } PulseTotals;

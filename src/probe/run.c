@@ -223,7 +223,33 @@ static uint64_t grown(Run *run, int id) {
     return since;
 }
 
-static void send_pulse(Run *run, uint64_t interval_ms) {
+static void count_spool(Run *run, SpoolStatus *status) {
+    deliver_spool_status(run->deliver, status);
+    const struct {
+        int id;
+        uint64_t value;
+    } rows[] = {
+        {COUNTER_SPOOL_DROPPED, status->dropped.flows},
+        {COUNTER_SPOOL_DROPPED_PACKETS, status->dropped.packets},
+        {COUNTER_SPOOL_DROPPED_OCTETS, status->dropped.octets},
+        {COUNTER_SPOOL_APPENDED, status->appended.flows},
+        {COUNTER_SPOOL_FLOWS, status->held.flows},
+        {COUNTER_SPOOL_BATCHES, status->batches},
+        {COUNTER_SPOOL_BYTES, status->bytes},
+        {COUNTER_SPOOL_LIMIT, status->limit_bytes},
+        {COUNTER_SPOOL_OLDEST, status->oldest_ms},
+        {COUNTER_SPOOL_LEFT,
+         status->hours_left < 1e12 ? (uint64_t)(status->hours_left * 3600) : UINT64_MAX},
+        {COUNTER_SPOOL_TROUBLE, status->disk > SPOOL_DISK_GOOD},
+        {COUNTER_SPOOL_TORN, status->torn_batches},
+        {COUNTER_SPOOL_TORN_BYTES, status->torn_bytes},
+        {COUNTER_SPOOL_SET_ASIDE, status->set_aside},
+    };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++)
+        metric_set(&run->counters[rows[i].id], rows[i].value);
+}
+
+static void send_pulse(Run *run, uint64_t interval_ms, const SpoolStatus *spool) {
     uint64_t exported = 0;
     for (int id = COUNTER_EXPORTED_IDLE; id <= COUNTER_EXPORTED_RESOURCES; id++)
         exported += grown(run, id);
@@ -236,6 +262,10 @@ static void send_pulse(Run *run, uint64_t interval_ms) {
         .flows_active = counter(run, COUNTER_FLOWS_LIVE),
         .flows_exported = exported,
         .flows_waiting = deliver_waiting(run->deliver),
+        .flows_metered = records(run),
+        .flows_export_dropped = counter(run, COUNTER_EXPORT_DROPPED),
+        .hubs = deliver_hubs(run->deliver),
+        .spool = *spool,
     };
     totals.n_causes = trouble_causes(&run->trouble, clock_monotonic_ms(), totals.causes);
     meter_pulse(run->meter);
@@ -247,8 +277,7 @@ static void send_pulse(Run *run, uint64_t interval_ms) {
 }
 
 /* once when it begins and once when it is over */
-static void tell_let_go(Run *run) {
-    uint64_t let_go = deliver_dropped(run->deliver);
+static void tell_let_go(Run *run, uint64_t let_go) {
     bool letting_go = let_go > run->let_go;
     if (letting_go && !run->letting_go)
         log_warning("%s", cause_rows[CAUSE_SPOOL_FULL].line);
@@ -267,9 +296,11 @@ static void each_second(Run *run, uint64_t interval_ms) {
     trouble_second(&run->trouble, counter(run, COUNTER_PACKETS_RECEIVED), now_ms);
     if (!run->deliver)
         return;
-    tell_let_go(run);
-    trouble_spool(&run->trouble, run->letting_go, deliver_disk_failing(run->deliver), now_ms);
-    send_pulse(run, interval_ms);
+    SpoolStatus spool;
+    count_spool(run, &spool);
+    tell_let_go(run, spool.dropped.flows);
+    trouble_spool(&run->trouble, run->letting_go, spool.disk > SPOOL_DISK_GOOD, now_ms);
+    send_pulse(run, interval_ms, &spool);
 }
 
 static void tick(Run *run, size_t frames) {
@@ -397,6 +428,9 @@ static int run_finish(Run *run) {
     int code = said(export_finish(run->export, &reason), &reason);
     each_second(run, clock_monotonic_ms() - run->second_ms);
     int drained = run->deliver ? drain(run) : RUN_DONE;
+    SpoolStatus spool;
+    if (run->deliver)
+        count_spool(run, &spool);
     if (run->let_go) {
         log_error("%llu flows were let go: the spool was full (--spool-size)",
                   (unsigned long long)run->let_go);

@@ -27,7 +27,25 @@ static FlowEntry entry_of(uint8_t low, uint8_t high, uint32_t from_low, uint32_t
 }
 
 static const char *written(Pulse *pulse, Buffer *buffer) {
-    PulseTotals totals = {.time_ms = 5, .interval_ms = 1000, .packets = 9, .flows_waiting = 3};
+    PulseTotals totals = {
+        .time_ms = 5,
+        .interval_ms = 1000,
+        .packets = 9,
+        .flows_waiting = 3,
+        .flows_metered = 21,
+        .flows_export_dropped = 1,
+        .hubs = 1,
+        .spool = {.batches = 2,
+                  .bytes = 400,
+                  .limit_bytes = 1000,
+                  .held = {.flows = 3},
+                  .appended = {.flows = 20},
+                  .dropped = {.flows = 4},
+                  .torn_batches = 6,
+                  .oldest_ms = 1500,
+                  .hours_left = 2.5,
+                  .disk = SPOOL_DISK_GOOD},
+    };
     Json json = json_make(buffer);
     buffer_clear(buffer);
     pulse_write(pulse, &totals, &json);
@@ -50,7 +68,10 @@ static void test_sums_by_host_and_conversation(void **state) {
     assert_string_equal(
         written(pulse, &buffer),
         "{\"v\":1,\"time_ms\":5,\"interval_ms\":1000,\"packets\":9,\"octets\":0,\"drops\":0,"
-        "\"flows_active\":0,\"flows_exported\":0,\"flows_waiting\":3,\"causes\":[],"
+        "\"flows_active\":0,\"flows_exported\":0,\"flows_waiting\":3,\"flows_metered\":21,"
+        "\"flows_export_dropped\":1,\"spool\":{\"hubs\":1,\"disk\":\"good\",\"flows\":3,"
+        "\"batches\":2,\"bytes\":400,\"limit_bytes\":1000,\"oldest_ms\":1500,\"hours_left\":2.5,"
+        "\"flows_appended\":20,\"flows_dropped\":4,\"batches_torn\":6},\"causes\":[],"
         "\"apps\":[{\"name\":\"Unknown\",\"octets\":1130,\"packets\":7}],"
         "\"hosts\":[{\"ip\":\"10.0.0.1\",\"octets_in\":1020,\"octets_out\":110,\"packets\":7},"
         "{\"ip\":\"10.0.0.2\",\"octets_in\":100,\"octets_out\":1000,\"packets\":5},"

@@ -420,6 +420,10 @@ step('a probe that goes is said to be gone, without a reload', async () => {
   await page.evaluate(() => (window.notReloaded = true));
   await page.getByRole('button', { name: 'first-probe' }).click();
   await page.getByLabel('Where its packets and flows went').waitFor();
+  await page.getByText('adds up', { exact: true }).waitFor({ timeout: 20_000 });
+  assert.match(await text('[data-test=ledger]'), /Flows since [^]*metered [\d,]+ = [\d,]+ stored/);
+  assert.match(await text('[data-test=spool]'), /(nothing waits|flows? waits?), .*B of .*B/);
+  assert.deepEqual(await page.evaluate(faintText), []);
   await shot('probe');
   const ended = await probe.stop(40_000);
   assert.equal(ended.code, 0, probe.said);

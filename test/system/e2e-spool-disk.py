@@ -334,6 +334,79 @@ def test_live_probe_stops(lab):
     same(len(read_segments(spool_of(lab, "site"))), 50, "flows in the spool")
 
 
+SENDER = """import socket, sys, time
+s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
+s.bind(('wire', 0))
+for i in range(int(sys.argv[1]), int(sys.argv[2])):
+    s.send(bytes.fromhex('020000000001020000000002080045000024000000004011000' + '0'
+                         + '0a%06x0b00000104000009001000000000000000000000' % i))
+    time.sleep(float(sys.argv[3]))
+"""
+
+
+def test_what_it_knows_is_shown(lab):
+    """Spool and sum of a probe in API and metrics: while it fills, after the hub was away, and in
+    the probe's own counters."""
+    site, sender = lab.namespace(), lab.namespace()
+    lab.cable((site, "eno1", None), (sender, "wire", None))
+
+    def send(first, end, pause):
+        return subprocess.Popen(in_namespace(sender, ["python3", "-c", SENDER, str(first), str(end),
+                                                      str(pause)]))
+    hub = lab.hub(namespace=site)
+    probe = lab.probe("-i", "eno1", "--no-dpi", "-d", "1", "--counters", lab.path("counters"),
+                      *hub.options_for_probe(), namespace=site, name="site")
+
+    def known():
+        probes = hub.get("/probes")
+        return probes[0] if probes and probes[0]["spool"]["hubs"] else None
+
+    def sums_up(flows, limit_s=40):
+        def look():
+            at = known()
+            ledger = at["ledger"]
+            check(at["spool"]["flows"] == 0 and at["spool"]["oldest_ms"] == 0 and total(hub) == flows
+                  and ledger["state"] == "balanced" and ledger["unexplained"] == 0
+                  and ledger["waiting"] == 0, f"{total(hub)} stored of {flows}, {at}")
+            return at
+        return wait_for("the spool is empty and the sum adds up", look, limit_s)
+    first = wait_for("it says what its spool holds", known)["spool"]
+    same(first["disk"], "good", "disk")
+    check(first["limit_bytes"] > 1 << 20, f"{first}")
+    wait_for("the sum stands", lambda: known()["ledger"]["state"] == "balanced", 30)
+    running = send(0, 400, 0.02)  # a group is not committed while flows come
+    filled = wait_for("flows wait", lambda: (lambda s: s["flows"] > 5 and s["oldest_ms"] > 0
+                                             and s["bytes"] > 0 and s["hours_left"] > 0 and s)(
+                                                 known()["spool"]))
+    check(filled["flows"] <= 400 and filled["batches"] <= filled["flows"], f"{filled}")
+    same(running.wait(60), 0, "the sender ends with")
+    at = sums_up(400)
+    same((at["ledger"]["metered"], at["ledger"]["stored"]), (400, 400), "metered and stored")
+
+    hub.stop()
+    same(send(400, 600, 0).wait(60), 0, "the sender ends with")
+    time.sleep(4)  # they end, and wait
+    hub.again()
+    wait_for("the probe is back", known)
+    sums_up(600)
+    same(send(600, 630, 0).wait(60), 0, "the sender ends with")
+    at = sums_up(630)
+    same(at["ledger"]["metered"], at["ledger"]["stored"] - at["ledger"]["waited"], "metered since")
+    check(at["ledger"]["metered"] >= 30, f"{at['ledger']}")
+    lines = [line for line in hub.fetch("/metrics")[1].decode().splitlines()
+             if line.startswith(("weir_probe_spool_", "weir_probe_ledger_"))]
+    values = {line.split("{")[0]: int(line.rsplit(" ", 1)[1]) for line in lines}
+    same(values["weir_probe_spool_flows"], 0, "spool flows")
+    same(values["weir_probe_spool_limit_bytes"], at["spool"]["limit_bytes"], "its limit")
+    same(values["weir_probe_ledger_differs"], 0, "differs")
+    same(values["weir_probe_spool_flows_dropped_total"], 0, "dropped")
+    same(probe.stop(), 0, "the probe ends with")
+    with open(lab.path("counters")) as file:
+        counters = dict(line.rsplit(" ", 1) for line in file.read().splitlines() if line[0] != "#")
+    same(counters["weir_probe_spool_flows_appended_total"], "630", "appended")
+    same(counters["weir_probe_spool_flows"], "0", "left")
+
+
 def test_in_use(lab):
     options = away(lab.hub())
     feed = Feed(lab, 1, *options, "--spool-dir", lab.path("shared"), name="one")
@@ -369,4 +442,5 @@ def test_others_read_it(lab):
 
 
 main([test_killed_again_and_again, test_older_copy_put_back, test_limit, test_disk_full,
-      test_two_hubs_share, test_two_hubs, test_live_probe_stops, test_in_use, test_others_read_it])
+      test_two_hubs_share, test_two_hubs, test_live_probe_stops,
+      test_what_it_knows_is_shown, test_in_use, test_others_read_it])

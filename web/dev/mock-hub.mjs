@@ -51,6 +51,8 @@ const probe = (id, name, connected) => ({ id, name, key: `${id}ne@$w-vo<fVvi]a<N
   state: connected ? 'capturing' : 'away', state_text: connected ? `capturing on eno${id}, ${8 + id * 4} ms behind` : 'not connected since 3 minutes', first_seen_ms: started - 8e7, last_seen_ms: connected ? Date.now() : started - 18e4,
   captures: [`eno${id}`], packets: 8_213_004 + ((Date.now() - started) >> 2), octets: 6.2e9, drops: id === 2 ? 31 : 0, flows_active: 311, flows_received: 401_277, flows_stored: 401_277,
   flows_missing: id === 3 ? 120 : 0, flows_waiting: 0, packets_per_s: 2900, bits_per_s: 2.1e7 / id, clock_offset_ms: 12,
+  spool: { disk: id === 2 ? 'disk full' : 'good', hubs: 1, flows: id === 1 ? 0 : 3120, batches: id === 1 ? 0 : 9, bytes: 410_000, limit_bytes: 8e9, oldest_ms: id === 1 ? 0 : 41_000, hours_left: 310, flows_dropped: id === 3 ? 120 : 0, batches_torn: 0 },
+  ledger: { state: id === 2 ? 'differs' : connected ? 'balanced' : 'unknown', since_ms: started, waited: 0, metered: 401_277, export_dropped: 0, entering: 0, stored: 401_270, missing: 0, undecodable: 0, unannounced: 0, waiting: id === 2 ? 3 : 7, unexplained: id === 2 ? 4 : 0 },
   admission: 'admitted', reason: '', via: 'open', enrolled_ms: started - 8e7, token: 0, given_name: '', probe_id: name, site: 'default', tenant: 'default', namesake: '', namesake_seen_ms: 0 });
 const probes = () => (mode === '' ? [probe(1, 'berlin-core', true), probe(2, 'munich-edge', true), probe(3, 'lab-7', false)] : []);
 const iface = () => ({ id: 0, name: 'tcp://127.0.0.1:5556', endpoint: 'tcp://127.0.0.1:5556c', events_endpoint: 'tcp://127.0.0.1:5557', mode: 'bind',
