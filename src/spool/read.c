@@ -221,7 +221,7 @@ bool spool_former(Spool *spool, unsigned hub, size_t i, SpoolFormer *former) {
 static bool has_all(const SpoolEpoch *epoch, unsigned hub) {
     for (unsigned i = 0; i < epoch->n_holders; i++)
         if (epoch->holders[i].hub == (int)hub && epoch->holders[i].stored >= epoch->last)
-            return !epoch->live && !epoch->adopted && epoch->last;
+            return !epoch->live && !epoch->goes_on && !epoch->adopted && epoch->last;
     return false;
 }
 

@@ -110,7 +110,7 @@ static bool is_over(const SpoolEpoch *epoch) {
     for (unsigned i = 0; i < epoch->n_holders; i++)
         if (epoch->holders[i].hub >= 0 && epoch->holders[i].stored < epoch->last)
             return false;
-    return !epoch->live;
+    return !epoch->live && !epoch->goes_on;
 }
 
 /* should a hub's store go back to a backup, it must learn of what it then lacks of it */

@@ -51,6 +51,17 @@ ssize_t pwrite(int fd, const void *bytes, size_t size, off_t offset) {
     return -1;
 }
 
+static atomic_int read_error;
+static atomic_size_t read_error_above; /* of reads of more bytes than this */
+
+ssize_t pread(int fd, void *bytes, size_t size, off_t offset) {
+    int error = atomic_load(&read_error);
+    if (!error || size <= atomic_load(&read_error_above))
+        return syscall(SYS_pread64, fd, bytes, size, offset);
+    errno = error;
+    return -1;
+}
+
 static void test_committed_in_time(void **state) {
     (void)state;
     Scene scene;
@@ -133,11 +144,58 @@ static void test_writes_fail(void **state) {
     scene_remove(&scene);
 }
 
+static void find_most(Scene *scene, uint64_t batches) {
+    Found found;
+    find_all(scene, 0, &found);
+    assert_int_equal(found.missing, 0);
+    assert_int_equal(found.batches, batches);
+}
+
+/* what cannot be read at one start is there at the next, whatever the hub has stored meanwhile */
+static void test_reads_fail_at_start(void **state) {
+    (void)state;
+    static const size_t above[] = {RECORD_HEAD_MAX_BYTES, 0};
+    for (size_t i = 0; i < 2; i++) {
+        Scene scene;
+        scene_make(&scene);
+        scene.config.limit_bytes = 1 << 20; /* segments of 64 KB */
+        scene_open(&scene);
+        for (uint64_t n = 1; n <= 100; n++)
+            append(&scene, 0, n);
+        scene_close(&scene);
+        char names[SCENE_FILES_MAX][64];
+        size_t n_files = scene_files(&scene, ".zst", names);
+        assert_true(n_files >= 2);
+        atomic_store(&read_error_above, above[i]);
+        atomic_store(&read_error, EIO);
+        scene_open(&scene);
+        assert_true(scene_words(&scene, 1) >= 1);
+        assert_non_null(strstr(scene.word, "next start"));
+        atomic_store(&read_error, 0);
+        uint64_t had = 0;
+        SpoolFormer former;
+        if (spool_former(scene.spool, 0, 0, &former))
+            had = former.last;
+        assert_true(i == 0 ? had > 10 && had < 100 : had == 0);
+        find_most(&scene, had);
+        release_all(&scene, 0);
+        assert_false(spool_finished(scene.spool, 0, 0, &former));
+        scene_close(&scene);
+        assert_true(scene_files(&scene, ".zst", names) >= (i == 0 ? 1 : n_files));
+        scene_open(&scene);
+        find_most(&scene, 100 - had);
+        release_all(&scene, 0);
+        assert_true(spool_finished(scene.spool, 0, 0, &former));
+        scene_remove(&scene);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_committed_in_time),
         cmocka_unit_test(test_sync_fails),
         cmocka_unit_test(test_writes_fail),
+        cmocka_unit_test(test_reads_fail_at_start),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
