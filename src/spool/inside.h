@@ -86,6 +86,8 @@ struct Spool {
     SpoolLane lanes[SPOOL_HUBS_MAX];
     unsigned n_lanes;
     uint64_t next_number;
+    size_t n_newer; /* segments of a newer version, and the first of them */
+    uint64_t newer;
     uint64_t use; /* counts up, for Segment.used */
     Buffer record;
 

@@ -189,7 +189,8 @@ static int take_file(Spool *spool, uint64_t number) {
     if (r) {
         set_aside(spool, number, "goes back behind the one before it");
     } else if (look == LOOK_NEWER) {
-        set_aside(spool, number, "was written by a newer version");
+        if (!spool->n_newer++)
+            spool->newer = number;
     } else if (look == LOOK_FOREIGN) {
         set_aside(spool, number, "holds no record of a spool");
     } else if (look == LOOK_UNREADABLE) {
@@ -377,6 +378,16 @@ static void match_hubs(Spool *spool) {
         spool_disk_failed(spool, error);
 }
 
+static void say_newer(Spool *spool) {
+    char name[SEGMENT_NAME_BYTES];
+    segment_name(name, spool->newer);
+    if (spool->n_newer)
+        spool_say(spool, true,
+                  "%s: %zu segments, the first of them %s, were written by a newer version of the "
+                  "spool; they stay there until that runs again",
+                  spool->path, spool->n_newer, name);
+}
+
 int spool_recover(Spool *spool) {
     uint64_t *numbers = NULL;
     size_t n = 0;
@@ -389,6 +400,7 @@ int spool_recover(Spool *spool) {
     free(numbers);
     if (r)
         return error_trace(r);
+    say_newer(spool);
     set_ends(spool);
     drop_left(spool);
     r = cursors_read(spool);
