@@ -88,11 +88,17 @@ static void *run(void *userdata) {
     while (!spool->stop) {
         uint64_t now_ms = clock_monotonic_ms();
         measure_rate(spool, now_ms);
+        spool_disk_again(spool); /* on a quiet link nothing else would */
         if (spool->cursors_changed && now_ms - spool->cursors_ms >= CURSORS_MS) {
             spool->cursors_ms = now_ms;
             int error = cursors_write_aside(spool);
             if (error)
                 spool_disk_failed(spool, error);
+        }
+        if (spool->n_words) {
+            spool_unlock(spool);
+            (void)pthread_mutex_lock(&spool->lock);
+            continue; /* it may be time to stop */
         }
         if (spool->n_appended == spool->n_synced && !spool->hurry) {
             wait_ms(spool, &spool->wake, 1000);
@@ -104,10 +110,6 @@ static void *run(void *userdata) {
             now_ms = clock_monotonic_ms();
         }
         commit(spool);
-        if (spool->n_words) {
-            spool_unlock(spool);
-            (void)pthread_mutex_lock(&spool->lock);
-        }
     }
     spool_unlock(spool);
     return NULL;

@@ -285,7 +285,9 @@ static void test_disk_full(void **state) {
     scene_path(&scene, "filler", path, sizeof(path));
     assert_int_equal(mount("weir", scene.folder, NULL, MS_REMOUNT, "size=8m"), 0);
     assert_int_equal(unlink(path), 0);
+    (void)pthread_mutex_lock(&scene.spool->lock);
     scene.spool->disk_again_ms = 0;
+    (void)pthread_mutex_unlock(&scene.spool->lock);
     totals = batch_counts_add(totals, append(&scene, 0, ++n).counts);
     status = status_of(&scene);
     assert_int_equal(status.disk, SPOOL_DISK_GOOD);

@@ -85,6 +85,12 @@ static void test_committed_in_time(void **state) {
     scene_remove(&scene);
 }
 
+static void disk_again_now(Scene *scene) {
+    (void)pthread_mutex_lock(&scene->spool->lock);
+    scene->spool->disk_again_ms = 0;
+    (void)pthread_mutex_unlock(&scene->spool->lock);
+}
+
 static void test_sync_fails(void **state) {
     (void)state;
     Scene scene;
@@ -101,7 +107,7 @@ static void test_sync_fails(void **state) {
     assert_true(status_of(&scene).memory_bytes > 0);
     assert_int_equal(scene_words(&scene, 1), 1);
     atomic_store(&sync_error, 0);
-    scene.spool->disk_again_ms = 0;
+    disk_again_now(&scene);
     append(&scene, 0, 11);
     assert_int_equal(status_of(&scene).disk, SPOOL_DISK_GOOD);
     assert_int_equal(spool_flush(scene.spool), 0);
@@ -115,6 +121,33 @@ static void test_sync_fails(void **state) {
     scene_remove(&scene);
 }
 
+/* the disk works again, and nothing more comes */
+static void test_quiet_link(void **state) {
+    (void)state;
+    Scene scene;
+    scene_make(&scene);
+    scene_open(&scene);
+    atomic_store(&write_error_in, 1);
+    for (uint64_t i = 1; i <= 3; i++)
+        append(&scene, 0, i);
+    assert_true(status_of(&scene).memory_bytes > 0);
+    atomic_store(&write_error_in, 0);
+    disk_again_now(&scene);
+    uint64_t begun_ms = clock_monotonic_ms();
+    while (status_of(&scene).memory_bytes) {
+        assert_true(clock_monotonic_ms() - begun_ms < 5000); /* looked at once a second */
+        (void)usleep(1000);
+    }
+    assert_int_equal(status_of(&scene).disk, SPOOL_DISK_GOOD);
+    assert_int_equal(scene_words(&scene, 2), 2); /* and said, without another batch */
+    scene_kill(&scene);
+    scene_open(&scene);
+    Found found;
+    find_all(&scene, 0, &found);
+    assert_int_equal(found.batches, 3);
+    scene_remove(&scene);
+}
+
 static void test_writes_fail(void **state) {
     (void)state;
     Scene scene;
@@ -124,11 +157,8 @@ static void test_writes_fail(void **state) {
     atomic_store(&write_error_in, 7);
     for (uint64_t i = 1; i <= 2000; i++) {
         append(&scene, 0, i);
-        if (hash_u64(i, 1) % 5 == 0) {
-            (void)pthread_mutex_lock(&scene.spool->lock);
-            scene.spool->disk_again_ms = 0;
-            (void)pthread_mutex_unlock(&scene.spool->lock);
-        }
+        if (hash_u64(i, 1) % 5 == 0)
+            disk_again_now(&scene);
     }
     assert_true(scene_words(&scene, 21) > 20);
     assert_int_equal(status_of(&scene).dropped_batches, 0);
@@ -192,9 +222,8 @@ static void test_reads_fail_at_start(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_committed_in_time),
-        cmocka_unit_test(test_sync_fails),
-        cmocka_unit_test(test_writes_fail),
+        cmocka_unit_test(test_committed_in_time),   cmocka_unit_test(test_sync_fails),
+        cmocka_unit_test(test_quiet_link),          cmocka_unit_test(test_writes_fail),
         cmocka_unit_test(test_reads_fail_at_start),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
