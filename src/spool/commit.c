@@ -68,6 +68,7 @@ static void commit(Spool *spool) {
     if (error) /* what these files hold may be lost with the power: nothing more goes into them */
         spool_disk_failed(spool, error);
     spool_forget_indexes(spool);
+    spool_publish(spool); /* before spool_flush() answers */
     spool->n_synced = n;
     spool->hurry = false;
     (void)pthread_cond_broadcast(&spool->synced);
@@ -100,6 +101,7 @@ static void *run(void *userdata) {
             (void)pthread_mutex_lock(&spool->lock);
             continue; /* it may be time to stop */
         }
+        spool_publish(spool);
         if (spool->n_appended == spool->n_synced && !spool->hurry) {
             wait_ms(spool, &spool->wake, 1000);
             continue;

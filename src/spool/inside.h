@@ -66,6 +66,13 @@ typedef struct SpoolLane {
     Segment *active;
 } SpoolLane;
 
+/** SpoolPublished - what spool_status() needs, as it was when the spool's lock was last let go */
+typedef struct SpoolPublished {
+    SpoolStatus status;
+    uint64_t oldest_written_ms;      /* wall clock; 0: there is none */
+    uint64_t rate_ms, payload_bytes; /* of the present minute */
+} SpoolPublished;
+
 struct Spool {
     pthread_mutex_t lock;
     pthread_cond_t wake;   /* the committing thread */
@@ -106,7 +113,9 @@ struct Spool {
     SpoolDisk disk;
     char disk_reason[256];
     uint64_t disk_again_ms;
-    SpoolStatus tally; /* what is counted as it happens */
+    SpoolStatus tally;              /* what is counted as it happens */
+    pthread_mutex_t published_lock; /* never held over anything that waits; taken last */
+    SpoolPublished published;
     uint64_t payload_bytes;
     uint64_t rate_ms, rate_bytes; /* where the present minute began */
     double bytes_s;
@@ -128,13 +137,18 @@ void spool_rotate_lane(Spool *spool, SpoolLane *lane);
 __attribute__((format(printf, 3, 4))) void spool_say(Spool *spool, bool trouble, const char *format,
                                                      ...);
 
-/** spool_unlock() - and tell what there is to say */
+/** spool_unlock() - publish, and tell what there is to say */
 void spool_unlock(Spool *spool);
 
 /* read.c */
 /** spool_forget_indexes() - only few segments are read at a time, one or two a hub: the others are
  * closed */
 void spool_forget_indexes(Spool *spool);
+
+/** spool_publish() - what spool_status() shows from now on */
+void spool_publish(Spool *spool);
+/** spool_leave() - publish, and let the lock go */
+void spool_leave(Spool *spool);
 
 /* limit.c */
 /** spool_drop_oldest() - one segment beyond the limit goes; false: there is room */

@@ -148,6 +148,30 @@ static void test_quiet_link(void **state) {
     scene_remove(&scene);
 }
 
+static void *ask_status(void *userdata) {
+    (void)status_of(userdata);
+    return NULL;
+}
+
+/* whatever the disk makes others wait for, asking how the spool stands does not wait */
+static void test_status_does_not_wait(void **state) {
+    (void)state;
+    Scene scene;
+    scene_make(&scene);
+    scene_open(&scene);
+    append(&scene, 0, 1);
+    (void)pthread_mutex_lock(&scene.spool->lock); /* as a write that does not come back */
+    pthread_t thread;
+    assert_int_equal(pthread_create(&thread, NULL, ask_status, &scene), 0);
+    struct timespec until = {0};
+    (void)clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += 5;
+    assert_int_equal(pthread_timedjoin_np(thread, NULL, &until), 0);
+    (void)pthread_mutex_unlock(&scene.spool->lock);
+    assert_int_equal(status_of(&scene).batches, 1);
+    scene_remove(&scene);
+}
+
 static void test_writes_fail(void **state) {
     (void)state;
     Scene scene;
@@ -222,9 +246,9 @@ static void test_reads_fail_at_start(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_committed_in_time),   cmocka_unit_test(test_sync_fails),
-        cmocka_unit_test(test_quiet_link),          cmocka_unit_test(test_writes_fail),
-        cmocka_unit_test(test_reads_fail_at_start),
+        cmocka_unit_test(test_committed_in_time), cmocka_unit_test(test_sync_fails),
+        cmocka_unit_test(test_quiet_link),        cmocka_unit_test(test_status_does_not_wait),
+        cmocka_unit_test(test_writes_fail),       cmocka_unit_test(test_reads_fail_at_start),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
