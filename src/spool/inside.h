@@ -153,6 +153,9 @@ void spool_leave(Spool *spool);
 /* limit.c */
 /** spool_drop_oldest() - one segment beyond the limit goes; false: there is room */
 bool spool_drop_oldest(Spool *spool, const Segment *keep, SpoolDrop *drops, unsigned *n_dropsp);
+/** spool_drop_beyond() - at the start, when all is on the disk and no hub asks yet: all that is
+ * beyond the limit, which may be lower now, with one note */
+void spool_drop_beyond(Spool *spool);
 
 /* disk.c: the folder as it may fail */
 /** spool_disk_failed() - memory takes over, with epochs of its own, so that each goes in order */

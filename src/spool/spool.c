@@ -220,10 +220,8 @@ int spool_new(Spool **spoolp, const SpoolConfig *config, Reason *reason) {
     spool->segment_bytes = segment < SEGMENT_MIN_BYTES   ? SEGMENT_MIN_BYTES
                            : segment > SEGMENT_MAX_BYTES ? SEGMENT_MAX_BYTES
                                                          : (size_t)segment;
-    SpoolDrop drops[SPOOL_HUBS_MAX]; /* the limit may be lower now; links are not there yet */
-    unsigned n_drops = 0;
-    while (!r && spool_drop_oldest(spool, NULL, drops, &n_drops))
-        ;
+    if (!r)
+        spool_drop_beyond(spool);
     spool_unlock(spool);
     if (!r)
         r = spool_commit_start(spool);
