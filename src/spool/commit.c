@@ -68,6 +68,7 @@ static void commit(Spool *spool) {
     if (error) /* what these files hold may be lost with the power: nothing more goes into them */
         spool_disk_failed(spool, error);
     spool_forget_indexes(spool);
+    spool_publish(spool); /* before spool_flush() answers */
     spool->n_synced = n;
     spool->hurry = false;
     (void)pthread_cond_broadcast(&spool->synced);
@@ -88,12 +89,19 @@ static void *run(void *userdata) {
     while (!spool->stop) {
         uint64_t now_ms = clock_monotonic_ms();
         measure_rate(spool, now_ms);
+        spool_disk_again(spool); /* on a quiet link nothing else would */
         if (spool->cursors_changed && now_ms - spool->cursors_ms >= CURSORS_MS) {
             spool->cursors_ms = now_ms;
             int error = cursors_write_aside(spool);
             if (error)
                 spool_disk_failed(spool, error);
         }
+        if (spool->n_words) {
+            spool_unlock(spool);
+            (void)pthread_mutex_lock(&spool->lock);
+            continue; /* it may be time to stop */
+        }
+        spool_publish(spool);
         if (spool->n_appended == spool->n_synced && !spool->hurry) {
             wait_ms(spool, &spool->wake, 1000);
             continue;
@@ -104,10 +112,6 @@ static void *run(void *userdata) {
             now_ms = clock_monotonic_ms();
         }
         commit(spool);
-        if (spool->n_words) {
-            spool_unlock(spool);
-            (void)pthread_mutex_lock(&spool->lock);
-        }
     }
     spool_unlock(spool);
     return NULL;

@@ -36,6 +36,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
             abort(); /* there is no segment */
     }
     SpoolStatus status;
+    spool_publish(spool);
     spool_status(spool, &status);
     spool_sweep(spool);
     spool_free(spool);

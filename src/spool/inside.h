@@ -47,6 +47,7 @@ struct SpoolEpoch {
     BatchCounts gone_totals;
     uint64_t torn_batches; /* of those not stored */
     bool live;             /* a lane appends to it */
+    bool goes_on;          /* its end could not be read by this run: it is not over */
     Segment *earliest;     /* while the ends of segments are worked out: the last one seen */
 
     /*
@@ -64,6 +65,13 @@ typedef struct SpoolLane {
     SpoolEpoch *epoch; /* NULL: the next batch begins one */
     Segment *active;
 } SpoolLane;
+
+/** SpoolPublished - what spool_status() needs, as it was when the spool's lock was last let go */
+typedef struct SpoolPublished {
+    SpoolStatus status;
+    uint64_t oldest_written_ms;      /* wall clock; 0: there is none */
+    uint64_t rate_ms, payload_bytes; /* of the present minute */
+} SpoolPublished;
 
 struct Spool {
     pthread_mutex_t lock;
@@ -85,6 +93,8 @@ struct Spool {
     SpoolLane lanes[SPOOL_HUBS_MAX];
     unsigned n_lanes;
     uint64_t next_number;
+    size_t n_newer; /* segments of a newer version, and the first of them */
+    uint64_t newer;
     uint64_t use; /* counts up, for Segment.used */
     Buffer record;
 
@@ -103,7 +113,9 @@ struct Spool {
     SpoolDisk disk;
     char disk_reason[256];
     uint64_t disk_again_ms;
-    SpoolStatus tally; /* what is counted as it happens */
+    SpoolStatus tally;              /* what is counted as it happens */
+    pthread_mutex_t published_lock; /* never held over anything that waits; taken last */
+    SpoolPublished published;
     uint64_t payload_bytes;
     uint64_t rate_ms, rate_bytes; /* where the present minute began */
     double bytes_s;
@@ -125,7 +137,7 @@ void spool_rotate_lane(Spool *spool, SpoolLane *lane);
 __attribute__((format(printf, 3, 4))) void spool_say(Spool *spool, bool trouble, const char *format,
                                                      ...);
 
-/** spool_unlock() - and tell what there is to say */
+/** spool_unlock() - publish, and tell what there is to say */
 void spool_unlock(Spool *spool);
 
 /* read.c */
@@ -133,9 +145,17 @@ void spool_unlock(Spool *spool);
  * closed */
 void spool_forget_indexes(Spool *spool);
 
+/** spool_publish() - what spool_status() shows from now on */
+void spool_publish(Spool *spool);
+/** spool_leave() - publish, and let the lock go */
+void spool_leave(Spool *spool);
+
 /* limit.c */
 /** spool_drop_oldest() - one segment beyond the limit goes; false: there is room */
 bool spool_drop_oldest(Spool *spool, const Segment *keep, SpoolDrop *drops, unsigned *n_dropsp);
+/** spool_drop_beyond() - at the start, when all is on the disk and no hub asks yet: all that is
+ * beyond the limit, which may be lower now, with one note */
+void spool_drop_beyond(Spool *spool);
 
 /* disk.c: the folder as it may fail */
 /** spool_disk_failed() - memory takes over, with epochs of its own, so that each goes in order */

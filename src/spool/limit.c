@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
+#include <string.h>
+#include <unistd.h>
+
 #include "spool/inside.h"
 
 static bool is_beyond(const Spool *spool, bool in_memory) {
@@ -78,4 +81,33 @@ bool spool_drop_oldest(Spool *spool, const Segment *keep, SpoolDrop *drops, unsi
         spool_disk_again(spool);
     }
     return true;
+}
+
+void spool_drop_beyond(Spool *spool) {
+    SpoolDrop drops[SPOOL_HUBS_MAX];
+    unsigned n_drops = 0;
+    size_t n_before = spool->n_segments;
+    for (Segment *segment = oldest_beyond(spool, NULL); segment;
+         segment = oldest_beyond(spool, NULL)) {
+        let_go(spool, segment, drops, &n_drops);
+        spool->tally.disk_bytes -= segment->bytes;
+        size_t i = 0;
+        while (spool->segments[i] != segment)
+            i++;
+        spool->n_segments--; /* it goes behind the others until the note is written */
+        memmove(&spool->segments[i], &spool->segments[i + 1],
+                (spool->n_segments - i) * sizeof(spool->segments[0]));
+        spool->segments[spool->n_segments] = segment;
+    }
+    if (spool->n_segments == n_before)
+        return;
+    bool noted = cursors_write(spool) == 0; /* as in spool_drop_oldest() */
+    for (size_t i = n_before; i-- > spool->n_segments;) {
+        char name[SEGMENT_NAME_BYTES];
+        segment_name(name, spool->segments[i]->number);
+        (void)unlinkat(spool->folder, name, 0);
+        spool->segments[i] = segment_free(spool->segments[i]);
+    }
+    if (!noted)
+        (void)cursors_write(spool);
 }

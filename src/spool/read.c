@@ -112,6 +112,15 @@ static bool is_for(const SpoolEpoch *epoch, unsigned hub) {
     return false;
 }
 
+/* reading changes nothing but what is known to be torn */
+static void leave_reading(Spool *spool) {
+    const SpoolStatus *shown = &spool->published.status; /* written with the spool's lock only */
+    if (spool->tally.torn_bytes != shown->torn_bytes ||
+        spool->tally.torn_batches != shown->torn_batches)
+        spool_publish(spool);
+    (void)pthread_mutex_unlock(&spool->lock);
+}
+
 /* --- the interface -------------------------------------------------------------------------- */
 
 int spool_peek(Spool *spool, unsigned hub, const EpochId *shown, uint64_t sequence,
@@ -127,7 +136,7 @@ int spool_peek(Spool *spool, unsigned hub, const EpochId *shown, uint64_t sequen
         batch->last -= epoch->from;
         batch->totals = batch_counts_subtract(batch->totals, epoch->from_totals);
     }
-    (void)pthread_mutex_unlock(&spool->lock);
+    leave_reading(spool);
     return r;
 }
 
@@ -157,7 +166,7 @@ int spool_fetch(Spool *spool, unsigned hub, const EpochId *shown, uint64_t seque
     int r = SPOOL_E_UNKNOWN;
     if (epoch && is_for(epoch, hub))
         r = fetch(spool, epoch, sequence + epoch->from, to, size);
-    (void)pthread_mutex_unlock(&spool->lock);
+    leave_reading(spool);
     return r;
 }
 
@@ -178,7 +187,7 @@ void spool_release(Spool *spool, unsigned hub, const EpochId *shown, uint64_t la
         spool->cursors_changed = true;
         spool_sweep(spool);
     }
-    (void)pthread_mutex_unlock(&spool->lock);
+    spool_leave(spool);
 }
 
 static uint64_t bytes_of(const Spool *spool, const SpoolEpoch *epoch, uint64_t stored) {
@@ -221,7 +230,7 @@ bool spool_former(Spool *spool, unsigned hub, size_t i, SpoolFormer *former) {
 static bool has_all(const SpoolEpoch *epoch, unsigned hub) {
     for (unsigned i = 0; i < epoch->n_holders; i++)
         if (epoch->holders[i].hub == (int)hub && epoch->holders[i].stored >= epoch->last)
-            return !epoch->live && !epoch->adopted && epoch->last;
+            return !epoch->live && !epoch->goes_on && !epoch->adopted && epoch->last;
     return false;
 }
 
@@ -245,48 +254,69 @@ bool spool_finished(Spool *spool, unsigned hub, size_t i, SpoolFormer *former) {
 
 /* --- status --------------------------------------------------------------------------------- */
 
-static uint64_t oldest_age_ms(Spool *spool) {
+static uint64_t oldest_written_ms(Spool *spool) {
     for (size_t i = 0; i < spool->n_segments; i++) {
         Segment *segment = spool->segments[i];
         uint64_t next = spool_least_stored(segment->epoch, NULL) + 1;
         if (segment->last < next || segment->last < segment->first)
             continue;
-        uint64_t written_ms = segment->begun_ms;
         Record record;
         size_t offset = 0;
         if (next > segment->first && segment->offsets &&
             segment_read_head(segment, spool->folder, next, &record, &offset))
-            written_ms = record.written_ms;
-        uint64_t now_ms = clock_wall_ms();
-        return now_ms > written_ms ? now_ms - written_ms : 1;
+            return record.written_ms;
+        return segment->begun_ms;
     }
     return 0;
 }
 
-void spool_status(Spool *spool, SpoolStatus *status) {
-    (void)pthread_mutex_lock(&spool->lock);
-    SpoolStatus s = spool->tally;
-    s.bytes = s.disk_bytes + s.memory_bytes;
-    s.disk = spool->disk;
-    s.limit_bytes =
-        s.disk == SPOOL_DISK_GOOD ? spool->config.limit_bytes : spool->config.memory_bytes;
-    memcpy(s.reason, spool->disk_reason, sizeof(s.reason));
+void spool_publish(Spool *spool) {
+    SpoolPublished published = {
+        .status = spool->tally,
+        .oldest_written_ms = oldest_written_ms(spool),
+        .rate_ms = spool->rate_ms,
+        .payload_bytes = spool->payload_bytes - spool->rate_bytes,
+    };
+    SpoolStatus *s = &published.status;
+    s->bytes = s->disk_bytes + s->memory_bytes;
+    s->disk = spool->disk;
+    s->limit_bytes =
+        s->disk == SPOOL_DISK_GOOD ? spool->config.limit_bytes : spool->config.memory_bytes;
+    memcpy(s->reason, spool->disk_reason, sizeof(s->reason));
     for (size_t i = 0; i < spool->n_epochs; i++) {
         const SpoolEpoch *epoch = spool->epochs[i];
         BatchCounts at;
         uint64_t least = spool_least_stored(epoch, &at);
-        s.batches += epoch->last - least;
-        s.held = batch_counts_add(s.held, batch_counts_subtract(epoch->last_totals, at));
+        s->batches += epoch->last - least;
+        s->held = batch_counts_add(s->held, batch_counts_subtract(epoch->last_totals, at));
     }
-    s.oldest_ms = oldest_age_ms(spool);
-    uint64_t passed_ms = clock_monotonic_ms() - spool->rate_ms;
-    s.bytes_s = spool->bytes_s;
+    s->bytes_s = spool->bytes_s;
+    (void)pthread_mutex_lock(&spool->published_lock);
+    spool->published = published;
+    (void)pthread_mutex_unlock(&spool->published_lock);
+}
+
+void spool_leave(Spool *spool) {
+    spool_publish(spool);
+    (void)pthread_mutex_unlock(&spool->lock);
+}
+
+/* the thread that reads packets asks: it must not wait for the spool's lock, nor for the disk */
+void spool_status(Spool *spool, SpoolStatus *status) {
+    (void)pthread_mutex_lock(&spool->published_lock);
+    SpoolPublished published = spool->published;
+    (void)pthread_mutex_unlock(&spool->published_lock);
+    SpoolStatus s = published.status;
+    uint64_t now_ms = clock_wall_ms();
+    if (published.oldest_written_ms)
+        s.oldest_ms =
+            now_ms > published.oldest_written_ms ? now_ms - published.oldest_written_ms : 1;
+    uint64_t passed_ms = clock_monotonic_ms() - published.rate_ms;
     if (s.bytes_s <= 0 && passed_ms >= 1000) /* of less than a minute so far */
-        s.bytes_s = (double)(spool->payload_bytes - spool->rate_bytes) * 1e3 / (double)passed_ms;
+        s.bytes_s = (double)published.payload_bytes * 1e3 / (double)passed_ms;
     uint64_t used = s.disk == SPOOL_DISK_GOOD ? s.disk_bytes : s.memory_bytes;
     if (s.bytes_s > 0 && s.limit_bytes > used)
         s.hours_left = (double)(s.limit_bytes - used) / s.bytes_s / 3600;
-    (void)pthread_mutex_unlock(&spool->lock);
     *status = s;
 }
 

@@ -83,42 +83,86 @@ static void set_aside(Spool *spool, uint64_t number, const char *why) {
               moved ? "set aside as .bad" : "left out");
 }
 
-/** first_record() - false: there is none, and *why says what there is instead, NULL if nothing */
-static bool first_record(Spool *spool, Segment *segment, Record *record, const char **why) {
+/** leave() - it keeps its name and its bytes, uncounted: another start, or version, takes it */
+static void leave(Spool *spool, uint64_t number, const char *why) {
+    char name[SEGMENT_NAME_BYTES];
+    segment_name(name, number);
+    spool_say(spool, true, "%s/%s cannot be read: %s; it stays there, the next start tries again",
+              spool->path, name, why);
+}
+
+/** Look - what the beginning of a segment's file shows */
+typedef enum Look {
+    LOOK_RECORD,
+    LOOK_TORN, /* nothing in it ever reached the disk */
+    LOOK_FOREIGN,
+    LOOK_NEWER,
+    LOOK_UNREADABLE, /* just now: the errno says why */
+} Look;
+
+/* of a file that does not begin with a record */
+static Look look_through(const uint8_t *bytes, size_t size, Record *record) {
+    RecordScan scan = {.bytes = bytes, .size = size};
+    size_t offset = 0;
+    bool whole = false;
+    if (record_scan(&scan, record, &offset, &whole))
+        return LOOK_RECORD;
+    bool torn = size < RECORD_HEAD_MIN_BYTES; /* a first record that was cut */
+    for (size_t i = 0; !torn && i < size && !bytes[i]; i++)
+        torn = i + 1 == size; /* or never reached the disk */
+    return torn ? LOOK_TORN : LOOK_FOREIGN;
+}
+
+static Look first_record(const Spool *spool, Segment *segment, Record *record) {
     uint8_t head[RECORD_HEAD_MAX_BYTES];
     size_t head_bytes = 0;
     size_t size = segment->bytes < sizeof(head) ? (size_t)segment->bytes : sizeof(head);
-    int r = segment_read(segment, spool->folder, 0, head, size)
-                ? record_read(record, &head_bytes, head, size)
-                : RECORD_E_DAMAGED;
+    errno = EIO; /* should the file have become shorter meanwhile */
+    if (!segment_read(segment, spool->folder, 0, head, size))
+        return LOOK_UNREADABLE;
+    int r = record_read(record, &head_bytes, head, size);
     if (r == 0)
-        return true;
-    *why = r == RECORD_E_NEWER ? "was written by a newer version" : NULL;
+        return LOOK_RECORD;
     if (r == RECORD_E_NEWER)
-        return false;
-    if (segment->bytes > SEGMENT_FILE_MAX_BYTES) {
-        *why = "is larger than a segment can be";
-        return false;
-    }
+        return LOOK_NEWER;
+    if (segment->bytes > SEGMENT_FILE_MAX_BYTES)
+        return LOOK_FOREIGN;
     uint8_t *bytes = malloc(segment->bytes ? segment->bytes : 1);
-    RecordScan scan = {.bytes = bytes, .size = segment->bytes};
-    size_t offset = 0;
-    bool whole = false;
-    bool found = bytes && segment_read(segment, spool->folder, 0, bytes, segment->bytes) &&
-                 record_scan(&scan, record, &offset, &whole);
-    bool torn = segment->bytes < RECORD_HEAD_MIN_BYTES; /* a first record that was cut */
-    for (size_t i = 0; bytes && !torn && i < segment->bytes && !bytes[i]; i++)
-        torn = i + 1 == segment->bytes; /* or never reached the disk */
+    if (!bytes)
+        return LOOK_UNREADABLE;
+    errno = EIO;
+    bool read = segment_read(segment, spool->folder, 0, bytes, segment->bytes);
+    Look look = read ? look_through(bytes, segment->bytes, record) : LOOK_UNREADABLE;
+    int error = errno;
     free(bytes);
-    if (!found && !torn)
-        *why = "holds no record of a spool";
-    return found;
+    errno = error;
+    return look;
 }
 
 static void set_holders(SpoolEpoch *epoch, const Record *record) {
     epoch->n_holders = record->n_hubs;
     for (unsigned i = 0; i < record->n_hubs; i++)
         epoch->holders[i] = (HolderMark){.id = record->hubs[i], .hub = -1};
+}
+
+/** take_record() - the segment begins with this record; 1: it goes back behind the one before it */
+static int take_record(Spool *spool, Segment *segment, const Record *record) {
+    SpoolEpoch *epoch = spool_find_epoch(spool, &record->epoch);
+    if (epoch && record->sequence <= epoch->last)
+        return 1; /* a copy of another segment; epoch->last is the newest first here */
+    int r = epoch ? 0 : spool_add_epoch(spool, &record->epoch, &epoch);
+    if (r)
+        return error_trace(r);
+    if (!epoch->n_holders)
+        set_holders(epoch, record);
+    epoch->last = record->sequence;
+    segment->epoch = epoch;
+    segment->first = record->sequence;
+    segment->last = record->sequence - 1;
+    segment->before = batch_counts_subtract(record->totals, record->counts);
+    segment->totals = segment->before;
+    segment->begun_ms = record->written_ms;
+    return error_trace(spool_add_segment(spool, segment));
 }
 
 /** take_file() - a segment whose first record is known, or the file is out of the way */
@@ -133,38 +177,29 @@ static int take_file(Spool *spool, uint64_t number) {
         return error_origin(-ENOMEM);
     segment->bytes = (uint64_t)st.st_size;
     Record record;
-    const char *why = NULL;
-    bool good = first_record(spool, segment, &record, &why);
+    Look look = first_record(spool, segment, &record);
+    int error = errno;
     segment_unindex(segment);
-    SpoolEpoch *epoch = good ? spool_find_epoch(spool, &record.epoch) : NULL;
-    int r = 0;
-    if (good && epoch && record.sequence <= epoch->last) {
-        good = false; /* a copy of another segment; epoch->last is the newest first here */
-        why = "goes back behind the one before it";
-    }
-    if (good && !epoch)
-        r = spool_add_epoch(spool, &record.epoch, &epoch);
-    if (good && !r) {
-        if (!epoch->n_holders)
-            set_holders(epoch, &record);
-        epoch->last = record.sequence;
-        segment->epoch = epoch;
-        segment->first = record.sequence;
-        segment->last = record.sequence - 1;
-        segment->before = batch_counts_subtract(record.totals, record.counts);
-        segment->totals = segment->before;
-        segment->begun_ms = record.written_ms;
-        r = spool_add_segment(spool, segment);
-        if (!r)
-            return 0;
-    } else if (why) {
-        set_aside(spool, number, why);
-    } else if (!good) { /* nothing in it ever reached the disk */
-        spool->tally.torn_bytes += segment->bytes;
+    int r = look == LOOK_RECORD ? take_record(spool, segment, &record) : 0;
+    if (look == LOOK_RECORD && !r)
+        return 0;
+    segment_free(segment);
+    if (r < 0)
+        return error_trace(r);
+    if (r) {
+        set_aside(spool, number, "goes back behind the one before it");
+    } else if (look == LOOK_NEWER) {
+        if (!spool->n_newer++)
+            spool->newer = number;
+    } else if (look == LOOK_FOREIGN) {
+        set_aside(spool, number, "holds no record of a spool");
+    } else if (look == LOOK_UNREADABLE) {
+        leave(spool, number, strerror(error));
+    } else if (look == LOOK_TORN) {
+        spool->tally.torn_bytes += (uint64_t)st.st_size;
         (void)unlinkat(spool->folder, name, 0);
     }
-    segment_free(segment);
-    return error_trace(r);
+    return 0;
 }
 
 /** set_ends() - from the newest back: each segment ends where the next of its epoch begins */
@@ -182,9 +217,11 @@ static void set_ends(Spool *spool) {
         int r = segment_index(segment, spool->folder, true, &end);
         segment_unindex(segment);
         segment->counted = true;
-        if (r) { /* not even readable: its first record is all that is known */
-            spool_say(spool, true, "%s: a segment cannot be read: %s", spool->path, strerror(r));
-            end = (SegmentEnd){.last = segment->first, .totals = segment->before};
+        if (r) { /* for now the epoch ends before it */
+            leave(spool, segment->number, strerror(r));
+            segment->left = true;
+            segment->epoch->goes_on = true;
+            end = (SegmentEnd){.last = segment->first - 1, .totals = segment->before};
         }
         segment->last = end.last;
         segment->totals = end.totals;
@@ -197,6 +234,19 @@ static void set_ends(Spool *spool) {
                       "%s: %" PRIu64 " bytes at the end of the last run were not written whole",
                       spool->path, end.torn_bytes);
     }
+}
+
+/** drop_left() - those that could not be read are not of this run; their files stay */
+static void drop_left(Spool *spool) {
+    size_t kept = 0;
+    for (size_t i = 0; i < spool->n_segments; i++) {
+        Segment *segment = spool->segments[i];
+        if (segment->left)
+            segment_free(segment);
+        else
+            spool->segments[kept++] = segment;
+    }
+    spool->n_segments = kept;
 }
 
 /* --- the hubs ------------------------------------------------------------------------------- */
@@ -328,6 +378,16 @@ static void match_hubs(Spool *spool) {
         spool_disk_failed(spool, error);
 }
 
+static void say_newer(Spool *spool) {
+    char name[SEGMENT_NAME_BYTES];
+    segment_name(name, spool->newer);
+    if (spool->n_newer)
+        spool_say(spool, true,
+                  "%s: %zu segments, the first of them %s, were written by a newer version of the "
+                  "spool; they stay there until that runs again",
+                  spool->path, spool->n_newer, name);
+}
+
 int spool_recover(Spool *spool) {
     uint64_t *numbers = NULL;
     size_t n = 0;
@@ -340,7 +400,9 @@ int spool_recover(Spool *spool) {
     free(numbers);
     if (r)
         return error_trace(r);
+    say_newer(spool);
     set_ends(spool);
+    drop_left(spool);
     r = cursors_read(spool);
     if (r)
         return error_trace(r);

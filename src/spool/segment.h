@@ -37,6 +37,7 @@ typedef struct Segment {
     size_t n_offsets, capacity;
     uint64_t used; /* when the offsets were last of use */
     bool counted;  /* what is torn in it was told */
+    bool left;     /* could not be read at the start: the next one tries again */
 } Segment;
 
 enum { SEGMENT_FILE_MAX_BYTES = 256 << 20, SEGMENT_NAME_BYTES = 40 };

@@ -110,7 +110,7 @@ static bool is_over(const SpoolEpoch *epoch) {
     for (unsigned i = 0; i < epoch->n_holders; i++)
         if (epoch->holders[i].hub >= 0 && epoch->holders[i].stored < epoch->last)
             return false;
-    return !epoch->live;
+    return !epoch->live && !epoch->goes_on;
 }
 
 /* should a hub's store go back to a backup, it must learn of what it then lacks of it */
@@ -159,6 +159,7 @@ void spool_say(Spool *spool, bool trouble, const char *format, ...) {
 }
 
 void spool_unlock(Spool *spool) {
+    spool_publish(spool);
     while (spool->n_words) {
         char text[sizeof(spool->words[0].text)];
         bool trouble = spool->words[0].trouble;
@@ -207,6 +208,7 @@ int spool_new(Spool **spoolp, const SpoolConfig *config, Reason *reason) {
     (void)pthread_condattr_init(&monotonic);
     (void)pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
     (void)pthread_mutex_init(&spool->lock, NULL);
+    (void)pthread_mutex_init(&spool->published_lock, NULL);
     (void)pthread_cond_init(&spool->wake, &monotonic);
     (void)pthread_cond_init(&spool->synced, &monotonic);
     (void)pthread_condattr_destroy(&monotonic);
@@ -218,10 +220,8 @@ int spool_new(Spool **spoolp, const SpoolConfig *config, Reason *reason) {
     spool->segment_bytes = segment < SEGMENT_MIN_BYTES   ? SEGMENT_MIN_BYTES
                            : segment > SEGMENT_MAX_BYTES ? SEGMENT_MAX_BYTES
                                                          : (size_t)segment;
-    SpoolDrop drops[SPOOL_HUBS_MAX]; /* the limit may be lower now; links are not there yet */
-    unsigned n_drops = 0;
-    while (!r && spool_drop_oldest(spool, NULL, drops, &n_drops))
-        ;
+    if (!r)
+        spool_drop_beyond(spool);
     spool_unlock(spool);
     if (!r)
         r = spool_commit_start(spool);
@@ -258,6 +258,7 @@ Spool *spool_free(Spool *spool) {
     buffer_deinit(&spool->record);
     (void)pthread_cond_destroy(&spool->wake);
     (void)pthread_cond_destroy(&spool->synced);
+    (void)pthread_mutex_destroy(&spool->published_lock);
     (void)pthread_mutex_destroy(&spool->lock);
     free(spool);
     return NULL;
@@ -378,7 +379,7 @@ int spool_append(Spool *spool, unsigned lane, const void *bytes, size_t size,
         r = append(spool, lane, bytes, size, counts, batch);
     const Segment *keep = spool->lanes[lane].active;
     while (!r && spool_drop_oldest(spool, keep, drops, &n_drops)) {
-        (void)pthread_mutex_unlock(&spool->lock);
+        spool_leave(spool);
         for (unsigned i = 0; i < n_drops && spool->config.on_drop; i++)
             spool->config.on_drop(spool->config.userdata, &drops[i]);
         (void)pthread_mutex_lock(&spool->lock);
@@ -392,5 +393,5 @@ void spool_rotate(Spool *spool, unsigned lane) {
     (void)pthread_mutex_lock(&spool->lock);
     spool_rotate_lane(spool, &spool->lanes[lane]);
     spool_sweep(spool);
-    (void)pthread_mutex_unlock(&spool->lock);
+    spool_leave(spool);
 }

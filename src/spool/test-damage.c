@@ -216,11 +216,13 @@ static void test_foreign_files(void **state) {
     Found found;
     find_all(&scene, 0, &found);
     assert_int_equal(found.batches, 1);
-    assert_int_equal(status_of(&scene).set_aside, 3);
-    assert_non_null(strstr(scene.word, "newer version"));
+    assert_int_equal(status_of(&scene).set_aside, 2);
+    assert_non_null(strstr(scene.word, "newer version")); /* which may run again */
+    assert_non_null(strstr(scene.word, "00000000000000ad.ipfix.zst"));
     char names[SCENE_FILES_MAX][64];
-    assert_int_equal(scene_files(&scene, ".bad", names), 3);
-    assert_int_equal(scene_files(&scene, ".zst", names), 1);
+    assert_int_equal(scene_files(&scene, ".bad", names), 2);
+    assert_int_equal(scene_files(&scene, ".zst", names), 2);
+    assert_string_equal(names[1], "00000000000000ad.ipfix.zst");
     assert_int_equal(scene_files(&scene, "notes.txt", names), 1);
     append(&scene, 0, 2); /* under a number that none of them had */
     scene_close(&scene);
@@ -283,7 +285,9 @@ static void test_disk_full(void **state) {
     scene_path(&scene, "filler", path, sizeof(path));
     assert_int_equal(mount("weir", scene.folder, NULL, MS_REMOUNT, "size=8m"), 0);
     assert_int_equal(unlink(path), 0);
+    (void)pthread_mutex_lock(&scene.spool->lock);
     scene.spool->disk_again_ms = 0;
+    (void)pthread_mutex_unlock(&scene.spool->lock);
     totals = batch_counts_add(totals, append(&scene, 0, ++n).counts);
     status = status_of(&scene);
     assert_int_equal(status.disk, SPOOL_DISK_GOOD);

@@ -391,8 +391,41 @@ static void test_two_threads(void **state) {
     scene_remove(&scene);
 }
 
+static void test_lower_limit_notes_once(void **state) {
+    (void)state;
+    Scene scene;
+    scene_make(&scene);
+    scene.config.limit_bytes = 1 << 20;
+    scene_open(&scene);
+    for (uint64_t i = 1; i <= 600; i++)
+        append(&scene, 0, i);
+    BatchCounts all = status_of(&scene).held;
+    scene_close(&scene);
+    char names[SCENE_FILES_MAX][64];
+    size_t n_before = scene_files(&scene, ".zst", names);
+    scene.config.limit_bytes = 200 << 10;
+    scene_open(&scene);
+    assert_int_equal(scene.spool->cursors_written, 1);
+    SpoolStatus status = status_of(&scene);
+    assert_true(status.disk_bytes <= 200 << 10 && status.disk_bytes > 0);
+    assert_true(batch_counts_equal(batch_counts_add(status.held, status.dropped), all));
+    size_t n_after = scene_files(&scene, ".zst", names);
+    assert_true(n_after + 3 < n_before);
+    scene_kill(&scene);
+    scene_open(&scene); /* the note is there */
+    SpoolFormer former;
+    assert_true(spool_former(scene.spool, 0, 0, &former));
+    SpoolBatch batch;
+    assert_int_equal(spool_peek(scene.spool, 0, &former.epoch, former.stored + 1, &batch), 0);
+    assert_true(batch.gap);
+    assert_int_equal(batch.last, status.dropped_batches);
+    assert_true(batch_counts_equal(status_of(&scene).held, status.held));
+    scene_remove(&scene);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_lower_limit_notes_once),
         cmocka_unit_test(test_kept_until_all_released),
         cmocka_unit_test(test_oldest_goes),
         cmocka_unit_test(test_gap_at_the_end),

@@ -51,6 +51,17 @@ ssize_t pwrite(int fd, const void *bytes, size_t size, off_t offset) {
     return -1;
 }
 
+static atomic_int read_error;
+static atomic_size_t read_error_above; /* of reads of more bytes than this */
+
+ssize_t pread(int fd, void *bytes, size_t size, off_t offset) {
+    int error = atomic_load(&read_error);
+    if (!error || size <= atomic_load(&read_error_above))
+        return syscall(SYS_pread64, fd, bytes, size, offset);
+    errno = error;
+    return -1;
+}
+
 static void test_committed_in_time(void **state) {
     (void)state;
     Scene scene;
@@ -74,6 +85,12 @@ static void test_committed_in_time(void **state) {
     scene_remove(&scene);
 }
 
+static void disk_again_now(Scene *scene) {
+    (void)pthread_mutex_lock(&scene->spool->lock);
+    scene->spool->disk_again_ms = 0;
+    (void)pthread_mutex_unlock(&scene->spool->lock);
+}
+
 static void test_sync_fails(void **state) {
     (void)state;
     Scene scene;
@@ -90,7 +107,7 @@ static void test_sync_fails(void **state) {
     assert_true(status_of(&scene).memory_bytes > 0);
     assert_int_equal(scene_words(&scene, 1), 1);
     atomic_store(&sync_error, 0);
-    scene.spool->disk_again_ms = 0;
+    disk_again_now(&scene);
     append(&scene, 0, 11);
     assert_int_equal(status_of(&scene).disk, SPOOL_DISK_GOOD);
     assert_int_equal(spool_flush(scene.spool), 0);
@@ -104,6 +121,57 @@ static void test_sync_fails(void **state) {
     scene_remove(&scene);
 }
 
+/* the disk works again, and nothing more comes */
+static void test_quiet_link(void **state) {
+    (void)state;
+    Scene scene;
+    scene_make(&scene);
+    scene_open(&scene);
+    atomic_store(&write_error_in, 1);
+    for (uint64_t i = 1; i <= 3; i++)
+        append(&scene, 0, i);
+    assert_true(status_of(&scene).memory_bytes > 0);
+    atomic_store(&write_error_in, 0);
+    disk_again_now(&scene);
+    uint64_t begun_ms = clock_monotonic_ms();
+    while (status_of(&scene).memory_bytes) {
+        assert_true(clock_monotonic_ms() - begun_ms < 5000); /* looked at once a second */
+        (void)usleep(1000);
+    }
+    assert_int_equal(status_of(&scene).disk, SPOOL_DISK_GOOD);
+    assert_int_equal(scene_words(&scene, 2), 2); /* and said, without another batch */
+    scene_kill(&scene);
+    scene_open(&scene);
+    Found found;
+    find_all(&scene, 0, &found);
+    assert_int_equal(found.batches, 3);
+    scene_remove(&scene);
+}
+
+static void *ask_status(void *userdata) {
+    (void)status_of(userdata);
+    return NULL;
+}
+
+/* whatever the disk makes others wait for, asking how the spool stands does not wait */
+static void test_status_does_not_wait(void **state) {
+    (void)state;
+    Scene scene;
+    scene_make(&scene);
+    scene_open(&scene);
+    append(&scene, 0, 1);
+    (void)pthread_mutex_lock(&scene.spool->lock); /* as a write that does not come back */
+    pthread_t thread;
+    assert_int_equal(pthread_create(&thread, NULL, ask_status, &scene), 0);
+    struct timespec until = {0};
+    (void)clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += 5;
+    assert_int_equal(pthread_timedjoin_np(thread, NULL, &until), 0);
+    (void)pthread_mutex_unlock(&scene.spool->lock);
+    assert_int_equal(status_of(&scene).batches, 1);
+    scene_remove(&scene);
+}
+
 static void test_writes_fail(void **state) {
     (void)state;
     Scene scene;
@@ -113,11 +181,8 @@ static void test_writes_fail(void **state) {
     atomic_store(&write_error_in, 7);
     for (uint64_t i = 1; i <= 2000; i++) {
         append(&scene, 0, i);
-        if (hash_u64(i, 1) % 5 == 0) {
-            (void)pthread_mutex_lock(&scene.spool->lock);
-            scene.spool->disk_again_ms = 0;
-            (void)pthread_mutex_unlock(&scene.spool->lock);
-        }
+        if (hash_u64(i, 1) % 5 == 0)
+            disk_again_now(&scene);
     }
     assert_true(scene_words(&scene, 21) > 20);
     assert_int_equal(status_of(&scene).dropped_batches, 0);
@@ -133,11 +198,57 @@ static void test_writes_fail(void **state) {
     scene_remove(&scene);
 }
 
+static void find_most(Scene *scene, uint64_t batches) {
+    Found found;
+    find_all(scene, 0, &found);
+    assert_int_equal(found.missing, 0);
+    assert_int_equal(found.batches, batches);
+}
+
+/* what cannot be read at one start is there at the next, whatever the hub has stored meanwhile */
+static void test_reads_fail_at_start(void **state) {
+    (void)state;
+    static const size_t above[] = {RECORD_HEAD_MAX_BYTES, 0};
+    for (size_t i = 0; i < 2; i++) {
+        Scene scene;
+        scene_make(&scene);
+        scene.config.limit_bytes = 1 << 20; /* segments of 64 KB */
+        scene_open(&scene);
+        for (uint64_t n = 1; n <= 100; n++)
+            append(&scene, 0, n);
+        scene_close(&scene);
+        char names[SCENE_FILES_MAX][64];
+        size_t n_files = scene_files(&scene, ".zst", names);
+        assert_true(n_files >= 2);
+        atomic_store(&read_error_above, above[i]);
+        atomic_store(&read_error, EIO);
+        scene_open(&scene);
+        assert_true(scene_words(&scene, 1) >= 1);
+        assert_non_null(strstr(scene.word, "next start"));
+        atomic_store(&read_error, 0);
+        uint64_t had = 0;
+        SpoolFormer former;
+        if (spool_former(scene.spool, 0, 0, &former))
+            had = former.last;
+        assert_true(i == 0 ? had > 10 && had < 100 : had == 0);
+        find_most(&scene, had);
+        release_all(&scene, 0);
+        assert_false(spool_finished(scene.spool, 0, 0, &former));
+        scene_close(&scene);
+        assert_true(scene_files(&scene, ".zst", names) >= (i == 0 ? 1 : n_files));
+        scene_open(&scene);
+        find_most(&scene, 100 - had);
+        release_all(&scene, 0);
+        assert_true(spool_finished(scene.spool, 0, 0, &former));
+        scene_remove(&scene);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_committed_in_time),
-        cmocka_unit_test(test_sync_fails),
-        cmocka_unit_test(test_writes_fail),
+        cmocka_unit_test(test_committed_in_time), cmocka_unit_test(test_sync_fails),
+        cmocka_unit_test(test_quiet_link),        cmocka_unit_test(test_status_does_not_wait),
+        cmocka_unit_test(test_writes_fail),       cmocka_unit_test(test_reads_fail_at_start),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
