@@ -120,19 +120,33 @@ static void count_refused(HubLink *link, unsigned interface) {
         link->interfaces[interface].n_refused++;
 }
 
-/** wait_for() - its place in the waiting room, made when there is none; NULL: no room. Locked */
-static WaitingPeer *wait_for(HubLink *link, const PeerKey *key, uint64_t now_ms) {
+static HubEvent session_end(const Session *session) {
+    HubEvent event = {.kind = HUB_EVENT_SESSION_END,
+                      .interface = session->interface,
+                      .key = session->key,
+                      .json = "{}"};
+    memcpy(event.address, session->address, sizeof(event.address));
+    return event;
+}
+
+/**
+ * wait_for() - its place in the waiting room, made when there is none; NULL: no room. Locked. *endp
+ * is to be posted when it has a key: the session that had to go for it is over
+ */
+static WaitingPeer *wait_for(HubLink *link, const PeerKey *key, uint64_t now_ms, HubEvent *endp) {
     uint32_t slot = UINT32_MAX;
     const HubAdmission admission = hub_keys_get(link->keys, key, &slot);
     if (admission == HUB_ADMITTED || admission == HUB_REVOKED)
         return NULL; /* decided just now: the next message goes the right way */
     if (slot != UINT32_MAX)
         return link->waiting.peers[slot];
-    PeerKey evicted;
+    Session evicted;
     if (!waiting_add(&link->waiting, key, now_ms, &slot, &evicted))
         return NULL;
-    if (*evicted.z85)
-        hub_keys_remove(link->keys, &evicted);
+    if (*evicted.key.z85)
+        hub_keys_remove(link->keys, &evicted.key);
+    if (evicted.up)
+        *endp = session_end(&evicted);
     if (hub_keys_set(link->keys, key, HUB_PENDING, slot)) {
         waiting_remove(&link->waiting, slot);
         return NULL;
@@ -175,9 +189,10 @@ static void hear_waiting(HubLink *link, Arrival *arrival) {
                       .interface = arrival->interface,
                       .key = arrival->key,
                       .json = text ? text : "{}"};
+    HubEvent end = {.json = "{}"};
     bool news = false;
     (void)pthread_mutex_lock(&link->lock);
-    WaitingPeer *peer = wait_for(link, &arrival->key, now_ms);
+    WaitingPeer *peer = wait_for(link, &arrival->key, now_ms, &end);
     if (peer) {
         Session *session = &peer->session;
         news =
@@ -194,6 +209,8 @@ static void hear_waiting(HubLink *link, Arrival *arrival) {
         count_refused(link, arrival->interface);
     char *said = news && !text ? strdup(peer->session.hello) : NULL;
     (void)pthread_mutex_unlock(&link->lock);
+    if (*end.key.z85)
+        hub_post(link, &end);
     if (said)
         event.json = said;
     if (news)
@@ -234,9 +251,10 @@ bool hub_admit_subscription(HubLink *link, unsigned side, const PeerKey *key,
     const uint64_t now_ms = clock_monotonic_ms();
     (void)pthread_mutex_lock(&link->lock);
     uint32_t slot = UINT32_MAX;
+    HubEvent end = {.json = "{}"};
     if (!on)
         (void)hub_keys_get(link->keys, key, &slot);
-    WaitingPeer *peer = on                   ? wait_for(link, key, now_ms)
+    WaitingPeer *peer = on                   ? wait_for(link, key, now_ms, &end)
                         : slot != UINT32_MAX ? link->waiting.peers[slot]
                                              : NULL;
     if (peer && on) {
@@ -249,6 +267,8 @@ bool hub_admit_subscription(HubLink *link, unsigned side, const PeerKey *key,
         peer->session.leaving_ms = now_ms;
     }
     (void)pthread_mutex_unlock(&link->lock);
+    if (*end.key.z85)
+        hub_post(link, &end);
     return false;
 }
 
@@ -258,13 +278,8 @@ bool hub_admit_subscription(HubLink *link, unsigned side, const PeerKey *key,
 static bool look_at(HubLink *link, WaitingPeer *peer, uint64_t now_ms, ControlState *state,
                     HubEvent *event) {
     Session *session = &peer->session;
-    if (session_over(session, now_ms)) {
-        *event = (HubEvent){.kind = HUB_EVENT_SESSION_END,
-                            .interface = session->interface,
-                            .key = session->key,
-                            .json = "{}"};
-        memcpy(event->address, session->address, sizeof(event->address));
-    }
+    if (session_over(session, now_ms))
+        *event = session_end(session);
     const bool told = now_ms - peer->told_ms < (peer->due ? 0 : TELL_MS);
     if (!session->up || !peer->decided || !session->events || !session->hello_id || told)
         return false;

@@ -41,9 +41,10 @@ typedef struct Waiting {
 void waiting_deinit(Waiting *waiting);
 
 /**
- * waiting_add() - a place for a key that has none: *slotp and *evictedp, who had to go for it (""
- * in most cases). false: no room, all were heard of just now, or out of memory.
+ * waiting_add() - a place for a key that has none: *slotp and *evictedp, who had to go for it
+ * (its key is "" in most cases, its hello is gone). false: no room, all were heard of just now, or
+ * out of memory.
  */
 bool waiting_add(Waiting *waiting, const PeerKey *key, uint64_t now_ms, uint32_t *slotp,
-                 PeerKey *evictedp);
+                 Session *evictedp);
 void waiting_remove(Waiting *waiting, uint32_t slot);

@@ -63,12 +63,12 @@ static void test_keys(void **state) {
 static void test_waiting(void **state) {
     (void)state;
     static Waiting waiting;
-    PeerKey evicted;
+    Session evicted;
     uint32_t slot = 0;
     for (unsigned i = 0; i < HUB_WAITING_MAX; i++) {
         const PeerKey key = numbered(i);
         assert_true(waiting_add(&waiting, &key, 1000 + i, &slot, &evicted));
-        assert_string_equal(evicted.z85, "");
+        assert_string_equal(evicted.key.z85, "");
     }
     /* all were heard of within the last seconds: whoever comes now has to wait for room */
     const PeerKey late = numbered(9999);
@@ -76,7 +76,7 @@ static void test_waiting(void **state) {
     waiting.peers[0]->session.heard_ms = 9000;
     assert_true(waiting_add(&waiting, &late, 9000, &slot, &evicted));
     const PeerKey second = numbered(1);
-    assert_string_equal(evicted.z85, second.z85);
+    assert_string_equal(evicted.key.z85, second.z85);
     assert_int_equal(waiting.n, HUB_WAITING_MAX);
     waiting_deinit(&waiting);
     assert_int_equal(waiting.n, 0);
@@ -554,10 +554,13 @@ static void test_flood(void **state) {
     sleep_ms(WAITING_SILENT_MS + 500);
     probe_open(&late, &scene, 1, (ProbeLinkConfig){0});
     const unsigned before = atomic_load(&scene.hub.n_events[HUB_EVENT_SESSION_BEGIN]);
+    const unsigned ended = atomic_load(&scene.hub.n_events[HUB_EVENT_SESSION_END]);
     for (int i = 0; i < 500 && atomic_load(&scene.hub.n_events[HUB_EVENT_SESSION_BEGIN]) == before;
          i++)
         sleep_ms(10);
     assert_true(atomic_load(&scene.hub.n_events[HUB_EVENT_SESSION_BEGIN]) > before);
+    /* and whoever had to go for it is told of: its session is over */
+    assert_true(atomic_load(&scene.hub.n_events[HUB_EVENT_SESSION_END]) > ended);
     probe_close(&late);
     probe_close(&probe);
     scene_close(&scene);

@@ -435,6 +435,15 @@ static void test_pending_is_bounded(void **state) {
     last_is(5001, HUB_PENDING);
     assert_non_null(strstr(last()->reason, "too many"));
     assert_false(is_known(5001));
+
+    /* that they went was never told: the link has a session of one key only, so they make room */
+    const HubProbeStatus status = {.key = key_of(5000), .session = true};
+    probes_only_these(probes, &status, 1, 8500);
+    assert_true(look(5000).connected);
+    assert_false(look(2).connected);
+    hello(5001, "x", "", NULL, 9000);
+    assert_true(is_known(5001));
+    assert_false(is_known(2));
 }
 
 int main(void) {
