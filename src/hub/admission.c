@@ -294,25 +294,40 @@ static bool has_room(Admission *admission) {
     return true;
 }
 
-/** note_claims() - of its hello: who it says it is, and the token it brings */
-static void note_claims(Admission *admission, const PeerKey *key, const char *json) {
+/** note_token() - the one that its hello brings */
+static void note_token(ProbeEnrolment *enrolment, const char *json) {
     json_t *hello = json_loads(json, 0, NULL);
     const char *token = json_string_value(json_object_get(hello, "token"));
+    enrolment->brings = token && *token;
+    if (enrolment->brings)
+        (void)crypto_generichash(enrolment->brought, sizeof(enrolment->brought),
+                                 (const uint8_t *)token, strlen(token), NULL, 0);
+    json_decref(hello);
+}
+
+/** has_place() - for a key not heard of: no room is needed where it would not have to wait */
+static bool has_place(Admission *admission, const PeerKey *key, const char *json, uint64_t now_ms) {
+    Probe probe = {.key = *key};
+    SettingsToken token = {0};
+    AdmissionToken worth;
+    note_token(&probe.enrolment, json);
+    const int r = admission_find_token(admission, &probe, &token, &worth, now_ms);
+    return (!r && admission_judge(admission->mode, worth, false).admit) || has_room(admission);
+}
+
+/** note_claims() - of its hello: who it says it is, and the token it brings */
+static void note_claims(Admission *admission, const PeerKey *key, const char *json) {
     Probe *probe = probes_lock(admission->config.probes, key);
     if (probe) {
         ProbeEnrolment *enrolment = &probe->enrolment;
         enrolment->dirty = true;
-        enrolment->brings = token && *token;
-        if (enrolment->brings)
-            (void)crypto_generichash(enrolment->brought, sizeof(enrolment->brought),
-                                     (const uint8_t *)token, strlen(token), NULL, 0);
+        note_token(enrolment, json);
         if (!*enrolment->site)
             admission_text(enrolment->site, sizeof(enrolment->site), ADMISSION_LABEL);
         if (!*enrolment->tenant)
             admission_text(enrolment->tenant, sizeof(enrolment->tenant), ADMISSION_LABEL);
         probes_unlock(admission->config.probes);
     }
-    json_decref(hello);
 }
 
 typedef struct Keys {
@@ -346,7 +361,7 @@ void admission_hello(Admission *admission, const PeerKey *key, unsigned interfac
     (void)pthread_mutex_lock(&admission->lock);
     const bool known = admission_copy(admission, key, &probe) == 0;
     const HubAdmission before = known ? probe.enrolment.admission : HUB_UNKNOWN;
-    if (before == HUB_UNKNOWN && !has_room(admission)) {
+    if (before == HUB_UNKNOWN && !has_place(admission, key, json, now_ms)) {
         admission_tell(admission, key, HUB_PENDING,
                        "too many probes wait to be admitted by this hub");
     } else if (before != HUB_REVOKED) {

@@ -408,6 +408,23 @@ static void test_take_over_by_token(void **state) {
     assert_int_equal(look(6).number, 42);
 }
 
+/* a good join token needs no room among those who wait */
+static void test_token_in_a_crowd(void **state) {
+    (void)state;
+    char good[ADMISSION_TOKEN_TEXT];
+    start(ADMISSION_TOKEN);
+    make(&(SettingsToken){.uses_max = 1}, good);
+    for (unsigned i = 1; i <= ADMISSION_PENDING_MAX; i++)
+        hello(i, "x", "", NULL, 1000 + i);
+    hello(5000, "x", "", "made up", 5000);
+    assert_non_null(strstr(last()->reason, "too many"));
+    hello(5001, "x", "", good, 5001);
+    last_is(5001, HUB_ADMITTED);
+    hello(5002, "x", "", good, 5002); /* used up */
+    assert_non_null(strstr(last()->reason, "too many"));
+    assert_false(is_known(5002));
+}
+
 /* whoever holds the public key can make as many keys as it likes */
 static void test_pending_is_bounded(void **state) {
     (void)state;
@@ -456,6 +473,7 @@ int main(void) {
         TEST(test_tokens),
         TEST(test_take_over),
         TEST(test_take_over_by_token),
+        TEST(test_token_in_a_crowd),
         TEST(test_pending_is_bounded),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
