@@ -169,12 +169,11 @@ int admission_enrol(Admission *admission, const PeerKey *key, ProbeVia via,
         r = admission_inherit(admission, key, &old);
     else if (via != PROBE_VIA_OPEN)
         r = admission_save(admission, key, NULL);
-    if (r)
-        return error_trace(r);
+    /* it is so even when it is not kept (yet), which would be told: the next flush tries again */
     log_notice("new probe %s at %s is admitted (%s), key %s", name, address, probe_via_names[via],
                key->z85);
     admission_tell(admission, key, HUB_ADMITTED, "");
-    return 0;
+    return error_trace(r);
 }
 
 /* ---------------------------------------------------------------------------------- judging */

@@ -9,9 +9,11 @@
 
 #include <cmocka.h>
 
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include "hub/admission.h"
 
@@ -408,6 +410,41 @@ static void test_take_over_by_token(void **state) {
     assert_int_equal(look(6).number, 42);
 }
 
+static void disk_is_full(bool full) {
+    struct rlimit limit;
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &limit), 0);
+    limit.rlim_cur = full ? 0 : limit.rlim_max;
+    (void)signal(SIGXFSZ, full ? SIG_IGN : SIG_DFL);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+}
+
+/* what is so in memory is told to the link, and kept once there is room */
+static void test_not_saved(void **state) {
+    (void)state;
+    Reason reason = {0};
+    start(ADMISSION_APPROVE);
+    hello(1, "one", "id-1", NULL, 100);
+    admission_flush(admission);
+    const PeerKey one = key_of(1);
+    disk_is_full(true);
+    const int approved = admission_approve(admission, &one, 101, &reason);
+    disk_is_full(false);
+    assert_true(approved < 0);
+    assert_int_equal(look(1).enrolment.admission, HUB_ADMITTED);
+    last_is(1, HUB_ADMITTED);
+
+    assert_int_equal(admission_revoke(admission, &one, &reason), 0);
+    disk_is_full(true);
+    const int restored = admission_restore(admission, &one, 102, &reason);
+    disk_is_full(false);
+    assert_true(restored < 0);
+    last_is(1, HUB_ADMITTED);
+    admission_flush(admission);
+    stop();
+    start(ADMISSION_APPROVE);
+    assert_int_equal(look(1).enrolment.admission, HUB_ADMITTED);
+}
+
 /* a good join token needs no room among those who wait */
 static void test_token_in_a_crowd(void **state) {
     (void)state;
@@ -473,6 +510,7 @@ int main(void) {
         TEST(test_tokens),
         TEST(test_take_over),
         TEST(test_take_over_by_token),
+        TEST(test_not_saved),
         TEST(test_token_in_a_crowd),
         TEST(test_pending_is_bounded),
     };
