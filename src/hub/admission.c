@@ -293,6 +293,14 @@ static bool has_room(Admission *admission) {
     return true;
 }
 
+/** stay() - it came back before the flush that would have removed its row */
+static void stay(Admission *admission, const PeerKey *key) {
+    const SettingsKey row = admission_row_key(key);
+    for (size_t i = admission->n_gone; i-- > 0;)
+        if (memcmp(admission->gone[i].text, row.text, sizeof(row.text)) == 0)
+            admission->gone[i] = admission->gone[--admission->n_gone];
+}
+
 /** note_token() - the one that its hello brings */
 static void note_token(ProbeEnrolment *enrolment, const char *json) {
     json_t *hello = json_loads(json, 0, NULL);
@@ -366,6 +374,8 @@ void admission_hello(Admission *admission, const PeerKey *key, unsigned interfac
     } else if (before != HUB_REVOKED) {
         probes_hello(admission->config.probes, key, interface, address, json, now_ms);
         note_claims(admission, key, json);
+        if (before == HUB_UNKNOWN)
+            stay(admission, key);
         int r = 0;
         if (before != HUB_ADMITTED)
             r = judge(admission, key, now_ms);

@@ -481,6 +481,21 @@ static void test_pending_is_bounded(void **state) {
     assert_false(is_known(1));
     assert_true(is_known(5000));
 
+    /* back before the flush, and decided on: that flush leaves it alone */
+    Reason reason = {0};
+    const PeerKey two = key_of(2);
+    hello(5002, "x", "", NULL, 5002);
+    assert_false(is_known(2));
+    hello(2, "x", "", NULL, 5003);
+    assert_int_equal(admission_approve(admission, &two, 5004, &reason), 0);
+    admission_flush(admission);
+    stop();
+    start(ADMISSION_APPROVE);
+    assert_int_equal(look(2).enrolment.admission, HUB_ADMITTED);
+    gone(2, 5005);
+    assert_int_equal(admission_forget(admission, &two, &reason), 0);
+    gone(5002, 5005);
+
     /* all of them connected: nobody goes, the next one is told */
     for (unsigned i = 2; i <= ADMISSION_PENDING_MAX; i++)
         hello(i, "x", "", NULL, 6000 + i);
