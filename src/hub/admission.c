@@ -250,8 +250,10 @@ static void set_namesake(Admission *admission, const PeerKey *key, const Look *l
 static int judge(Admission *admission, const PeerKey *key, uint64_t now_ms) {
     Probe probe;
     int r = admission_copy(admission, key, &probe);
-    if (r)
+    if (r) { /* nothing was kept of it */
+        admission_tell(admission, key, HUB_PENDING, "this hub knows as many probes as it can");
         return 0;
+    }
     Look look = {.of = &probe};
     probes_walk(admission->config.probes, look_at, &look);
     const bool away = *look.namesake.z85 && !look.namesake_live;

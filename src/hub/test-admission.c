@@ -462,6 +462,19 @@ static void test_token_in_a_crowd(void **state) {
     assert_false(is_known(5002));
 }
 
+static void test_as_many_as_can_be(void **state) {
+    (void)state;
+    start(ADMISSION_OPEN);
+    for (unsigned i = 1; i <= PROBES_MAX; i++) {
+        const PeerKey key = key_of(i);
+        assert_non_null(probes_lock_new(probes, &key));
+        probes_unlock(probes);
+    }
+    hello(PROBES_MAX + 1, "x", "", NULL, 100);
+    last_is(PROBES_MAX + 1, HUB_PENDING);
+    assert_non_null(strstr(last()->reason, "as many probes as it can"));
+}
+
 /* whoever holds the public key can make as many keys as it likes */
 static void test_pending_is_bounded(void **state) {
     (void)state;
@@ -527,6 +540,7 @@ int main(void) {
         TEST(test_take_over_by_token),
         TEST(test_not_saved),
         TEST(test_token_in_a_crowd),
+        TEST(test_as_many_as_can_be),
         TEST(test_pending_is_bounded),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
