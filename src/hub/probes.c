@@ -458,8 +458,8 @@ ProbeState probe_state(const Probe *probe, uint64_t now_ms, char *text, size_t s
     }
     if (probe->clone_ms && since(probe->clone_ms, now_ms) < PROBES_CLONE_MS) {
         (void)snprintf(text, size,
-                       "two running probes use this key, %s; stop one, remove zmq-key.priv from "
-                       "its data directory and start it again",
+                       "two running probes use this key, %s; stop one and start it again with an "
+                       "empty data directory",
                        probe->clone_text);
         return PROBE_ATTENTION;
     }

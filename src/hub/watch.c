@@ -177,7 +177,7 @@ static void take_clone(Watch *watch, const Report *report, uint64_t now_ms) {
         probes_unlock(probes);
     }
     log_warning("probe %s: two running probes use its key, at %s and %s; the flows of both are "
-                "kept. Stop one, remove zmq-key.priv from its data directory and start it again",
+                "kept. Stop one and start it again with an empty data directory",
                 name, report->address, report->other);
 }
 
