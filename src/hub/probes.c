@@ -87,10 +87,10 @@ Probes *probes_free(Probes *probes) {
 }
 
 static bool grow(Probes *probes) {
-    if (probes->n < probes->capacity)
-        return true;
     if (probes->n >= PROBES_MAX)
         return false;
+    if (probes->n < probes->capacity)
+        return true;
     const size_t capacity = probes->capacity ? probes->capacity * 2 : 64;
     Entry **all = realloc(probes->all, capacity * sizeof(Entry *));
     if (!all)
