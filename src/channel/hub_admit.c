@@ -16,7 +16,7 @@
 #include "channel/zsock.h"
 
 enum {
-    ASK_AGAIN_MS = 500, /* the event with its hello may have been lost */
+    ASK_AGAIN_MS = 500, /* the event with its hello may have been lost; and not more often */
     TELL_MS = 1000,
 };
 
@@ -180,6 +180,16 @@ static bool take_hello(WaitingPeer *peer, const Arrival *arrival, char **textp, 
     return news;
 }
 
+/** to_post() - is there news of it, and is it time to tell? */
+static bool to_post(WaitingPeer *peer, uint64_t now_ms) {
+    if (!peer->news || !peer->session.hello ||
+        (peer->posted_ms && now_ms - peer->posted_ms < ASK_AGAIN_MS))
+        return false;
+    peer->news = false;
+    peer->posted_ms = now_ms;
+    return true;
+}
+
 /** hear_waiting() - one message of somebody who is not admitted */
 static void hear_waiting(HubLink *link, Arrival *arrival) {
     const uint64_t now_ms = clock_monotonic_ms();
@@ -201,9 +211,8 @@ static void hear_waiting(HubLink *link, Arrival *arrival) {
         memcpy(event.address, session->address, sizeof(event.address));
         if (text)
             news = take_hello(peer, arrival, &text, now_ms) || news;
-        news = news && (text || session->hello);
-        if (news)
-            peer->posted_ms = now_ms;
+        peer->news = peer->news || news;
+        news = to_post(peer, now_ms);
     }
     if (arrival->frame.kind == FRAME_BATCH || arrival->frame.kind == FRAME_GAP)
         count_refused(link, arrival->interface);
@@ -274,12 +283,20 @@ bool hub_admit_subscription(HubLink *link, unsigned side, const PeerKey *key,
 
 /* --------------------------------------------------------------------------------- each turn */
 
-/** look_at() - one place; true: `state` is to be sent, or `event` posted when it has a key */
+/**
+ * look_at() - one place; true: `state` is to be sent; `event` is to be posted when it has a key,
+ * with the hello *saidp if that is not NULL
+ */
 static bool look_at(HubLink *link, WaitingPeer *peer, uint64_t now_ms, ControlState *state,
-                    HubEvent *event) {
+                    HubEvent *event, char **saidp) {
     Session *session = &peer->session;
-    if (session_over(session, now_ms))
+    if (session_over(session, now_ms)) {
         *event = session_end(session);
+    } else if (session->up && to_post(peer, now_ms)) {
+        *event = session_end(session);
+        event->kind = HUB_EVENT_SESSION_BEGIN;
+        *saidp = strdup(session->hello);
+    }
     const bool told = now_ms - peer->told_ms < (peer->due ? 0 : TELL_MS);
     if (!session->up || !peer->decided || !session->events || !session->hello_id || told)
         return false;
@@ -301,18 +318,22 @@ void hub_admit_look_after(HubLink *link) {
         PeerKey key = {""};
         unsigned events = 0;
         bool tell = false;
+        char *said = NULL;
         (void)pthread_mutex_lock(&link->lock);
         WaitingPeer *peer = link->waiting.peers[i];
         if (peer) {
             left--;
-            tell = look_at(link, peer, now_ms, &state, &event);
+            tell = look_at(link, peer, now_ms, &state, &event, &said);
             events = peer->session.events;
             key = peer->session.key;
         }
         (void)pthread_mutex_unlock(&link->lock);
         if (tell)
             hub_send_state(link, events, &key, &state);
+        if (said)
+            event.json = said;
         if (*event.key.z85)
             hub_post(link, &event);
+        free(said);
     }
 }

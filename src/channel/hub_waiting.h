@@ -26,6 +26,7 @@ typedef struct WaitingPeer {
     DeliveryHello hello;
     bool decided; /* pending: is told so, and why */
     bool due;
+    bool news; /* to be posted, though not at once: each event costs the hub a decision */
     char reason[HUB_REASON_BYTES];
     uint64_t told_ms;   /* monotonic */
     uint64_t posted_ms; /* monotonic: its hello, as an event */
