@@ -15,6 +15,7 @@
 
 #include "base/error.h"
 #include "base/hash.h"
+#include "channel/delivery_peer.h"
 
 #ifndef MUTANT /* test-delivery-mutants.c breaks the machine here and there to test its test */
 #define MUTANT(name) false
@@ -25,38 +26,6 @@ enum {
     RESYNC_DOUBLINGS = 6,   /* 0.5 s becomes 32 s while a probe does not come back in step */
     SCAN_MS = 5,
 };
-
-typedef struct Held {
-    uint64_t last;
-    uint32_t bytes;
-    BatchCounts totals;
-} Held;
-
-typedef struct ReceiverEpoch {
-    EpochId id;
-    bool announced;
-    bool out_of_step; /* something was discarded that only a new nonce brings back */
-    uint64_t received, stored;
-    BatchCounts received_totals, stored_totals;
-    Held *ring;
-    size_t head, n, capacity;
-} ReceiverEpoch;
-
-typedef struct Peer {
-    PeerKey key;
-    bool admitted;
-    bool dirty;  /* the state differs from the one last sent */
-    bool urgent; /* queued to be told at once */
-    uint64_t hello_id, nonce;
-    uint64_t heard_ms, told_ms, nonce_ms;
-    unsigned n_resyncs; /* since the last batch taken */
-    uint64_t demand;
-    uint64_t taken_since_told;
-    uint32_t credit;
-    ReceiverEpoch *epochs;
-    size_t n_epochs, capacity, recent;
-    DeliveryPeerStatus status;
-} Peer;
 
 struct DeliveryReceiver {
     DeliveryReceiverConfig config;
@@ -177,17 +146,34 @@ static ReceiverEpoch *peer_epoch(Peer *peer, const EpochId *id) {
     return NULL;
 }
 
+static void drop_epoch(Peer *peer, size_t i) {
+    ReceiverEpoch *epoch = &peer->epochs[i];
+    free(epoch->ring);
+    memmove(epoch, epoch + 1, (peer->n_epochs - i - 1) * sizeof(*epoch));
+    peer->n_epochs--;
+}
+
 /** forget_epoch() - make room: the oldest that the probe no longer speaks of and nothing is held of
  */
 static void forget_epoch(Peer *peer) {
-    for (size_t i = 0; i < peer->n_epochs; i++) {
-        ReceiverEpoch *epoch = &peer->epochs[i];
-        if (epoch->announced || epoch->n)
+    for (size_t i = 0; i < peer->n_epochs; i++)
+        if (!peer->epochs[i].announced && !peer->epochs[i].n) {
+            drop_epoch(peer, i);
+            return;
+        }
+}
+
+/** forget_unused() - but the newest announced: one hello after the other must not cost memory */
+static void forget_unused(Peer *peer) {
+    size_t kept = 0;
+    for (size_t i = peer->n_epochs; i-- > 0;) {
+        const ReceiverEpoch *epoch = &peer->epochs[i];
+        if (epoch->received || epoch->stored || epoch->n || epoch->out_of_step)
             continue;
-        free(epoch->ring);
-        memmove(epoch, epoch + 1, (peer->n_epochs - i - 1) * sizeof(*epoch));
-        peer->n_epochs--;
-        return;
+        if (epoch->announced && kept < DELIVERY_EPOCHS_MAX)
+            kept++;
+        else
+            drop_epoch(peer, i);
     }
 }
 
@@ -317,6 +303,7 @@ int delivery_receiver_hello(DeliveryReceiver *receiver, const PeerKey *key,
         if (epoch)
             epoch->announced = true;
     }
+    forget_unused(peer);
     peer->hello_id = hello->hello_id;
     peer->heard_ms = now_ms;
     peer->n_resyncs = 0;

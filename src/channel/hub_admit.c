@@ -16,7 +16,7 @@
 #include "channel/zsock.h"
 
 enum {
-    ASK_AGAIN_MS = 500, /* the event with its hello may have been lost */
+    ASK_AGAIN_MS = 500, /* the event with its hello may have been lost; and not more often */
     TELL_MS = 1000,
 };
 
@@ -120,19 +120,33 @@ static void count_refused(HubLink *link, unsigned interface) {
         link->interfaces[interface].n_refused++;
 }
 
-/** wait_for() - its place in the waiting room, made when there is none; NULL: no room. Locked */
-static WaitingPeer *wait_for(HubLink *link, const PeerKey *key, uint64_t now_ms) {
+static HubEvent session_end(const Session *session) {
+    HubEvent event = {.kind = HUB_EVENT_SESSION_END,
+                      .interface = session->interface,
+                      .key = session->key,
+                      .json = "{}"};
+    memcpy(event.address, session->address, sizeof(event.address));
+    return event;
+}
+
+/**
+ * wait_for() - its place in the waiting room, made when there is none; NULL: no room. Locked. *endp
+ * is to be posted when it has a key: the session that had to go for it is over
+ */
+static WaitingPeer *wait_for(HubLink *link, const PeerKey *key, uint64_t now_ms, HubEvent *endp) {
     uint32_t slot = UINT32_MAX;
     const HubAdmission admission = hub_keys_get(link->keys, key, &slot);
     if (admission == HUB_ADMITTED || admission == HUB_REVOKED)
         return NULL; /* decided just now: the next message goes the right way */
     if (slot != UINT32_MAX)
         return link->waiting.peers[slot];
-    PeerKey evicted;
+    Session evicted;
     if (!waiting_add(&link->waiting, key, now_ms, &slot, &evicted))
         return NULL;
-    if (*evicted.z85)
-        hub_keys_remove(link->keys, &evicted);
+    if (*evicted.key.z85)
+        hub_keys_remove(link->keys, &evicted.key);
+    if (evicted.up)
+        *endp = session_end(&evicted);
     if (hub_keys_set(link->keys, key, HUB_PENDING, slot)) {
         waiting_remove(&link->waiting, slot);
         return NULL;
@@ -166,6 +180,16 @@ static bool take_hello(WaitingPeer *peer, const Arrival *arrival, char **textp, 
     return news;
 }
 
+/** to_post() - is there news of it, and is it time to tell? */
+static bool to_post(WaitingPeer *peer, uint64_t now_ms) {
+    if (!peer->news || !peer->session.hello ||
+        (peer->posted_ms && now_ms - peer->posted_ms < ASK_AGAIN_MS))
+        return false;
+    peer->news = false;
+    peer->posted_ms = now_ms;
+    return true;
+}
+
 /** hear_waiting() - one message of somebody who is not admitted */
 static void hear_waiting(HubLink *link, Arrival *arrival) {
     const uint64_t now_ms = clock_monotonic_ms();
@@ -175,9 +199,10 @@ static void hear_waiting(HubLink *link, Arrival *arrival) {
                       .interface = arrival->interface,
                       .key = arrival->key,
                       .json = text ? text : "{}"};
+    HubEvent end = {.json = "{}"};
     bool news = false;
     (void)pthread_mutex_lock(&link->lock);
-    WaitingPeer *peer = wait_for(link, &arrival->key, now_ms);
+    WaitingPeer *peer = wait_for(link, &arrival->key, now_ms, &end);
     if (peer) {
         Session *session = &peer->session;
         news =
@@ -186,14 +211,15 @@ static void hear_waiting(HubLink *link, Arrival *arrival) {
         memcpy(event.address, session->address, sizeof(event.address));
         if (text)
             news = take_hello(peer, arrival, &text, now_ms) || news;
-        news = news && (text || session->hello);
-        if (news)
-            peer->posted_ms = now_ms;
+        peer->news = peer->news || news;
+        news = to_post(peer, now_ms);
     }
     if (arrival->frame.kind == FRAME_BATCH || arrival->frame.kind == FRAME_GAP)
         count_refused(link, arrival->interface);
     char *said = news && !text ? strdup(peer->session.hello) : NULL;
     (void)pthread_mutex_unlock(&link->lock);
+    if (*end.key.z85)
+        hub_post(link, &end);
     if (said)
         event.json = said;
     if (news)
@@ -234,9 +260,10 @@ bool hub_admit_subscription(HubLink *link, unsigned side, const PeerKey *key,
     const uint64_t now_ms = clock_monotonic_ms();
     (void)pthread_mutex_lock(&link->lock);
     uint32_t slot = UINT32_MAX;
+    HubEvent end = {.json = "{}"};
     if (!on)
         (void)hub_keys_get(link->keys, key, &slot);
-    WaitingPeer *peer = on                   ? wait_for(link, key, now_ms)
+    WaitingPeer *peer = on                   ? wait_for(link, key, now_ms, &end)
                         : slot != UINT32_MAX ? link->waiting.peers[slot]
                                              : NULL;
     if (peer && on) {
@@ -249,21 +276,26 @@ bool hub_admit_subscription(HubLink *link, unsigned side, const PeerKey *key,
         peer->session.leaving_ms = now_ms;
     }
     (void)pthread_mutex_unlock(&link->lock);
+    if (*end.key.z85)
+        hub_post(link, &end);
     return false;
 }
 
 /* --------------------------------------------------------------------------------- each turn */
 
-/** look_at() - one place; true: `state` is to be sent, or `event` posted when it has a key */
+/**
+ * look_at() - one place; true: `state` is to be sent; `event` is to be posted when it has a key,
+ * with the hello *saidp if that is not NULL
+ */
 static bool look_at(HubLink *link, WaitingPeer *peer, uint64_t now_ms, ControlState *state,
-                    HubEvent *event) {
+                    HubEvent *event, char **saidp) {
     Session *session = &peer->session;
     if (session_over(session, now_ms)) {
-        *event = (HubEvent){.kind = HUB_EVENT_SESSION_END,
-                            .interface = session->interface,
-                            .key = session->key,
-                            .json = "{}"};
-        memcpy(event->address, session->address, sizeof(event->address));
+        *event = session_end(session);
+    } else if (session->up && to_post(peer, now_ms)) {
+        *event = session_end(session);
+        event->kind = HUB_EVENT_SESSION_BEGIN;
+        *saidp = strdup(session->hello);
     }
     const bool told = now_ms - peer->told_ms < (peer->due ? 0 : TELL_MS);
     if (!session->up || !peer->decided || !session->events || !session->hello_id || told)
@@ -286,18 +318,22 @@ void hub_admit_look_after(HubLink *link) {
         PeerKey key = {""};
         unsigned events = 0;
         bool tell = false;
+        char *said = NULL;
         (void)pthread_mutex_lock(&link->lock);
         WaitingPeer *peer = link->waiting.peers[i];
         if (peer) {
             left--;
-            tell = look_at(link, peer, now_ms, &state, &event);
+            tell = look_at(link, peer, now_ms, &state, &event, &said);
             events = peer->session.events;
             key = peer->session.key;
         }
         (void)pthread_mutex_unlock(&link->lock);
         if (tell)
             hub_send_state(link, events, &key, &state);
+        if (said)
+            event.json = said;
         if (*event.key.z85)
             hub_post(link, &event);
+        free(said);
     }
 }

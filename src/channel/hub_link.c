@@ -171,7 +171,7 @@ HubLink *hub_link_free(HubLink *link) {
         (void)zmq_close(link->sides[i].socket);
     hub_zap_free(link->zap);
     if (link->context)
-        (void)zmq_ctx_term(link->context);
+        zsock_context_end(link->context);
     if (link->wake_fd >= 0)
         (void)close(link->wake_fd);
     delivery_receiver_free(link->receiver);

@@ -34,8 +34,8 @@ static uint32_t longest_silent(const Waiting *waiting) {
 }
 
 bool waiting_add(Waiting *waiting, const PeerKey *key, uint64_t now_ms, uint32_t *slotp,
-                 PeerKey *evictedp) {
-    *evictedp = (PeerKey){""};
+                 Session *evictedp) {
+    *evictedp = (Session){0};
     if (waiting->n == HUB_WAITING_MAX && now_ms - waiting->full_ms < WAITING_FULL_MS)
         return false;
     const uint32_t slot = longest_silent(waiting);
@@ -48,7 +48,8 @@ bool waiting_add(Waiting *waiting, const PeerKey *key, uint64_t now_ms, uint32_t
     if (!peer)
         return false;
     if (there)
-        *evictedp = there->session.key;
+        *evictedp = there->session;
+    evictedp->hello = NULL;
     waiting_remove(waiting, slot);
     peer->session.key = *key;
     peer->session.heard_ms = now_ms;

@@ -26,6 +26,7 @@ typedef struct WaitingPeer {
     DeliveryHello hello;
     bool decided; /* pending: is told so, and why */
     bool due;
+    bool news; /* to be posted, though not at once: each event costs the hub a decision */
     char reason[HUB_REASON_BYTES];
     uint64_t told_ms;   /* monotonic */
     uint64_t posted_ms; /* monotonic: its hello, as an event */
@@ -41,9 +42,10 @@ typedef struct Waiting {
 void waiting_deinit(Waiting *waiting);
 
 /**
- * waiting_add() - a place for a key that has none: *slotp and *evictedp, who had to go for it (""
- * in most cases). false: no room, all were heard of just now, or out of memory.
+ * waiting_add() - a place for a key that has none: *slotp and *evictedp, who had to go for it
+ * (its key is "" in most cases, its hello is gone). false: no room, all were heard of just now, or
+ * out of memory.
  */
 bool waiting_add(Waiting *waiting, const PeerKey *key, uint64_t now_ms, uint32_t *slotp,
-                 PeerKey *evictedp);
+                 Session *evictedp);
 void waiting_remove(Waiting *waiting, uint32_t slot);

@@ -63,12 +63,12 @@ static void test_keys(void **state) {
 static void test_waiting(void **state) {
     (void)state;
     static Waiting waiting;
-    PeerKey evicted;
+    Session evicted;
     uint32_t slot = 0;
     for (unsigned i = 0; i < HUB_WAITING_MAX; i++) {
         const PeerKey key = numbered(i);
         assert_true(waiting_add(&waiting, &key, 1000 + i, &slot, &evicted));
-        assert_string_equal(evicted.z85, "");
+        assert_string_equal(evicted.key.z85, "");
     }
     /* all were heard of within the last seconds: whoever comes now has to wait for room */
     const PeerKey late = numbered(9999);
@@ -76,7 +76,7 @@ static void test_waiting(void **state) {
     waiting.peers[0]->session.heard_ms = 9000;
     assert_true(waiting_add(&waiting, &late, 9000, &slot, &evicted));
     const PeerKey second = numbered(1);
-    assert_string_equal(evicted.z85, second.z85);
+    assert_string_equal(evicted.key.z85, second.z85);
     assert_int_equal(waiting.n, HUB_WAITING_MAX);
     waiting_deinit(&waiting);
     assert_int_equal(waiting.n, 0);
@@ -470,9 +470,9 @@ static void come(Stranger *stranger, void *context, const Scene *scene) {
 }
 
 /** speak() - a hello with an epoch, and a batch that nobody asked for */
-static void speak(const Stranger *stranger) {
+static void speak(const Stranger *stranger, uint64_t hello_id) {
     Buffer header = {0};
-    Frame frame = {.kind = FRAME_HELLO, .hello = {.hello_id = 7, .n_epochs = 1}};
+    Frame frame = {.kind = FRAME_HELLO, .hello = {.hello_id = hello_id, .n_epochs = 1}};
     frame_write(&header, &frame);
     (void)zmq_send(stranger->socket, header.bytes, header.size, ZMQ_SNDMORE | ZMQ_DONTWAIT);
     (void)zmq_send(stranger->socket, "{\"name\":\"x\"}", 12, ZMQ_DONTWAIT);
@@ -506,7 +506,7 @@ static void all_speak(Stranger *strangers) {
                 continue;
             strangers[i].spoke = true;
             n++;
-            speak(&strangers[i]);
+            speak(&strangers[i], 7);
         }
     assert_int_equal(n, STRANGERS);
 }
@@ -545,6 +545,14 @@ static void test_flood(void **state) {
                   (unsigned long)(clock_monotonic_ms() - begin_ms));
     check_once(&scene, &probe);
     assert_int_equal(scene.store->n_stored, 210);
+    /* a new hello again and again is not a decision each time */
+    const unsigned posted = atomic_load(&scene.hub.n_events[HUB_EVENT_SESSION_BEGIN]);
+    const uint64_t again_ms = clock_monotonic_ms();
+    for (size_t i = 0; i < 1000; i++)
+        speak(&strangers[i % 20], 8 + i);
+    sleep_ms(1000);
+    assert_true(atomic_load(&scene.hub.n_events[HUB_EVENT_SESSION_BEGIN]) - posted <
+                20 * ((clock_monotonic_ms() - again_ms) / 500 + 2));
     for (size_t i = 0; i < STRANGERS; i++)
         (void)zmq_close(strangers[i].socket);
     (void)zmq_ctx_term(context);
@@ -554,10 +562,13 @@ static void test_flood(void **state) {
     sleep_ms(WAITING_SILENT_MS + 500);
     probe_open(&late, &scene, 1, (ProbeLinkConfig){0});
     const unsigned before = atomic_load(&scene.hub.n_events[HUB_EVENT_SESSION_BEGIN]);
+    const unsigned ended = atomic_load(&scene.hub.n_events[HUB_EVENT_SESSION_END]);
     for (int i = 0; i < 500 && atomic_load(&scene.hub.n_events[HUB_EVENT_SESSION_BEGIN]) == before;
          i++)
         sleep_ms(10);
     assert_true(atomic_load(&scene.hub.n_events[HUB_EVENT_SESSION_BEGIN]) > before);
+    /* and whoever had to go for it is told of: its session is over */
+    assert_true(atomic_load(&scene.hub.n_events[HUB_EVENT_SESSION_END]) > ended);
     probe_close(&late);
     probe_close(&probe);
     scene_close(&scene);

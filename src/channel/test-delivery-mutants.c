@@ -72,7 +72,30 @@ static void test_mutants(void **state) {
     assert_false(survives(FORGETS_THE_FINISHED, &rollbacks));
 }
 
+/* hello after hello, each with epochs nothing comes of: no more than one hello's worth stays */
+static void test_unused_epochs(void **state) {
+    (void)state;
+    const PeerKey key = {"0123456789012345678901234567890123456789"};
+    const EpochId kept = {{1}};
+    cleanup(delivery_receiver_freep) DeliveryReceiver *receiver = NULL;
+    assert_int_equal(delivery_receiver_new(&receiver, &(DeliveryReceiverConfig){0}), 0);
+    assert_int_equal(delivery_receiver_load(receiver, &key, &kept, 7, (BatchCounts){0}), 0);
+    static DeliveryHello hello = {.n_epochs = DELIVERY_EPOCHS_MAX};
+    for (unsigned i = 1; i <= 1000; i++) {
+        hello.hello_id = i;
+        hello.keep = i % 2;
+        for (unsigned k = 0; k < DELIVERY_EPOCHS_MAX; k++) {
+            const unsigned id[] = {i, k, 9};
+            memcpy(&hello.epochs[k].epoch, id, sizeof(id));
+        }
+        assert_int_equal(delivery_receiver_hello(receiver, &key, &hello, i), 0);
+    }
+    assert_int_equal(find_peer(receiver, &key)->n_epochs, DELIVERY_EPOCHS_MAX + 1);
+    assert_int_equal(peer_epoch(find_peer(receiver, &key), &kept)->stored, 7);
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_mutants)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_mutants),
+                                       cmocka_unit_test(test_unused_epochs)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -170,12 +170,11 @@ int admission_enrol(Admission *admission, const PeerKey *key, ProbeVia via,
         r = admission_inherit(admission, key, &old);
     else if (via != PROBE_VIA_OPEN)
         r = admission_save(admission, key, NULL);
-    if (r)
-        return error_trace(r);
+    /* it is so even when it is not kept (yet), which would be told: the next flush tries again */
     log_notice("new probe %s at %s is admitted (%s), key %s", name, address, probe_via_names[via],
                key->z85);
     admission_tell(admission, key, HUB_ADMITTED, "");
-    return 0;
+    return error_trace(r);
 }
 
 /* ---------------------------------------------------------------------------------- judging */
@@ -252,8 +251,10 @@ static void set_namesake(Admission *admission, const PeerKey *key, const Look *l
 static int judge(Admission *admission, const PeerKey *key, uint64_t now_ms) {
     Probe probe;
     int r = admission_copy(admission, key, &probe);
-    if (r)
+    if (r) { /* nothing was kept of it */
+        admission_tell(admission, key, HUB_PENDING, "this hub knows as many probes as it can");
         return 0;
+    }
     Look look = {.of = &probe};
     probes_walk(admission->config.probes, look_at, &look);
     const bool away = *look.namesake.z85 && !look.namesake_live;
@@ -295,25 +296,48 @@ static bool has_room(Admission *admission) {
     return true;
 }
 
-/** note_claims() - of its hello: who it says it is, and the token it brings */
-static void note_claims(Admission *admission, const PeerKey *key, const char *json) {
+/** stay() - it came back before the flush that would have removed its row */
+static void stay(Admission *admission, const PeerKey *key) {
+    const SettingsKey row = admission_row_key(key);
+    for (size_t i = admission->n_gone; i-- > 0;)
+        if (memcmp(admission->gone[i].text, row.text, sizeof(row.text)) == 0)
+            admission->gone[i] = admission->gone[--admission->n_gone];
+}
+
+/** note_token() - the one that its hello brings */
+static void note_token(ProbeEnrolment *enrolment, const char *json) {
     json_t *hello = json_loads(json, 0, NULL);
     const char *token = json_string_value(json_object_get(hello, "token"));
+    enrolment->brings = token && *token;
+    if (enrolment->brings)
+        (void)crypto_generichash(enrolment->brought, sizeof(enrolment->brought),
+                                 (const uint8_t *)token, strlen(token), NULL, 0);
+    json_decref(hello);
+}
+
+/** has_place() - for a key not heard of: no room is needed where it would not have to wait */
+static bool has_place(Admission *admission, const PeerKey *key, const char *json, uint64_t now_ms) {
+    Probe probe = {.key = *key};
+    SettingsToken token = {0};
+    AdmissionToken worth;
+    note_token(&probe.enrolment, json);
+    const int r = admission_find_token(admission, &probe, &token, &worth, now_ms);
+    return (!r && admission_judge(admission->mode, worth, false).admit) || has_room(admission);
+}
+
+/** note_claims() - of its hello: who it says it is, and the token it brings */
+static void note_claims(Admission *admission, const PeerKey *key, const char *json) {
     Probe *probe = probes_lock(admission->config.probes, key);
     if (probe) {
         ProbeEnrolment *enrolment = &probe->enrolment;
         enrolment->dirty = true;
-        enrolment->brings = token && *token;
-        if (enrolment->brings)
-            (void)crypto_generichash(enrolment->brought, sizeof(enrolment->brought),
-                                     (const uint8_t *)token, strlen(token), NULL, 0);
+        note_token(enrolment, json);
         if (!*enrolment->site)
             admission_text(enrolment->site, sizeof(enrolment->site), ADMISSION_LABEL);
         if (!*enrolment->tenant)
             admission_text(enrolment->tenant, sizeof(enrolment->tenant), ADMISSION_LABEL);
         probes_unlock(admission->config.probes);
     }
-    json_decref(hello);
 }
 
 typedef struct Keys {
@@ -347,12 +371,14 @@ void admission_hello(Admission *admission, const PeerKey *key, unsigned interfac
     (void)pthread_mutex_lock(&admission->lock);
     const bool known = admission_copy(admission, key, &probe) == 0;
     const HubAdmission before = known ? probe.enrolment.admission : HUB_UNKNOWN;
-    if (before == HUB_UNKNOWN && !has_room(admission)) {
+    if (before == HUB_UNKNOWN && !has_place(admission, key, json, now_ms)) {
         admission_tell(admission, key, HUB_PENDING,
                        "too many probes wait to be admitted by this hub");
     } else if (before != HUB_REVOKED) {
         probes_hello(admission->config.probes, key, interface, address, json, now_ms);
         note_claims(admission, key, json);
+        if (before == HUB_UNKNOWN)
+            stay(admission, key);
         int r = 0;
         if (before != HUB_ADMITTED)
             r = judge(admission, key, now_ms);

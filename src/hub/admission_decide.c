@@ -83,12 +83,10 @@ static int restore(Admission *admission, const PeerKey *key, uint64_t now_ms, Re
     if (!probe.enrolment.enrolled_ms) /* it had never been admitted */
         return error_trace(approve_now(admission, &probe, false, now_ms));
     admission_set(admission, key, HUB_ADMITTED, "");
-    const int r = admission_save(admission, key, NULL);
-    if (r)
-        return error_trace(r);
-    log_notice("the key of probe %s is admitted again, %s", probes_name(&probe), key->z85);
+    /* that it is not kept would be told; the link must not think otherwise meanwhile */
     admission_tell(admission, key, HUB_ADMITTED, "");
-    return 0;
+    log_notice("the key of probe %s is admitted again, %s", probes_name(&probe), key->z85);
+    return error_trace(admission_save(admission, key, NULL));
 }
 
 static int drop(Admission *admission, const PeerKey *key, Reason *reason) {

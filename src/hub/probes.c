@@ -25,7 +25,8 @@ enum {
 };
 
 typedef struct Entry {
-    Probe probe;
+    Probe probe;        /* first: find() gives it */
+    bool listed;        /* while probes_only_these() looks */
     struct Entry *next; /* in its bucket */
 } Entry;
 
@@ -94,10 +95,10 @@ Probes *probes_free(Probes *probes) {
 }
 
 static bool grow(Probes *probes) {
-    if (probes->n < probes->capacity)
-        return true;
     if (probes->n >= PROBES_MAX)
         return false;
+    if (probes->n < probes->capacity)
+        return true;
     const size_t capacity = probes->capacity ? probes->capacity * 2 : 64;
     Entry **all = realloc(probes->all, capacity * sizeof(Entry *));
     if (!all)
@@ -268,14 +269,18 @@ bool probes_clone(Probes *probes, const PeerKey *key, const char *address, const
     return news;
 }
 
-void probes_end(Probes *probes, const PeerKey *key, uint64_t now_ms) {
-    Probe *probe = probes_lock(probes, key);
-    if (!probe)
-        return;
+static void end(Probe *probe, uint64_t now_ms) {
     probe->connected = false;
     probe->session_ms = now_ms;
     probe->pulse.packets_per_s = 0;
     probe->pulse.octets_per_s = 0;
+}
+
+void probes_end(Probes *probes, const PeerKey *key, uint64_t now_ms) {
+    Probe *probe = probes_lock(probes, key);
+    if (!probe)
+        return;
+    end(probe, now_ms);
     probes_unlock(probes);
     atomic_store(&probes->changed, true);
 }
@@ -353,6 +358,26 @@ void probes_take_status(Probes *probes, const HubProbeStatus *statuses, size_t n
             probe->last_seen_ms = statuses[i].heard_ms;
         probes_unlock(probes);
     }
+}
+
+void probes_only_these(Probes *probes, const HubProbeStatus *statuses, size_t n, uint64_t now_ms) {
+    (void)pthread_mutex_lock(&probes->lock);
+    for (size_t i = 0; i < probes->n; i++)
+        probes->all[i]->listed = false;
+    for (size_t i = 0; i < n; i++) {
+        Entry *entry = (Entry *)find(probes, &statuses[i].key);
+        if (entry)
+            entry->listed = true;
+    }
+    for (size_t i = 0; i < probes->n; i++) {
+        Probe *probe = &probes->all[i]->probe;
+        if (probe->connected && !probes->all[i]->listed) { /* the event was lost */
+            end(probe, now_ms);
+            probe->enrolment.dirty = true;
+            atomic_store(&probes->changed, true);
+        }
+    }
+    (void)pthread_mutex_unlock(&probes->lock);
 }
 
 #define UNKNOWN "unknown address"
@@ -478,8 +503,8 @@ ProbeState probe_state(const Probe *probe, uint64_t now_ms, char *text, size_t s
     }
     if (probe->clone_ms && since(probe->clone_ms, now_ms) < PROBES_CLONE_MS) {
         (void)snprintf(text, size,
-                       "two running probes use this key, %s; stop one, remove zmq-key.priv from "
-                       "its data directory and start it again",
+                       "two running probes use this key, %s; stop one and start it again with an "
+                       "empty data directory",
                        probe->clone_text);
         return PROBE_ATTENTION;
     }

@@ -188,6 +188,8 @@ uint64_t probes_pulse(Probes *probes, const PeerKey *key, const ProbePulse *puls
 
 /** probes_take_status() - what the link counts */
 void probes_take_status(Probes *probes, const HubProbeStatus *statuses, size_t n);
+/** probes_only_these() - none else has a session. From the thread that takes the link's events */
+void probes_only_these(Probes *probes, const HubProbeStatus *statuses, size_t n, uint64_t now_ms);
 
 void probes_problem(Probes *probes, PeerProblemKind kind, unsigned interface, const char *address,
                     uint64_t now_ms);

@@ -9,9 +9,11 @@
 
 #include <cmocka.h>
 
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include "hub/admission.h"
 
@@ -408,6 +410,71 @@ static void test_take_over_by_token(void **state) {
     assert_int_equal(look(6).number, 42);
 }
 
+static void disk_is_full(bool full) {
+    struct rlimit limit;
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &limit), 0);
+    limit.rlim_cur = full ? 0 : limit.rlim_max;
+    (void)signal(SIGXFSZ, full ? SIG_IGN : SIG_DFL);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+}
+
+/* what is so in memory is told to the link, and kept once there is room */
+static void test_not_saved(void **state) {
+    (void)state;
+    Reason reason = {0};
+    start(ADMISSION_APPROVE);
+    hello(1, "one", "id-1", NULL, 100);
+    admission_flush(admission);
+    const PeerKey one = key_of(1);
+    disk_is_full(true);
+    const int approved = admission_approve(admission, &one, 101, &reason);
+    disk_is_full(false);
+    assert_true(approved < 0);
+    assert_int_equal(look(1).enrolment.admission, HUB_ADMITTED);
+    last_is(1, HUB_ADMITTED);
+
+    assert_int_equal(admission_revoke(admission, &one, &reason), 0);
+    disk_is_full(true);
+    const int restored = admission_restore(admission, &one, 102, &reason);
+    disk_is_full(false);
+    assert_true(restored < 0);
+    last_is(1, HUB_ADMITTED);
+    admission_flush(admission);
+    stop();
+    start(ADMISSION_APPROVE);
+    assert_int_equal(look(1).enrolment.admission, HUB_ADMITTED);
+}
+
+/* a good join token needs no room among those who wait */
+static void test_token_in_a_crowd(void **state) {
+    (void)state;
+    char good[ADMISSION_TOKEN_TEXT];
+    start(ADMISSION_TOKEN);
+    make(&(SettingsToken){.uses_max = 1}, good);
+    for (unsigned i = 1; i <= ADMISSION_PENDING_MAX; i++)
+        hello(i, "x", "", NULL, 1000 + i);
+    hello(5000, "x", "", "made up", 5000);
+    assert_non_null(strstr(last()->reason, "too many"));
+    hello(5001, "x", "", good, 5001);
+    last_is(5001, HUB_ADMITTED);
+    hello(5002, "x", "", good, 5002); /* used up */
+    assert_non_null(strstr(last()->reason, "too many"));
+    assert_false(is_known(5002));
+}
+
+static void test_as_many_as_can_be(void **state) {
+    (void)state;
+    start(ADMISSION_OPEN);
+    for (unsigned i = 1; i <= PROBES_MAX; i++) {
+        const PeerKey key = key_of(i);
+        assert_non_null(probes_lock_new(probes, &key));
+        probes_unlock(probes);
+    }
+    hello(PROBES_MAX + 1, "x", "", NULL, 100);
+    last_is(PROBES_MAX + 1, HUB_PENDING);
+    assert_non_null(strstr(last()->reason, "as many probes as it can"));
+}
+
 /* whoever holds the public key can make as many keys as it likes */
 static void test_pending_is_bounded(void **state) {
     (void)state;
@@ -427,6 +494,21 @@ static void test_pending_is_bounded(void **state) {
     assert_false(is_known(1));
     assert_true(is_known(5000));
 
+    /* back before the flush, and decided on: that flush leaves it alone */
+    Reason reason = {0};
+    const PeerKey two = key_of(2);
+    hello(5002, "x", "", NULL, 5002);
+    assert_false(is_known(2));
+    hello(2, "x", "", NULL, 5003);
+    assert_int_equal(admission_approve(admission, &two, 5004, &reason), 0);
+    admission_flush(admission);
+    stop();
+    start(ADMISSION_APPROVE);
+    assert_int_equal(look(2).enrolment.admission, HUB_ADMITTED);
+    gone(2, 5005);
+    assert_int_equal(admission_forget(admission, &two, &reason), 0);
+    gone(5002, 5005);
+
     /* all of them connected: nobody goes, the next one is told */
     for (unsigned i = 2; i <= ADMISSION_PENDING_MAX; i++)
         hello(i, "x", "", NULL, 6000 + i);
@@ -435,6 +517,15 @@ static void test_pending_is_bounded(void **state) {
     last_is(5001, HUB_PENDING);
     assert_non_null(strstr(last()->reason, "too many"));
     assert_false(is_known(5001));
+
+    /* that they went was never told: the link has a session of one key only, so they make room */
+    const HubProbeStatus status = {.key = key_of(5000), .session = true};
+    probes_only_these(probes, &status, 1, 8500);
+    assert_true(look(5000).connected);
+    assert_false(look(2).connected);
+    hello(5001, "x", "", NULL, 9000);
+    assert_true(is_known(5001));
+    assert_false(is_known(2));
 }
 
 int main(void) {
@@ -447,6 +538,9 @@ int main(void) {
         TEST(test_tokens),
         TEST(test_take_over),
         TEST(test_take_over_by_token),
+        TEST(test_not_saved),
+        TEST(test_token_in_a_crowd),
+        TEST(test_as_many_as_can_be),
         TEST(test_pending_is_bounded),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -94,6 +94,7 @@ static void test_clone(void **state) {
     char text[256];
     state_of(probes, 15000, text, sizeof(text));
     assert_non_null(strstr(text, "two running probes use this key, at 192.0.2.8 and 192.0.2.7"));
+    assert_non_null(strstr(text, "start it again with an empty data directory"));
     state_of(probes, 40000, text, sizeof(text));
     assert_null(strstr(text, "two running"));
     assert_true(probes_clone(probes, &key, "192.0.2.7", "192.0.2.7", 90000));

@@ -177,7 +177,7 @@ static void take_clone(Watch *watch, const Report *report, uint64_t now_ms) {
         probes_unlock(probes);
     }
     log_warning("probe %s: two running probes use its key, at %s and %s; the flows of both are "
-                "kept. Stop one, remove zmq-key.priv from its data directory and start it again",
+                "kept. Stop one and start it again with an empty data directory",
                 name, report->address, report->other);
 }
 
@@ -306,8 +306,10 @@ static void housekeep(Watch *watch) {
     const uint64_t now_ms = clock_wall_ms();
     HubProbeStatus *statuses = NULL;
     size_t n = 0;
-    if (!hub_link_probes(watch->hub->link, &statuses, &n))
+    if (!hub_link_probes(watch->hub->link, &statuses, &n)) {
         probes_take_status(watch->hub->probes, statuses, n);
+        probes_only_these(watch->hub->probes, statuses, n, now_ms);
+    }
     free(statuses);
     hub_link_notice(watch->hub->link, ingest_state(watch->hub->ingest) == INGEST_DISK_FULL
                                           ? CAUSE_HUB_IS_FULL
