@@ -47,8 +47,8 @@ static Segment *oldest_beyond(const Spool *spool, const Segment *keep) {
     Segment *found = NULL;
     for (size_t i = 0; i < spool->n_segments && !found; i++) {
         Segment *segment = spool->segments[i];
-        if (segment != keep &&
-            (is_beyond(spool, segment->in_memory) || (from_disk && !segment->in_memory)))
+        bool kept = keep && segment == keep;
+        if (!kept && (is_beyond(spool, segment->in_memory) || (from_disk && !segment->in_memory)))
             found = segment;
     }
     /* what is gone of an epoch is always its beginning */
