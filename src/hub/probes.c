@@ -480,9 +480,42 @@ const char *probe_state_name(ProbeState state) {
     return names[state];
 }
 
-ProbeState probe_state(const Probe *probe, uint64_t now_ms, char *text, size_t size) {
+/** report_state() - of one that is admitted and connected: what its pulses say */
+static ProbeState report_state(const Probe *probe, uint64_t now_ms, char *text, size_t size) {
     char span[32];
     const int64_t offset = probe->clock_offset_ms;
+    if (!probe->pulse_ms) {
+        (void)snprintf(text, size, "connected, no report yet");
+        return PROBE_CAPTURING;
+    }
+    if (since(probe->pulse_ms, now_ms) > PROBES_SILENT_MS) {
+        span_text(since(probe->pulse_ms, now_ms), span);
+        (void)snprintf(text, size, "connected, no report for %s", span);
+        return PROBE_ATTENTION;
+    }
+    if (cause_clock_is_off(offset)) {
+        char detail[48];
+        span_text((uint64_t)(offset < 0 ? -offset : offset), span);
+        (void)snprintf(detail, sizeof(detail), "%s %s", span, offset < 0 ? "behind" : "ahead");
+        cause_text(text, size, CAUSE_PEER_CLOCK, "", detail);
+        return PROBE_ATTENTION;
+    }
+    if (probe->pulse.cause != CAUSE_NONE) {
+        cause_text(text, size, probe->pulse.cause, probe->n_captures ? probe->captures[0] : "", "");
+        return PROBE_ATTENTION;
+    }
+    const uint64_t quiet_ms = since(probe->last_packet_ms, now_ms);
+    if (quiet_ms > QUIET_MS) {
+        span_text(quiet_ms, span);
+        cause_text(text, size, CAUSE_PEER_NO_PACKETS, "", span);
+        return quiet_ms > NO_PACKETS_MS || !probe->had_packets ? PROBE_ATTENTION : PROBE_CAPTURING;
+    }
+    (void)snprintf(text, size, "capturing");
+    return PROBE_CAPTURING;
+}
+
+ProbeState probe_state(const Probe *probe, uint64_t now_ms, char *text, size_t size) {
+    char span[32];
     if (probe->enrolment.admission == HUB_REVOKED) {
         (void)snprintf(text, size, "its key is revoked");
         return PROBE_REVOKED;
@@ -513,32 +546,5 @@ ProbeState probe_state(const Probe *probe, uint64_t now_ms, char *text, size_t s
         cause_text(text, size, version, "", probe->version);
         return PROBE_ATTENTION;
     }
-    if (!probe->pulse_ms) {
-        (void)snprintf(text, size, "connected, no report yet");
-        return PROBE_CAPTURING;
-    }
-    if (since(probe->pulse_ms, now_ms) > PROBES_SILENT_MS) {
-        span_text(since(probe->pulse_ms, now_ms), span);
-        (void)snprintf(text, size, "connected, no report for %s", span);
-        return PROBE_ATTENTION;
-    }
-    if (cause_clock_is_off(offset)) {
-        char detail[48];
-        span_text((uint64_t)(offset < 0 ? -offset : offset), span);
-        (void)snprintf(detail, sizeof(detail), "%s %s", span, offset < 0 ? "behind" : "ahead");
-        cause_text(text, size, CAUSE_PEER_CLOCK, "", detail);
-        return PROBE_ATTENTION;
-    }
-    if (probe->pulse.cause != CAUSE_NONE) {
-        cause_text(text, size, probe->pulse.cause, probe->n_captures ? probe->captures[0] : "", "");
-        return PROBE_ATTENTION;
-    }
-    const uint64_t quiet_ms = since(probe->last_packet_ms, now_ms);
-    if (quiet_ms > QUIET_MS) {
-        span_text(quiet_ms, span);
-        cause_text(text, size, CAUSE_PEER_NO_PACKETS, "", span);
-        return quiet_ms > NO_PACKETS_MS || !probe->had_packets ? PROBE_ATTENTION : PROBE_CAPTURING;
-    }
-    (void)snprintf(text, size, "capturing");
-    return PROBE_CAPTURING;
+    return report_state(probe, now_ms, text, size);
 }

@@ -20,6 +20,21 @@ static void state_of(Probes *probes, uint64_t now_ms, char *text, size_t size) {
     probes_unlock(probes);
 }
 
+/** approve() - it waits, then it is admitted */
+static void approve(Probes *probes, uint64_t now) {
+    char text[128];
+    Probe *probe = probes_lock(probes, &key);
+    probe->enrolment.admission = HUB_PENDING;
+    (void)snprintf(probe->enrolment.reason, sizeof(probe->enrolment.reason), "%s",
+                   "somebody has to approve it");
+    probes_unlock(probes);
+    state_of(probes, now, text, sizeof(text));
+    assert_string_equal(text, "waits: somebody has to approve it");
+    probe = probes_lock(probes, &key);
+    probe->enrolment.admission = HUB_ADMITTED;
+    probes_unlock(probes);
+}
+
 static void test_life(void **state) {
     (void)state;
     cleanup(probes_freep) Probes *probes = NULL;
@@ -34,18 +49,9 @@ static void test_life(void **state) {
     assert_true(probes_changed(probes));
     assert_int_equal(probes_connected(probes), 0);
     state_of(probes, now, text, sizeof(text));
-    Probe *probe = probes_lock(probes, &key);
-    probe->enrolment.admission = HUB_PENDING;
-    (void)snprintf(probe->enrolment.reason, sizeof(probe->enrolment.reason), "%s",
-                   "somebody has to approve it");
-    probes_unlock(probes);
-    state_of(probes, now, text, sizeof(text));
-    assert_string_equal(text, "waits: somebody has to approve it");
-    probe = probes_lock(probes, &key);
-    probe->enrolment.admission = HUB_ADMITTED;
-    probes_unlock(probes);
+    approve(probes, now);
     assert_int_equal(probes_connected(probes), 1);
-    probe = probes_lock(probes, &key);
+    const Probe *probe = probes_lock(probes, &key);
     assert_string_equal(probe->name, "site-a");
     assert_string_equal(probe->version, "a build");
     assert_string_equal(probe->address, "192.0.2.7");
