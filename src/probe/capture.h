@@ -20,7 +20,7 @@
 typedef struct Capture Capture;
 
 typedef struct CaptureConfig {
-    const char *input;  /* interface, file, or "-" */
+    const char *input;  /* interface, file, or "-"; stays until the capture is freed */
     const char *filter; /* BPF expression, NULL: everything */
     uint32_t snaplen;   /* bytes of a packet, 0: as the backend thinks best */
     bool promisc;

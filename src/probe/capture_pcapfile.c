@@ -6,16 +6,22 @@
  */
 
 #include <errno.h>
+#include <fcntl.h>
 #include <pcap/pcap.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/error.h"
 #include "probe/capture.h"
+#include "probe/capture_pipe.h"
 
 enum { MAX_FRAME_BYTES = 256 * 1024, BATCH_BYTES = 512 * 1024 };
 
 typedef struct PcapFile {
     pcap_t *pcap;
+    CapturePipe *pipe;          /* NULL: a file that is all there */
+    struct bpf_program program; /* without instructions: every packet passes */
     const char *input;
     uint32_t snaplen;
     bool truncated;
@@ -30,38 +36,65 @@ static void pcapfile_close(Capture *capture) {
         return;
     if (file->pcap)
         pcap_close(file->pcap);
+    pcap_freecode(&file->program);
+    capture_pipe_free(file->pipe);
     free(file);
     capture->state = NULL;
 }
 
 static int set_filter(PcapFile *file, const char *filter, Reason *reason) {
-    struct bpf_program program;
-    if (!filter)
-        return 0;
-    if (pcap_compile(file->pcap, &program, filter, 1, PCAP_NETMASK_UNKNOWN) < 0) {
+    if (filter && pcap_compile(file->pcap, &file->program, filter, 1, PCAP_NETMASK_UNKNOWN) < 0) {
         reason_set(reason, "the filter '%s' is not valid: %s", filter, pcap_geterr(file->pcap));
         return CAPTURE_E_USAGE;
     }
-    int r = pcap_setfilter(file->pcap, &program);
-    pcap_freecode(&program);
-    if (r < 0) {
-        reason_set(reason, "the filter '%s' cannot be used: %s", filter, pcap_geterr(file->pcap));
-        return CAPTURE_E_REFUSED;
-    }
     return 0;
+}
+
+static bool is_stdin(const char *input) {
+    return strcmp(input, "-") == 0;
 }
 
 /* what a capture is often kept as, and libpcap does not read */
 static bool is_compressed(const char *path) {
     static const char *const magics[] = {"\x1f\x8b", "\x28\xb5\x2f\xfd", "\xfd\x37zX", "BZh"};
     char head[5] = "";
-    cleanup(fclosep) FILE *file = strcmp(path, "-") == 0 ? NULL : fopen(path, "re");
+    cleanup(fclosep) FILE *file = is_stdin(path) ? NULL : fopen(path, "re");
     if (!file || fread(head, 1, sizeof(head) - 1, file) != sizeof(head) - 1)
         return false;
     for (size_t i = 0; i < sizeof(magics) / sizeof(magics[0]); i++)
         if (memcmp(head, magics[i], strlen(magics[i])) == 0)
             return true;
     return false;
+}
+
+static pcap_t *open_pipe(PcapFile *file, int fd, char *why) {
+    file->pipe = capture_pipe_new(fd);
+    FILE *stream = file->pipe ? capture_pipe_file(file->pipe) : NULL;
+    if (!stream) {
+        (void)snprintf(why, PCAP_ERRBUF_SIZE, "%s", strerror(ENOMEM));
+        return NULL;
+    }
+    pcap_t *pcap =
+        pcap_fopen_offline_with_tstamp_precision(stream, PCAP_TSTAMP_PRECISION_NANO, why);
+    if (!pcap)
+        (void)fclose(stream);
+    return pcap;
+}
+
+static pcap_t *open_input(PcapFile *file, char *why) {
+    struct stat st;
+    cleanup(closep) int fd =
+        is_stdin(file->input) ? dup(STDIN_FILENO) : open(file->input, O_RDONLY | O_CLOEXEC);
+    if (fd < 0 || fstat(fd, &st) < 0) {
+        (void)snprintf(why, PCAP_ERRBUF_SIZE, "%s", strerror(errno));
+        return NULL;
+    }
+    if (!S_ISREG(st.st_mode)) {
+        int taken = fd;
+        fd = -1;
+        return open_pipe(file, taken, why);
+    }
+    return pcap_open_offline_with_tstamp_precision(file->input, PCAP_TSTAMP_PRECISION_NANO, why);
 }
 
 static int pcapfile_open(Capture *capture, const CaptureConfig *config, Reason *reason) {
@@ -72,8 +105,7 @@ static int pcapfile_open(Capture *capture, const CaptureConfig *config, Reason *
     capture->state = file; /* closed by whoever closes the capture */
     file->input = config->input;
     file->snaplen = config->snaplen ? config->snaplen : MAX_FRAME_BYTES;
-    file->pcap =
-        pcap_open_offline_with_tstamp_precision(config->input, PCAP_TSTAMP_PRECISION_NANO, why);
+    file->pcap = open_input(file, why);
     if (!file->pcap) {
         /* libpcap begins some of its messages with the file's name */
         size_t n = strlen(config->input);
@@ -111,19 +143,23 @@ static int note_end(PcapFile *file, int r) {
 
 static int pcapfile_read(Capture *capture, Frame *frames, size_t max, size_t *np,
                          unsigned timeout_ms, Reason *reason) {
-    (void)timeout_ms;
     PcapFile *file = capture->state;
     size_t used = 0;
     size_t n = 0;
     *np = 0;
-    while (n < max && !file->pending && used + MAX_FRAME_BYTES <= BATCH_BYTES) {
+    for (size_t looked = 0; looked < max && used + MAX_FRAME_BYTES <= BATCH_BYTES; looked++) {
         struct pcap_pkthdr *header = NULL;
         const u_char *bytes = NULL;
+        if (file->pending ||
+            (file->pipe && !capture_pipe_ready(file->pipe, looked ? 0 : timeout_ms)))
+            break;
         int r = pcap_next_ex(file->pcap, &header, &bytes);
         if (r != 1) {
             file->pending = note_end(file, r);
             break;
         }
+        if (file->program.bf_len && !pcap_offline_filter(&file->program, header, bytes))
+            continue;
         uint32_t captured = header->caplen < file->snaplen ? header->caplen : file->snaplen;
         memcpy(file->bytes + used, bytes, captured);
         frames[n++] = (Frame){
