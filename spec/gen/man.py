@@ -111,7 +111,7 @@ def man(about):
             ".TP", "2", "An option or its value was refused; one line says which and why."]
     if about["name"] == "weir-probe":
         out += [".TP", "3", "A capture file was read, but flows were not delivered in time."]
-    also = [n for n in ("weir-probe", "weir-hub") if n != about["name"]]
+    also = [n for n in ("weir-probe", "weir-hub", "weir-license") if n != about["name"]]
     out += [".SH SEE ALSO", ", ".join(f"\\fB{roff(n)}\\fR({SECTION.get(n, 1)})" for n in also)]
     return "\n".join(out) + "\n"
 

@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+#include "tools/license.h"
+
+#define AT(member) offsetof(LicenseConfig, member)
+
+#define KEY   "The vendor's key"
+#define GRANT "What a licence grants (issue)"
+#define LOOK  "Looking at licences (inspect, verify)"
+
+static const Option rows[] = {
+    {.name = "key",
+     .letter = 'k',
+     .type = OPTION_TEXT,
+     .at = AT(key),
+     .metavar = "FILE",
+     .group = KEY,
+     .help = "The private key; keygen makes it, issue and revoke sign with it."},
+    {.name = "passphrase-file",
+     .type = OPTION_TEXT,
+     .at = AT(passphrase_file),
+     .metavar = "FILE",
+     .group = KEY,
+     .help = "First line is the passphrase of the private key; without it you are asked."},
+    {.name = "kid",
+     .type = OPTION_TEXT,
+     .at = AT(kid),
+     .metavar = "NAME",
+     .group = KEY,
+     .help = "Name of the new key, such as 2027a: licences say which key signed them."},
+    {.name = "kind",
+     .type = OPTION_TEXT,
+     .at = AT(kind),
+     .metavar = "KIND",
+     .group = GRANT,
+     .help = "cloud (a hub and its probes), hub (one hub) or probe (one probe)."},
+    {.name = "customer",
+     .letter = 'c',
+     .type = OPTION_TEXT,
+     .at = AT(customer),
+     .metavar = "NAME",
+     .group = GRANT,
+     .help = "Who it is for, as the hub's Licence page shows it."},
+    {.name = "probes",
+     .letter = 'n',
+     .type = OPTION_U32,
+     .at = AT(probes),
+     .min = 1,
+     .max = 1000000,
+     .metavar = "N",
+     .group = GRANT,
+     .help = "How many probes may be connected at a time, of a cloud licence."},
+    {.name = "expires",
+     .letter = 'e',
+     .type = OPTION_TEXT,
+     .at = AT(expires),
+     .metavar = "DATE",
+     .group = GRANT,
+     .help = "When it ends: 2027-12-31 (that day's beginning, UTC), a number of days such as 365d, "
+             "or never."},
+    {.name = "grace",
+     .type = OPTION_U32,
+     .at = AT(grace_days),
+     .unset = "30",
+     .max = 3650,
+     .unit = "days",
+     .metavar = "DAYS",
+     .group = GRANT,
+     .help = "How long everything still works after the end."},
+    {.name = "not-before",
+     .type = OPTION_TEXT,
+     .at = AT(not_before),
+     .metavar = "DATE",
+     .group = GRANT,
+     .help = "When it begins; without it, now."},
+    {.name = "system-id",
+     .type = OPTION_TEXT,
+     .at = AT(system_id),
+     .metavar = "ID",
+     .group = GRANT,
+     .help =
+         "The machine a hub's or probe's licence is for, as that program's --version prints it; "
+         "for verify, the machine it is judged for."},
+    {.name = "id",
+     .type = OPTION_TEXT,
+     .at = AT(id),
+     .metavar = "ID",
+     .group = GRANT,
+     .help = "The licence's own name; without it a random one."},
+    {.name = "output",
+     .letter = 'o',
+     .type = OPTION_TEXT,
+     .at = AT(output),
+     .unset = "-",
+     .metavar = "FILE",
+     .group = GRANT,
+     .help = "Where the licence goes; - is the terminal."},
+    {.name = "vendor-key",
+     .type = OPTION_LIST,
+     .at = AT(vendor_keys),
+     .metavar = "KID:HEX",
+     .group = LOOK,
+     .help = "A public key to trust, as keygen prints it, beside those built in."},
+    {.name = "revocations",
+     .type = OPTION_TEXT,
+     .at = AT(revocations),
+     .metavar = "FILE",
+     .group = LOOK,
+     .help = "The list of revoked licences to judge by."},
+    {.name = "at",
+     .type = OPTION_TEXT,
+     .at = AT(at),
+     .metavar = "DATE",
+     .group = LOOK,
+     .help = "Judge as if it were that day."},
+    {.name = "json", .type = OPTION_FLAG, .at = AT(json), .group = LOOK, .help = "Print JSON."},
+};
+
+const OptionProgram license_program = {
+    .name = "weir-license",
+    .summary = "makes, shows and revokes licences: the vendor's tool",
+    .usage = "weir-license keygen --kid 2027a --key vendor.key\n"
+             "weir-license issue --key vendor.key --kind cloud --customer NAME --probes 50 "
+             "--expires 365d\n"
+             "weir-license issue --key vendor.key --kind hub --customer NAME --expires never "
+             "--system-id ID\n"
+             "weir-license inspect FILE [--json]\n"
+             "weir-license verify FILE [--revocations LIST] [--system-id ID] [--at DATE]\n"
+             "weir-license revoke LIST ID --key vendor.key\n",
+    .options = rows,
+    .n_options = sizeof(rows) / sizeof(rows[0]),
+    .config_bytes = sizeof(LicenseConfig),
+};
