@@ -3,6 +3,7 @@
 #include "channel/hub_watch.h"
 
 #include <errno.h>
+#include <malloc.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -13,6 +14,7 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "channel/hub_strangers.h"
 #include "channel/zsock.h"
 
 enum {
@@ -28,6 +30,8 @@ enum {
     KINDS = HUB_EVENT_TOO_MANY + 1,
     SILENT_MAX = 64,  /* connections of one address that have not said anything */
     FDS_RESERVE = 64, /* for all else that the hub opens */
+    GREETING_BYTES = 64,
+    CROWD = 512, /* strangers that are worth giving back what they took */
 };
 
 typedef char Address[64];
@@ -40,6 +44,7 @@ typedef struct Side {
     HubEventKind failure;
     Address *addresses; /* by descriptor: who was accepted */
     size_t n_addresses;
+    Strangers *strangers;
     /* by kind of problem: since when one waits whose peer was gone before its address could be
      * read, and when one with an address was seen last; 0: none */
     uint64_t nameless_ms[KINDS];
@@ -63,8 +68,8 @@ struct HubWatch {
     pthread_mutex_t lock;
     Side *sides;
     size_t n_sides;
-    size_t n_fds;        /* as many as this process may have */
-    atomic_uchar *spoke; /* by descriptor */
+    size_t n_fds;          /* as many as this process may have */
+    size_t most_strangers; /* since memory was given back last */
     Told told[TOLD_MAX];
     size_t n_told;
     HubEvent waiting[WAITING_MAX];
@@ -86,7 +91,8 @@ static void note_address(Side *side, uint32_t fd) {
     zsock_peer_address((int)fd, side->addresses[fd], sizeof(Address));
 }
 
-/** was_told() - within the last minute; if not, it is now */
+/** was_told() - within the last minute; if not, it is now. More than there is room for are not
+ * told: thousands of strangers would fill the log */
 static bool was_told(HubWatch *watch, HubEventKind kind, const char *address, uint64_t now_ms) {
     Told *place = &watch->told[0];
     for (size_t i = 0; i < watch->n_told; i++) {
@@ -102,6 +108,8 @@ static bool was_told(HubWatch *watch, HubEventKind kind, const char *address, ui
     }
     if (watch->n_told < TOLD_MAX)
         place = &watch->told[watch->n_told++];
+    else if (now_ms - place->told_ms < TOLD_AGAIN_MS)
+        return true;
     *place = (Told){.kind = kind, .told_ms = now_ms};
     (void)snprintf(place->address, sizeof(place->address), "%s", address);
     return false;
@@ -117,39 +125,70 @@ static void tell(HubWatch *watch, const Side *side, HubEventKind kind, const cha
     zsock_wake(watch->wake_fd);
 }
 
-/** is_silent_crowd() - has this address as many connections that say nothing as one may have? */
-static bool is_silent_crowd(HubWatch *watch, const Side *side, const char *address) {
-    unsigned n = 0;
-    for (size_t fd = 0; fd < side->n_addresses && fd < watch->n_fds && n <= SILENT_MAX; fd++)
-        n += side->addresses[fd][0] && !atomic_load(&watch->spoke[fd]) &&
-             strcmp(side->addresses[fd], address) == 0;
-    return n > SILENT_MAX;
+/** has_greeted() - libzmq takes memory for a peer once its greeting of 64 bytes is complete */
+static bool has_greeted(int fd) {
+    return zsock_received(fd) >= GREETING_BYTES;
 }
 
 /** keep_descriptors() - a listener without any left would spin, and nobody could connect: when half
  * are taken an address may have only so many silent connections, and the last are for the hub */
-static void keep_descriptors(HubWatch *watch, Side *side, uint32_t fd) {
-    if (fd >= side->n_addresses || fd < watch->n_fds / 2)
-        return;
-    const char *address = side->addresses[fd];
-    if (fd + FDS_RESERVE < watch->n_fds && !is_silent_crowd(watch, side, address))
-        return;
-    zsock_cut((int)fd, address, 0);
+static bool keep_descriptors(HubWatch *watch, Side *side, uint32_t fd, const char *address,
+                             uint64_t now_ms) {
+    if (fd < watch->n_fds / 2 ||
+        (fd + FDS_RESERVE < watch->n_fds && strangers_of(side->strangers, address) <= SILENT_MAX))
+        return false;
+    tell(watch, side, HUB_EVENT_TOO_MANY, address, now_ms);
+    return true;
+}
+
+static void cut(Side *side, uint32_t fd) {
+    zsock_cut((int)fd, side->addresses[fd], 0);
+    strangers_cut(side->strangers, fd);
     side->counts.n_too_many++;
-    tell(watch, side, HUB_EVENT_TOO_MANY, address, clock_monotonic_ms());
 }
 
-void hub_watch_spoke(HubWatch *watch, int fd) {
-    if (fd >= 0 && (size_t)fd < watch->n_fds && !atomic_load(&watch->spoke[fd]))
-        atomic_store(&watch->spoke[fd], 1);
+static void on_accepted(HubWatch *watch, Side *side, uint32_t fd) {
+    const uint64_t now_ms = clock_monotonic_ms();
+    note_address(side, fd);
+    if (fd >= side->n_addresses)
+        return;
+    strangers_came(side->strangers, fd, side->addresses[fd], now_ms);
+    if (keep_descriptors(watch, side, fd, side->addresses[fd], now_ms))
+        cut(side, fd);
 }
 
-/** forget_descriptor() - it is closed */
-static void forget_descriptor(HubWatch *watch, Side *side, uint32_t fd) {
+/** keep_memory() - those who begin a handshake and do not go on with it are limited */
+static void keep_memory(Side *side) {
+    size_t n = STRANGERS_LOOK;
+    uint32_t fd = 0;
+    while (strangers_look(side->strangers, clock_monotonic_ms(), &n, &fd))
+        if (fd < side->n_addresses)
+            cut(side, fd);
+}
+
+void hub_watch_spoke(HubWatch *watch, size_t i, int fd) {
+    strangers_spoke(watch->sides[i].strangers, fd);
+}
+
+/** forget_descriptor() - it is closed; true: it was cut here */
+static bool forget_descriptor(Side *side, uint32_t fd) {
     if (fd < side->n_addresses)
         side->addresses[fd][0] = '\0';
-    if (fd < watch->n_fds)
-        atomic_store(&watch->spoke[fd], 0);
+    return strangers_went(side->strangers, fd);
+}
+
+/** give_back() - a crowd has gone, and the memory that libzmq had for it is free, but not the
+ * system's */
+static void give_back(HubWatch *watch) {
+    size_t n = 0;
+    for (size_t i = 0; i < watch->n_sides; i++)
+        n += strangers_count(watch->sides[i].strangers);
+    if (n > watch->most_strangers)
+        watch->most_strangers = n;
+    if (watch->most_strangers < CROWD || n > watch->most_strangers / 4)
+        return;
+    (void)malloc_trim(0);
+    watch->most_strangers = n;
 }
 
 /** failed_at() - a handshake failed; one without an address waits for another that has it */
@@ -195,11 +234,22 @@ static void fail_protocol(Side *side, uint32_t error) {
     side->given_up_ms = clock_monotonic_ms();
 }
 
+static void on_disconnected(HubWatch *watch, Side *side, uint32_t fd) {
+    Address address = "";
+    if (!side->config.bind)
+        (void)snprintf(address, sizeof(address), "%s", side->config.peer);
+    else if (fd < side->n_addresses)
+        memcpy(address, side->addresses[fd], sizeof(address));
+    const bool cut = forget_descriptor(side, fd);
+    if (side->failed && !cut)
+        failed_at(watch, side, address);
+    side->failed = false;
+}
+
 static void on_event(HubWatch *watch, Side *side, const ZsockEvent *event) {
     switch (event->kind) {
     case ZMQ_EVENT_ACCEPTED:
-        note_address(side, event->value);
-        keep_descriptors(watch, side, event->value);
+        on_accepted(watch, side, event->value);
         break;
     case ZMQ_EVENT_HANDSHAKE_SUCCEEDED:
         side->n_again = 0;
@@ -211,16 +261,10 @@ static void on_event(HubWatch *watch, Side *side, const ZsockEvent *event) {
         fail(side, HUB_EVENT_NOT_SPOKEN, &side->counts.n_not_spoken);
         break;
     case ZMQ_EVENT_DISCONNECTED:
-        if (side->failed)
-            failed_at(watch, side,
-                      !side->config.bind                 ? side->config.peer
-                      : event->value < side->n_addresses ? side->addresses[event->value]
-                                                         : "");
-        side->failed = false;
-        forget_descriptor(watch, side, event->value);
+        on_disconnected(watch, side, event->value);
         break;
     case ZMQ_EVENT_CLOSED:
-        forget_descriptor(watch, side, event->value);
+        (void)forget_descriptor(side, event->value);
         break;
     default:
         break;
@@ -240,8 +284,10 @@ static void *run(void *arg) {
             for (int k = 0; k < BURST && zsock_monitor_read(watch->sides[i].pair, &event); k++)
                 on_event(watch, &watch->sides[i], &event);
             tell_nameless(watch, &watch->sides[i]);
+            keep_memory(&watch->sides[i]);
             (void)pthread_mutex_unlock(&watch->lock);
         }
+        give_back(watch);
     }
     free(items);
     return NULL;
@@ -258,9 +304,6 @@ int hub_watch_new(HubWatch **watchp, void *context, const HubWatchSide *sides, s
     watch->n_fds = getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < FDS_MAX
                        ? (size_t)limit.rlim_cur
                        : FDS_MAX;
-    watch->spoke = calloc(watch->n_fds + 1, sizeof(*watch->spoke));
-    if (!watch->spoke)
-        return error_origin(-ENOMEM);
     watch->sides = calloc(n_sides, sizeof(*watch->sides));
     if (!watch->sides)
         return error_origin(-ENOMEM);
@@ -269,7 +312,9 @@ int hub_watch_new(HubWatch **watchp, void *context, const HubWatchSide *sides, s
         char name[32];
         (void)snprintf(name, sizeof(name), "hub-%zu", i);
         watch->sides[i].config = sides[i];
-        int r = zsock_monitor(&watch->sides[i].pair, context, sides[i].socket, name);
+        int r = strangers_new(&watch->sides[i].strangers, watch->n_fds, has_greeted);
+        if (!r)
+            r = zsock_monitor(&watch->sides[i].pair, context, sides[i].socket, name);
         if (r)
             return error_trace(r);
     }
@@ -294,10 +339,10 @@ HubWatch *hub_watch_free(HubWatch *watch) {
     for (size_t i = 0; i < watch->n_sides; i++) {
         if (watch->sides[i].pair)
             (void)zmq_close(watch->sides[i].pair);
+        (void)strangers_free(watch->sides[i].strangers);
         free(watch->sides[i].addresses);
     }
     free(watch->sides);
-    free(watch->spoke);
     (void)pthread_mutex_destroy(&watch->lock);
     free(watch);
     return NULL;

@@ -28,7 +28,7 @@ typedef struct HubWatchCounts {
     uint64_t n_wrong_key;
     uint64_t n_plain_peer;
     uint64_t n_not_spoken;
-    uint64_t n_too_many; /* connections cut so that descriptors last */
+    uint64_t n_too_many; /* connections cut so that descriptors and memory last */
 } HubWatchCounts;
 
 int hub_watch_new(HubWatch **watchp, void *context, const HubWatchSide *sides, size_t n_sides,
@@ -39,8 +39,9 @@ HubWatch *hub_watch_free(HubWatch *watch);
 /** hub_watch_problem() - the next problem not told yet; each once a minute and address */
 bool hub_watch_problem(HubWatch *watch, HubEvent *event);
 
-/** hub_watch_spoke() - a message came by this descriptor: no silent stranger. Any thread, quick */
-void hub_watch_spoke(HubWatch *watch, int fd);
+/** hub_watch_spoke() - a message came to a side by this descriptor: no silent stranger. Any thread,
+ * quick */
+void hub_watch_spoke(HubWatch *watch, size_t side, int fd);
 
 /** hub_watch_again() - is it time to call zsock_again() for this connecting side? Then it is noted
  */

@@ -4,6 +4,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <linux/tcp.h>
 #include <netdb.h>
 #include <pthread.h>
 #include <sodium.h>
@@ -197,6 +198,14 @@ uint16_t zsock_peer_port(int fd) {
         return ntohs(((const struct sockaddr_in *)&address)->sin_port);
     return address.ss_family == AF_INET6 ? ntohs(((const struct sockaddr_in6 *)&address)->sin6_port)
                                          : 0;
+}
+
+uint64_t zsock_received(int fd) {
+    struct tcp_info info = {0};
+    socklen_t size = sizeof(info);
+    if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &size) < 0)
+        return 0;
+    return info.tcpi_bytes_received;
 }
 
 void zsock_cut(int fd, const char *address, uint16_t port) {

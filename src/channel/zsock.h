@@ -56,6 +56,9 @@ void zsock_peer_address(int fd, char *text, size_t size);
 /** zsock_peer_port() - of a connected descriptor; 0 when it is gone */
 uint16_t zsock_peer_port(int fd);
 
+/** zsock_received() - bytes that the peer has sent and TCP has taken */
+uint64_t zsock_received(int fd);
+
 /**
  * zsock_cut() - end the connection of this descriptor, if it still is the one to this address and
  * port (0: any): it may have been closed and its number given to another
