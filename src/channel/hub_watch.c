@@ -39,6 +39,7 @@ typedef char Address[64];
 typedef struct Side {
     HubWatchSide config;
     void *pair;
+    ZsockLine line; /* of a connecting side */
     HubWatchCounts counts;
     bool failed; /* the next disconnect is that of the failed handshake */
     HubEventKind failure;
@@ -236,6 +237,7 @@ static void fail_protocol(Side *side, uint32_t error) {
 
 static void on_disconnected(HubWatch *watch, Side *side, uint32_t fd) {
     Address address = "";
+    zsock_line_end(&side->line);
     if (!side->config.bind)
         (void)snprintf(address, sizeof(address), "%s", side->config.peer);
     else if (fd < side->n_addresses)
@@ -248,6 +250,9 @@ static void on_disconnected(HubWatch *watch, Side *side, uint32_t fd) {
 
 static void on_event(HubWatch *watch, Side *side, const ZsockEvent *event) {
     switch (event->kind) {
+    case ZMQ_EVENT_CONNECTED:
+        zsock_line_begin(&side->line, (int)event->value);
+        break;
     case ZMQ_EVENT_ACCEPTED:
         on_accepted(watch, side, event->value);
         break;
@@ -285,6 +290,7 @@ static void *run(void *arg) {
                 on_event(watch, &watch->sides[i], &event);
             tell_nameless(watch, &watch->sides[i]);
             keep_memory(&watch->sides[i]);
+            zsock_line_look(&watch->sides[i].line);
             (void)pthread_mutex_unlock(&watch->lock);
         }
         give_back(watch);

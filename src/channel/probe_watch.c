@@ -47,6 +47,7 @@ typedef struct Side {
     ProbeWatchSide config;
     void *pair;
     ProbeView view;
+    ZsockLine line;
     Question *question; /* the one that is being asked, or NULL */
     uint64_t asked_ms;
     uint64_t shook_ms; /* last failed handshake, 0 for none */
@@ -110,6 +111,9 @@ static void refused_in_handshake(Side *side, uint32_t value, uint64_t now_ms) {
 static void on_event(Side *side, const ZsockEvent *event, uint64_t now_ms) {
     switch (event->kind) {
     case ZMQ_EVENT_CONNECTED:
+        zsock_line_begin(&side->line, (int)event->value);
+        set_connected(side, true, now_ms);
+        break;
     case ZMQ_EVENT_ACCEPTED:
         set_connected(side, true, now_ms);
         break;
@@ -131,6 +135,7 @@ static void on_event(Side *side, const ZsockEvent *event, uint64_t now_ms) {
         closed_in_handshake(side, now_ms);
         break;
     case ZMQ_EVENT_DISCONNECTED:
+        zsock_line_end(&side->line);
         set_connected(side, false, now_ms);
         set_ready(side, false, now_ms);
         break;
@@ -289,6 +294,8 @@ static void *run(void *arg) {
             drain(watch, &watch->sides[i]);
         for (int i = 0; i < PROBE_N_SIDES; i++)
             look_into(watch, &watch->sides[i]);
+        for (int i = 0; i < PROBE_N_SIDES; i++)
+            zsock_line_look(&watch->sides[i].line);
     }
     return NULL;
 }

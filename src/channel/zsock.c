@@ -48,7 +48,6 @@ void *zsock_open(void *context, int type) {
         {ZMQ_BACKLOG, 4096},
         {ZMQ_HANDSHAKE_IVL, 15000},
         {ZMQ_CONNECT_TIMEOUT, 4000},
-        {ZMQ_TCP_MAXRT, 15000},
         {ZMQ_HEARTBEAT_IVL, 5000},
         {ZMQ_HEARTBEAT_TIMEOUT, 30000},
         {ZMQ_HEARTBEAT_TTL, 30000},
@@ -213,6 +212,26 @@ void zsock_cut(int fd, const char *address, uint16_t port) {
     zsock_peer_address(fd, found, sizeof(found));
     if (*found && strcmp(found, address) == 0 && (!port || port == zsock_peer_port(fd)))
         (void)shutdown(fd, SHUT_RDWR);
+}
+
+void zsock_line_begin(ZsockLine *line, int fd) {
+    line->fd = fd;
+    line->port = zsock_peer_port(fd);
+    zsock_peer_address(fd, line->address, sizeof(line->address));
+}
+
+void zsock_line_end(ZsockLine *line) {
+    line->port = 0;
+}
+
+/* zero-window probes count as something sent: their answers are acknowledgements too */
+void zsock_line_look(const ZsockLine *line) {
+    struct tcp_info info = {0};
+    socklen_t size = sizeof(info);
+    if (!line->port || getsockopt(line->fd, IPPROTO_TCP, TCP_INFO, &info, &size) < 0)
+        return;
+    if ((info.tcpi_unacked || info.tcpi_notsent_bytes) && info.tcpi_last_ack_recv > ZSOCK_BROKEN_MS)
+        zsock_cut(line->fd, line->address, line->port);
 }
 
 int zsock_wake_new(int *fdp) {

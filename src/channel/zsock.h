@@ -21,7 +21,7 @@ enum {
     ZSOCK_E_REFUSED, /* the address is not ours, or in use */
 };
 
-enum { ZSOCK_SNDHWM = 16, ZSOCK_RCVHWM = 4, ZSOCK_END_S = 1 };
+enum { ZSOCK_SNDHWM = 16, ZSOCK_RCVHWM = 4, ZSOCK_END_S = 1, ZSOCK_BROKEN_MS = 15000 };
 
 /** zsock_open() - a socket with the channel's options; NULL with errno set */
 void *zsock_open(void *context, int type);
@@ -64,6 +64,22 @@ uint64_t zsock_received(int fd);
  * port (0: any): it may have been closed and its number given to another
  */
 void zsock_cut(int fd, const char *address, uint16_t port);
+
+/**
+ * ZsockLine - the connection that a socket has made. ZMQ_TCP_MAXRT would end one on which nothing
+ * is acknowledged for some time, but also one whose peer has no room for a while, as on a slow
+ * line; here it is ended when nothing at all comes of the other side.
+ */
+typedef struct ZsockLine {
+    int fd; /* meaningless without a port */
+    uint16_t port;
+    char address[64];
+} ZsockLine;
+
+void zsock_line_begin(ZsockLine *line, int fd);
+void zsock_line_end(ZsockLine *line);
+/** zsock_line_look() - now and then: cut it when it is broken */
+void zsock_line_look(const ZsockLine *line);
 
 /** zsock_wake() and friends - an eventfd */
 int zsock_wake_new(int *fdp);
