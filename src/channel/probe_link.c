@@ -29,6 +29,8 @@ enum {
     BURST = 64,     /* batches between two looks at what comes in */
     AGAIN_FIRST_MS = 1000,
     AGAIN_LAST_MS = 60000,
+    PULSE_SHARE = 10,     /* of a line that is full, pulses may have one part in so many */
+    PULSE_LATE_MS = 5000, /* but one goes after so long */
 };
 
 struct ProbeLink {
@@ -58,6 +60,8 @@ struct ProbeLink {
     Buffer header;
     unsigned n_again[PROBE_N_SIDES];
     bool blocked;
+    bool full; /* blocked since the last pulse */
+    uint64_t pulse_ms, pulse_room_bytes;
 };
 
 /* --------------------------------------------------------------------------------- sending */
@@ -87,6 +91,7 @@ static bool send_message(ProbeLink *link, zmq_msg_t *payload) {
     if (send_part(link, payload, 0) < 0)
         return false; /* cannot happen: room is counted in whole messages */
     link->status.sent_bytes += size;
+    link->pulse_room_bytes += size / PULSE_SHARE;
     return true;
 }
 
@@ -150,17 +155,29 @@ static bool send_item(ProbeLink *link, const DeliveryItem *item) {
     return false;
 }
 
+/** send_pulse() - the newest; on a slow line they would leave little room for flows */
+static void send_pulse(ProbeLink *link) {
+    const uint64_t now_ms = clock_monotonic_ms();
+    if (!link->pulse || (link->full && now_ms - link->pulse_ms < PULSE_LATE_MS &&
+                         link->pulse_room_bytes < strlen(link->pulse)))
+        return;
+    if (!send_text(link, &(Frame){.kind = FRAME_PULSE}, link->pulse))
+        return;
+    free(link->pulse);
+    link->pulse = NULL;
+    link->pulse_ms = now_ms;
+    link->pulse_room_bytes = 0;
+    link->full = false;
+}
+
 /** send_due() - true when there may be more to send at once */
 static bool send_due(ProbeLink *link) {
     DeliveryItem item;
     bool more = true;
     link->blocked = false;
     (void)pthread_mutex_lock(&link->lock);
-    if (link->n_subscribers && link->pulse &&
-        send_text(link, &(Frame){.kind = FRAME_PULSE}, link->pulse)) {
-        free(link->pulse);
-        link->pulse = NULL;
-    }
+    if (link->n_subscribers)
+        send_pulse(link);
     if (link->n_subscribers && link->hello_again && send_hello(link))
         link->hello_again = false;
     for (int i = 0; i < BURST && more && !link->blocked; i++) {
@@ -169,6 +186,7 @@ static bool send_due(ProbeLink *link) {
         if (more && send_item(link, &item))
             delivery_sender_sent(link->sender, &item, now_ms);
     }
+    link->full = link->full || link->blocked;
     (void)pthread_mutex_unlock(&link->lock);
     return more && !link->blocked;
 }
