@@ -227,8 +227,11 @@ static DuckAnswer append_once(Store *store, const StoreGroup *group, Reason *rea
         answer = append_cursors(store, group, segment, reason);
     if (answer == DUCK_OK && group->gap_n)
         answer = append_gaps(store, group, reason);
-    if (answer == DUCK_OK)
+    if (answer == DUCK_OK) {
+        commit_begin(store);
         answer = duck_run(store->writer, "COMMIT", reason);
+        commit_end(store);
+    }
     if (answer != DUCK_OK) {
         duck_roll_back(store->writer);
         return answer;

@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 
 #include "base/buffer.h"
+#include "base/clock.h"
 #include "base/error.h"
 #include "store/embedded.h"
 #include "store/schema.h"
@@ -261,9 +262,36 @@ void write_begin(Store *store, bool maintenance) {
     (void)pthread_mutex_unlock(&store->lock);
 }
 
+bool write_begin_soon(Store *store) {
+    const uint64_t until_ms = clock_monotonic_ms() + STORE_PATIENCE_MS;
+    (void)pthread_mutex_lock(&store->lock);
+    while ((store->writing || store->maintenance_waiting) && clock_monotonic_ms() < until_ms)
+        keeper_wait(store, 50);
+    const bool free = !store->writing && !store->maintenance_waiting;
+    store->writing = store->writing || free;
+    (void)pthread_mutex_unlock(&store->lock);
+    return free;
+}
+
 void write_end(Store *store) {
     (void)pthread_mutex_lock(&store->lock);
     store->writing = false;
+    (void)pthread_cond_broadcast(&store->changed);
+    (void)pthread_mutex_unlock(&store->lock);
+}
+
+void commit_begin(Store *store) {
+    (void)pthread_mutex_lock(&store->lock);
+    store->committing = true;
+    store->committing_ms = clock_monotonic_ms();
+    while (store->beginning)
+        (void)pthread_cond_wait(&store->changed, &store->lock);
+    (void)pthread_mutex_unlock(&store->lock);
+}
+
+void commit_end(Store *store) {
+    (void)pthread_mutex_lock(&store->lock);
+    store->committing = false;
     (void)pthread_cond_broadcast(&store->changed);
     (void)pthread_mutex_unlock(&store->lock);
 }

@@ -184,9 +184,11 @@ int store_gaps(Store *store, uint64_t since_ms, StoreGapFn *fn, void *context) {
         " ORDER BY g.at_ms, g.first",
         since_ms);
     GapCall call = {.fn = fn, .context = context};
-    write_begin(store, false);
-    r = read_rows(store, sql, take_gap, &call);
-    write_end(store);
+    r = STORE_E_UNAVAILABLE;
+    if (write_begin_soon(store)) {
+        r = read_rows(store, sql, take_gap, &call);
+        write_end(store);
+    }
     use_end(store);
     return r;
 }

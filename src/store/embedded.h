@@ -25,6 +25,7 @@
 enum {
     STORE_READERS_MAX = 64,
     STORE_CURSOR_KEEP_DAYS = 30,
+    STORE_PATIENCE_MS = 3000, /* a commit that takes longer: the disk stands still */
 };
 
 typedef struct Segment {
@@ -65,8 +66,11 @@ struct Store {
     unsigned users;
     bool writing;
     unsigned maintenance_waiting;
-    bool stop_queries; /* interrupt every query until told otherwise */
-    bool reopened;     /* not yet told to the writer */
+    bool committing;        /* and no query begins */
+    uint64_t committing_ms; /* since when, monotonic */
+    unsigned beginning;     /* queries that do */
+    bool stop_queries;      /* interrupt every query until told otherwise */
+    bool reopened;          /* not yet told to the writer */
 
     duckdb_database database;
     duckdb_connection writer;
@@ -106,7 +110,17 @@ void use_end(Store *store);
 void use_failed(Store *store);
 
 void write_begin(Store *store, bool maintenance);
+/** write_begin_soon() - for what a person waits for; false: not within 3 s */
+bool write_begin_soon(Store *store);
 void write_end(Store *store);
+
+/**
+ * commit_begin() - to commit_end(): what writes to the log or the file and waits for the disk.
+ * DuckDB lets no transaction begin meanwhile, and nothing can interrupt one that waits for it; so
+ * questions wait here, and not for longer than a person would.
+ */
+void commit_begin(Store *store);
+void commit_end(Store *store);
 
 /* keeper.c */
 int keeper_start(Store *store);

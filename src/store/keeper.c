@@ -41,7 +41,9 @@ static int checkpoint(Store *store, Reason *reason) {
     write_begin(store, true);
     /* never FORCE: it waits for readers, and holds up the writer meanwhile */
     Reason why = {0};
+    commit_begin(store);
     DuckAnswer answer = duck_run(store->writer, "CHECKPOINT", &why);
+    commit_end(store);
     write_end(store);
 
     (void)pthread_mutex_lock(&store->lock);

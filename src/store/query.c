@@ -28,13 +28,16 @@ static int reader_take(Store *store, const StoreBudget *budget, Reader **readerp
     int r = 0;
     (void)pthread_mutex_lock(&store->lock);
     while (!reader && !r) {
-        for (size_t i = 0; i < store->config.readers && !reader; i++)
+        for (size_t i = 0; i < store->config.readers && !reader && !store->committing; i++)
             if (!store->readers[i].busy)
                 reader = &store->readers[i];
         if (store->stop_queries || store->closing || (cancelled && atomic_load(cancelled)))
             r = STORE_E_CANCELLED;
         else if (clock_monotonic_ms() >= deadline_ms)
             r = STORE_E_TIMEOUT;
+        else if (store->committing &&
+                 clock_monotonic_ms() - store->committing_ms > STORE_PATIENCE_MS)
+            r = STORE_E_UNAVAILABLE;
         else if (!reader)
             keeper_wait(store, WAIT_TICK_MS); /* nobody says when it is cancelled */
     }
@@ -44,11 +47,20 @@ static int reader_take(Store *store, const StoreBudget *budget, Reader **readerp
         reader->cancelled = cancelled;
         reader->stopped = 0;
         reader->settled = false;
+        store->beginning++;
         (void)pthread_cond_broadcast(&store->changed);
         *readerp = reader;
     }
     (void)pthread_mutex_unlock(&store->lock);
     return r;
+}
+
+/** reader_began() - or did not: commits go on */
+static void reader_began(Store *store) {
+    (void)pthread_mutex_lock(&store->lock);
+    store->beginning--;
+    (void)pthread_cond_broadcast(&store->changed);
+    (void)pthread_mutex_unlock(&store->lock);
 }
 
 /** reader_settle() - the watchdog lets it alone from here on */
@@ -99,12 +111,17 @@ static int take_id(Snapshot *snapshot, const Store *store, uint64_t id) {
 static DuckAnswer take_snapshot(Store *store, duckdb_connection connection, Snapshot *snapshot,
                                 Reason *reason) {
     DuckAnswer answer = duck_run(connection, "BEGIN TRANSACTION READ ONLY", reason);
-    if (answer != DUCK_OK)
+    if (answer != DUCK_OK) {
+        reader_began(store);
         return answer;
+    }
     int end = 0;
     duckdb_result result;
-    if (duckdb_query(connection, "SELECT id FROM segment ORDER BY id DESC", &result) !=
-        DuckDBSuccess) {
+    /* only at its first access it really begins */
+    const duckdb_state state =
+        duckdb_query(connection, "SELECT id FROM segment ORDER BY id DESC", &result);
+    reader_began(store);
+    if (state != DuckDBSuccess) {
         answer = duck_fail(&result, reason);
         duckdb_destroy_result(&result);
         return answer;
@@ -344,6 +361,8 @@ static int answer_of(DuckAnswer answer, int stopped, const Reason *why, Reason *
         return 0;
     if (stopped == STORE_E_TIMEOUT)
         reason_set(reason, "the question took too long; a shorter time range or a filter helps");
+    else if (stopped == STORE_E_UNAVAILABLE)
+        reason_set(reason, "the disk takes its time to write; flows wait at the probes");
     else if (stopped)
         reason_set(reason, "the question was cancelled");
     if (stopped)

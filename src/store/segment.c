@@ -115,8 +115,10 @@ DuckAnswer segment_next(Store *store, uint64_t now_ms, Reason *reason) {
                   "); COMMIT",
                   id, id, now_ms);
     DuckAnswer answer = DUCK_MEMORY;
+    commit_begin(store);
     if (!sql.failed)
         answer = duck_run(store->writer, buffer_text(&sql), reason);
+    commit_end(store);
     buffer_deinit(&sql);
     if (answer != DUCK_OK) {
         duck_roll_back(store->writer);
@@ -156,10 +158,12 @@ static DuckAnswer drop(Store *store, uint64_t before_ms, uint64_t *droppedp, Rea
     }
     buffer_put_text(&sql, "COMMIT");
     DuckAnswer answer = DUCK_OK;
+    commit_begin(store);
     if (sql.failed)
         answer = DUCK_MEMORY;
     else if (dropped)
         answer = duck_run(store->writer, buffer_text(&sql), reason);
+    commit_end(store);
     buffer_deinit(&sql);
     if (answer != DUCK_OK) {
         duck_roll_back(store->writer);

@@ -51,7 +51,8 @@ enum {
     STORE_E_FULL,        /* append: no space on the disk, rolled back */
     STORE_E_MEMORY,      /* append, query: the memory limit was reached */
     STORE_E_REOPENED,    /* append: the database was closed and opened again; see above */
-    STORE_E_UNAVAILABLE, /* the database could not be opened again; each append tries once */
+    STORE_E_UNAVAILABLE, /* not opened again, each append tries once; query: the disk stands still
+                          */
     STORE_E_TIMEOUT,     /* query: out of time */
     STORE_E_CANCELLED,   /* query: cancelled, or stopped in favour of an append */
 };
