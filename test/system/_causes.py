@@ -31,7 +31,7 @@ def cause_line(cause, at="", detail=""):
 
 
 def shim(lab, **settings):
-    """Environment for a program: WEIR_SHIM_CLOCK_S, WEIR_SHIM_RESOLVE_S."""
+    """Environment for a program: WEIR_SHIM_CLOCK_S, WEIR_SHIM_RESOLVE_S, WEIR_SHIM_STALL."""
     path = lab.path("shim.so")
     if not os.path.exists(path):
         subprocess.run([os.environ.get("CC", "cc"), "-shared", "-fPIC", "-O1", "-o", path,

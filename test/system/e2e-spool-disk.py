@@ -3,7 +3,6 @@
 # time limit: 480 s
 """The probe's spool on disk: what it holds outlives the probe, goes to the hub exactly once, and is
 an IPFIX file for others. What was written is read here from the segments, apart from the probe."""
-import collections
 import glob
 import json
 import os
@@ -15,47 +14,9 @@ import threading
 import time
 
 from _e2e import BUILD, check, free_ports, in_namespace, main, same, wait_for
+from _feed import Feed, exactly_once, flows_between, numbers, total
 
 HEAD = struct.Struct(">4sBBH16sQQ3Q3QII")  # of src/spool/record.h, behind the two words of zstd
-
-
-class Feed:
-    """A probe that reads packets from here: each packet is a flow with a number of its own."""
-    clock = 1700000000
-
-    def __init__(self, lab, first, *options, **more):
-        read_end, self.write_end = os.pipe()
-        self.next, self.draw = first, random.Random(first)
-        popen = subprocess.Popen
-
-        def with_pipe(*args, **named):
-            return popen(*args, **named | {"stdin": read_end})
-        subprocess.Popen = with_pipe
-        try:
-            self.probe = lab.probe("-i", "-", "--no-dpi", "-d", "1", *options, **more)
-        finally:
-            subprocess.Popen = popen
-            os.close(read_end)
-        os.write(self.write_end, struct.pack("<IHHiIII", 0xa1b2c3d4, 2, 4, 0, 0, 65535, 101))
-
-    def flows(self, n, to=None):
-        """n flows; those before have ended, for the packets' clock has gone on."""
-        for start in range(0, n, 500):
-            Feed.clock += 3
-            block = b""
-            for _ in range(min(500, n - start)):
-                source = struct.pack(">I", 0x0a000000 + self.next)
-                # random, so that a batch stays large when it is compressed
-                udp = struct.pack(">HHHH", self.draw.randrange(1024, 65536), 9, 8, 0)
-                ip = struct.pack(">BBHHHBBH", 0x45, 0, 28, 0, 0, 64, 17, 0) + source + (
-                    to or b"\x0c" + self.draw.randbytes(3))
-                block += struct.pack("<IIII", Feed.clock, 0, 28, 28) + ip + udp
-                self.next += 1
-            while block:
-                block = block[os.write(self.write_end, block):]
-
-    def end(self):
-        os.close(self.write_end)
 
 
 def away(hub):
@@ -99,40 +60,6 @@ def read_segments(folder):
                          capture_output=True)
     rows = [json.loads(line) for line in run.stdout.splitlines()]
     return [row for row in rows if "src_ip" in row]
-
-
-def number(flow):
-    a, b, c, d = map(int, flow["src_ip"].split("."))
-    return (a << 24 | b << 16 | c << 8 | d) - 0x0a000000
-
-
-def numbers(flows):
-    return collections.Counter(map(number, flows))
-
-
-def flows_between(hub, from_ms, to_ms):
-    """All of them, in times that one answer holds: pages over equal times might overlap."""
-    page = hub.get("/flows", from_=from_ms, to=to_ms, limit=1000)
-    if page["total"] <= 1000:
-        return page["flows"]
-    middle = (from_ms + to_ms) // 2
-    return flows_between(hub, from_ms, middle) + flows_between(hub, middle, to_ms)
-
-
-def exactly_once(hub, ledger):
-    """Everything of the ledger is in the hub, once."""
-    found = flows_between(hub, 1700000000000, Feed.clock * 1000 + 1000)
-    same(len(found), total(hub), "flows read")
-    stored = numbers(found)
-    twice = [n for n, times in stored.items() if times > 1]
-    missing = sorted(set(ledger) - set(stored))
-    check(not twice, f"{len(twice)} flows stored twice, {twice[:5]}")
-    check(not missing, f"{len(missing)} of {len(ledger)} flows not stored, {missing[:5]}")
-    return stored
-
-
-def total(hub):
-    return hub.get("/flows", from_=0, to=2 ** 43, limit=1)["total"]
 
 
 def test_killed_again_and_again(lab):

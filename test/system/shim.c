@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * Preloaded by system tests: the wall clock off by WEIR_SHIM_CLOCK_S seconds, and names that take
- * WEIR_SHIM_RESOLVE_S seconds to resolve.
+ * Preloaded by system tests: the wall clock off by WEIR_SHIM_CLOCK_S seconds, names that take
+ * WEIR_SHIM_RESOLVE_S seconds to resolve, and a disk that stands still: while a file
+ * WEIR_SHIM_STALL exists, no sync of a file returns.
  */
 
 #define _GNU_SOURCE
@@ -52,4 +53,26 @@ int getaddrinfo(const char *restrict node, const char *restrict service,
     if (node && strstr(node, ".slow."))
         sleep((unsigned)setting("WEIR_SHIM_RESOLVE_S"));
     return real(node, service, hints, found);
+}
+
+static void stall(void) {
+    const char *flag = getenv("WEIR_SHIM_STALL");
+    while (flag && access(flag, F_OK) == 0)
+        usleep(20000);
+}
+
+static int sync_later(const char *name, int fd) {
+    int (*real)(int);
+    void *symbol = dlsym(RTLD_NEXT, name);
+    memcpy(&real, &symbol, sizeof(real));
+    stall();
+    return real(fd);
+}
+
+int fsync(int fd) {
+    return sync_later("fsync", fd);
+}
+
+int fdatasync(int fd) {
+    return sync_later("fdatasync", fd);
 }
