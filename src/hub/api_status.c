@@ -148,7 +148,8 @@ static const Sample interface_samples[INTERFACE_SAMPLES] = {
     {"weir_interface_malformed", "counter", "Frames that could not be read."},
     {"weir_interface_wrong_key", "counter", "Handshakes with a wrong server key."},
     {"weir_interface_plain_peers", "counter", "Peers that do not encrypt."},
-    {"weir_interface_cut", "counter", "Silent connections cut so that descriptors and memory last."},
+    {"weir_interface_cut", "counter",
+     "Silent connections cut so that descriptors and memory last."},
     {"weir_interface_refused", "counter", "Messages of probes that are not admitted."},
 };
 
