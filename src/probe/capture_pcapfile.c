@@ -189,10 +189,15 @@ static void pcapfile_stats(Capture *capture, CaptureStats *stats) {
     *stats = (CaptureStats){.truncated = file->truncated};
 }
 
+static int pcapfile_filter(Capture *capture, const char *filter, Reason *reason) {
+    return error_trace(set_filter(capture->state, filter, reason));
+}
+
 const CaptureBackend capture_pcapfile = {
     .name = "pcapfile",
     .open = pcapfile_open,
     .close = pcapfile_close,
     .read = pcapfile_read,
     .stats = pcapfile_stats,
+    .filter = pcapfile_filter,
 };

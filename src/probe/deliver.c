@@ -47,6 +47,8 @@ struct Deliver {
     bool patient; /* the exporting thread's, once it runs */
     unsigned patience_s;
     bool (*stopping)(void);
+    void (*on_configuration)(void *userdata, const char *json);
+    void *userdata;
     size_t n_hubs;
     Hub hubs[];
 };
@@ -165,6 +167,12 @@ static void on_change(void *userdata, ProbeLinkWord word, const char *reason) {
         log_warning("%s", reason); /* it names the endpoint */
     else
         log_warning("%s: %s", hub->data, probe_link_word(word));
+}
+
+static void on_configuration(void *userdata, const char *json) {
+    const Deliver *deliver = ((const Hub *)userdata)->deliver;
+    if (deliver->on_configuration)
+        deliver->on_configuration(deliver->userdata, json);
 }
 
 /* --- the spool ---------------------------------------------------------------------------- */
@@ -322,6 +330,7 @@ static int open_hub(Deliver *deliver, const ProbeConfig *config, size_t i, Reaso
         .hello_json = buffer_text(&deliver->hello),
         .spool = {.spool = hub, .load = load, .release = release, .fetch = fetch, .former = former},
         .on_change = on_change,
+        .on_configuration = i == 0 ? on_configuration : NULL, /* two could not agree */
         .userdata = hub,
     };
     int r = probe_link_new(&hub->link, &link, reason);
@@ -341,6 +350,8 @@ int deliver_new(Deliver **deliverp, const ProbeConfig *config, const DeliverSour
     deliver->patient = source->patient;
     deliver->patience_s = config->exit_timeout_s;
     deliver->stopping = source->stopping;
+    deliver->on_configuration = source->on_configuration;
+    deliver->userdata = source->userdata;
 
     int r = read_key(config, &deliver->key, reason);
     if (r == 0 && deliver->key.notice[0])

@@ -28,6 +28,9 @@ typedef struct DeliverSource {
     const char *mode; /* "live" or "file" */
     bool patient; /* it can wait: a full spool holds it up, as long as the hubs store something */
     bool (*stopping)(void); /* ends that waiting */
+    /* what the first hub wants this probe to be set to; from a thread of a link */
+    void (*on_configuration)(void *userdata, const char *json);
+    void *userdata;
 } DeliverSource;
 
 enum {

@@ -5,6 +5,9 @@
 #include <stddef.h>
 #include <string.h>
 
+#include "channel/configuration.h"
+#include "flow/fieldset.h"
+
 #define AT(member) .at = offsetof(ProbeConfig, member)
 
 /* options that nProbe documents and that need nothing here */
@@ -40,6 +43,18 @@ static const Option probe_options[] = {
      .metavar = "FILTER",
      .group = "Input",
      .help = "Meter only packets that match this filter (pcap-filter(7))."},
+    {.name = "sample-rate",
+     .letter = 'S',
+     .alias = "sampling",
+     .type = OPTION_U32,
+     AT(sampling),
+     .unset = "1",
+     .min = 1,
+     .max = CONFIGURATION_SAMPLING_MAX,
+     .metavar = "N",
+     .group = "Input",
+     .help = "Meter one of N packets, drawn at random. Counts stay those of the packets metered, "
+             "and every flow carries N as sampling."},
     {.name = "snaplen",
      .letter = 's',
      .type = OPTION_U32,
@@ -151,6 +166,20 @@ static const Option probe_options[] = {
      .metavar = "KEY",
      .group = "Output",
      .help = "The hub's public key, as its interface page shows it."},
+    {.name = "template",
+     .type = OPTION_WORD,
+     AT(template),
+     .unset = FIELDSET_USUAL,
+     .words = fieldset_names,
+     .group = "Output",
+     .help = "Fields of a flow that are exported: all of them, or v9, what NetFlow v9 usually has, "
+             "without applications, names and MAC addresses."},
+    {.name = "no-remote-config",
+     .type = OPTION_FLAG,
+     AT(no_remote_config),
+     .group = "Output",
+     .help = "Refuse what the hub wants to set (filter, sampling, timeouts, template); without it "
+             "the hub's word goes over the command line's."},
     {.name = "probe-id",
      .type = OPTION_TEXT,
      AT(probe_id),
@@ -284,7 +313,6 @@ static const Option probe_options[] = {
     REPLACED("dump-path", 'P', true, "use --json FILE"),
     REPLACED("dump-format", 'D', true, "use --json FILE"),
     REPLACED("collector-port", '3', true, "collecting flows is not there yet"),
-    REPLACED("sample-rate", 'S', true, "sampling is not there yet; everything is metered"),
     REPLACED("aggregation", 'p', true, "use the hub's queries, which group by any field"),
     REPLACED("black-list", 0, true, "use -f 'not net ...'"),
     REPLACED("no-ipv6", 'W', false, "use -f 'not ip6'"),
