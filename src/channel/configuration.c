@@ -118,7 +118,7 @@ static int take_member(Configuration *to, const char *name, const json_t *value,
 }
 
 /* version and id are taken even of one that is refused, so that the refusal can name it */
-static int take(Configuration *to, json_t *object, Reason *reason) {
+int configuration_take(Configuration *to, const struct json_t *object, Reason *reason) {
     if (!json_is_object(object)) {
         reason_set(reason, "a JSON object is expected");
         return CONFIGURATION_E_REFUSED;
@@ -127,7 +127,7 @@ static int take(Configuration *to, json_t *object, Reason *reason) {
     int r = 0;
     const char *name = NULL;
     json_t *value = NULL;
-    json_object_foreach(object, name, value) {
+    json_object_foreach((json_t *)(uintptr_t)object, name, value) {
         const int answer = take_member(&read, name, value, r ? NULL : reason);
         r = r ? r : answer;
     }
@@ -138,7 +138,7 @@ static int take(Configuration *to, json_t *object, Reason *reason) {
 int configuration_read(Configuration *configuration, const char *text, size_t size,
                        Reason *reason) {
     json_t *object = json_loadb(text, size, JSON_REJECT_DUPLICATES, NULL);
-    const int r = take(configuration, object, reason);
+    const int r = configuration_take(configuration, object, reason);
     json_decref(object);
     return r;
 }
@@ -250,8 +250,7 @@ void configuration_differences(Reason *to, const Configuration *now, const Confi
 
 /* ------------------------------------------------------------------------------------- report */
 
-int configuration_report_read(ConfigurationReport *report, const char *text, size_t size) {
-    json_t *object = json_loadb(text, size, JSON_REJECT_DUPLICATES, NULL);
+int configuration_report_read(ConfigurationReport *report, const struct json_t *object) {
     ConfigurationReport read = {0};
     Reason reason = {""};
     const char *state = json_string_value(json_object_get(object, "state"));
@@ -266,16 +265,15 @@ int configuration_report_read(ConfigurationReport *report, const char *text, siz
     if (!r)
         r = take_id(&read.id, json_object_get(object, "id"), &reason);
     if (!r)
-        r = take(&read.running, json_object_get(object, "running"), &reason);
+        r = configuration_take(&read.running, json_object_get(object, "running"), &reason);
     if (!r)
-        r = take(&read.given, json_object_get(object, "started_with"), &reason);
+        r = configuration_take(&read.given, json_object_get(object, "started_with"), &reason);
     if (!r) {
         (void)snprintf(read.reason, sizeof(read.reason), "%s", why ? why : "");
         for (char *c = read.reason; *c; c++) /* it may be hostile */
             *c = (char)((unsigned char)*c < 0x20 || *c == 0x7f ? ' ' : *c);
         *report = read;
     }
-    json_decref(object);
     return r;
 }
 

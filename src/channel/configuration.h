@@ -19,6 +19,8 @@
 #include "base/json.h"
 #include "base/reason.h"
 
+struct json_t; /* of jansson */
+
 enum {
     CONFIGURATION_FILTER_MAX = 512,  /* bytes */
     CONFIGURATION_TEMPLATE_MAX = 15, /* likewise */
@@ -79,6 +81,9 @@ enum {
  */
 int configuration_read(Configuration *configuration, const char *text, size_t size, Reason *reason);
 
+/** configuration_take() - likewise, of JSON that was read already */
+int configuration_take(Configuration *configuration, const struct json_t *object, Reason *reason);
+
 /** configuration_write() - settings that are set, with version and id */
 void configuration_write(Json *json, const char *name, const Configuration *configuration);
 void configuration_write_settings(Json *json, const char *name, const Configuration *configuration);
@@ -95,5 +100,5 @@ bool configuration_same(const Configuration *a, const Configuration *b);
 /** configuration_differences() - "filter 'tcp' (was none), sampling 1 of 10 (was all)" */
 void configuration_differences(Reason *to, const Configuration *now, const Configuration *before);
 
-int configuration_report_read(ConfigurationReport *report, const char *text, size_t size);
+int configuration_report_read(ConfigurationReport *report, const struct json_t *object);
 void configuration_report_write(Json *json, const char *name, const ConfigurationReport *report);

@@ -2,6 +2,7 @@
 
 /* What reads as a configuration, or as a report, writes back as the same. */
 
+#include <jansson.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -30,13 +31,17 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     buffer_clear(&text);
     ConfigurationReport report;
     ConfigurationReport same;
-    if (configuration_report_read(&report, (const char *)data, size) == 0) {
+    json_t *object = json_loadb((const char *)data, size, 0, NULL);
+    if (configuration_report_read(&report, object) == 0) {
         Json json = json_make(&text);
         configuration_report_write(&json, NULL, &report);
-        if (configuration_report_read(&same, (const char *)text.bytes, text.size) != 0 ||
-            same.state != report.state || !configuration_same(&same.running, &report.running))
+        json_decref(object);
+        object = json_loadb((const char *)text.bytes, text.size, 0, NULL);
+        if (configuration_report_read(&same, object) != 0 || same.state != report.state ||
+            !configuration_same(&same.running, &report.running))
             abort();
     }
+    json_decref(object);
     buffer_deinit(&text);
     return 0;
 }

@@ -251,11 +251,26 @@ static void give_number(Hub *hub, const PeerKey *key) {
     probes_unlock(hub->probes);
 }
 
+static void tell_configuration(void *userdata, const PeerKey *key, const char *json) {
+    const Hub *hub = userdata;
+    char text[256];
+    const int r = hub->link ? hub_link_configure(hub->link, key, json) : 0;
+    if (r) /* the next pulse tries again */
+        log_error("probe %s: %s", key->z85, error_describe(r, text, sizeof(text)));
+}
+
+static void move_probe(void *userdata, const PeerKey *from, const PeerKey *to) {
+    const Hub *hub = userdata;
+    configure_move(hub->configure, from, to);
+}
+
 static void tell_link(void *userdata, const PeerKey *key, HubAdmission verdict,
                       const char *reason) {
     Hub *hub = userdata;
     if (verdict == HUB_ADMITTED)
         give_number(hub, key);
+    if (verdict == HUB_UNKNOWN)
+        configure_forget(hub->configure, key);
     const int r = hub_link_admit(hub->link, key, verdict, reason);
     char text[256];
     if (r)
@@ -274,12 +289,17 @@ static int open_pipeline(Hub *hub) {
     int r = live_new(&hub->live);
     if (!r)
         r = probes_new(&hub->probes);
+    const ConfigureConfig configure = {
+        .settings = hub->settings, .tell = tell_configuration, .userdata = hub};
+    if (!r)
+        r = configure_new(&hub->configure, &configure);
     const AdmissionConfig admission = {.settings = hub->settings,
                                        .probes = hub->probes,
                                        .interfaces = hub->interfaces,
                                        .n_interfaces = hub->n_interfaces,
                                        .option = (AdmissionMode)hub->config->admission,
                                        .tell = tell_link,
+                                       .moved = move_probe,
                                        .userdata = hub};
     if (!r)
         r = admission_new(&hub->admission, &admission);
@@ -453,6 +473,7 @@ Hub *hub_close(Hub *hub) {
     (void)ingest_free(hub->ingest);
     (void)store_close(hub->store);
     (void)admission_free(hub->admission);
+    (void)configure_free(hub->configure);
     (void)auth_free(hub->auth);
     (void)settings_free(hub->settings);
     (void)live_free(hub->live);
