@@ -101,9 +101,10 @@ class Site:
         self.path = path_of(self.hub)
 
     def start(self, *options):
-        self.probe = self.lab.probe("-i", "eno1", *self.to_hub, "--data-dir",
-                                    self.lab.path("state"), "--counters", self.counters, *options,
-                                    namespace=self.ns, name="site")
+        self.probe = self.lab.probe("-i", "eno1", *self.to_hub,
+                                    "--counters", self.counters, *options,
+                                    namespace=self.ns, name="site",
+                                    data_dir=self.lab.path("state"))
 
     def connected(self):
         wait_for("a report of the probe", lambda: self.hub.get("/probes") and
