@@ -390,6 +390,27 @@ Deliver *deliver_free(Deliver *deliver) {
     return NULL;
 }
 
+int deliver_held(uint64_t *flowsp, const ProbeConfig *config, Reason *reason) {
+    cleanup(deliver_freep) Deliver *deliver =
+        calloc(1, sizeof(*deliver) + config->hubs.n * sizeof(Hub));
+    if (!deliver)
+        return error_origin(-ENOMEM);
+    deliver->folder_lock = deliver->spool_lock = -1;
+    deliver->n_hubs = config->hubs.n;
+    deliver->fanout = config->fanout && config->hubs.n > 1;
+    int r = read_key(config, &deliver->key, reason);
+    for (size_t i = 0; r == 0 && i < deliver->n_hubs; i++)
+        r = read_endpoints(config, i, &deliver->hubs[i], reason);
+    if (r == 0)
+        r = open_spool(deliver, config, reason);
+    if (r)
+        return error_trace(r);
+    SpoolStatus status;
+    spool_status(deliver->spool, &status);
+    *flowsp = status.held.flows;
+    return 0;
+}
+
 /* --- use ---------------------------------------------------------------------------------- */
 
 unsigned deliver_lanes(const Deliver *deliver) {

@@ -47,6 +47,10 @@ int deliver_new(Deliver **deliverp, const ProbeConfig *config, const DeliverSour
                 Reason *reason);
 Deliver *deliver_free(Deliver *deliver);
 
+/** deliver_held() - flows in the spool that the hubs of config have still to store, as a start
+ * would find them. The data folder is the caller's; nothing else has the spool open */
+int deliver_held(uint64_t *flowsp, const ProbeConfig *config, Reason *reason);
+
 /** deliver_lanes() - how many kinds of batches there are to submit, at least 1 */
 unsigned deliver_lanes(const Deliver *deliver);
 

@@ -259,6 +259,20 @@ static const Option probe_options[] = {
      .group = "Other",
      .help = "Try key, folder, interface, the hubs' ports, admission, clock and spool, change "
              "nothing, say of each what to mend, and exit: 0 when nothing failed, else 1."},
+    {.name = "prepare-image",
+     .type = OPTION_FLAG,
+     AT(prepare_image),
+     .group = "Other",
+     .help =
+         "Remove what must not be cloned with an image of this machine (the probe's key pair, "
+         "its spool, what the hub had set), say what went and what stays, and exit: 0 done, 1 a "
+         "probe runs on the folder or something cannot be removed, 3 flows wait that no hub "
+         "has stored."},
+    {.name = "force",
+     .type = OPTION_FLAG,
+     AT(force),
+     .group = "Other",
+     .help = "With --prepare-image: throw away flows that wait."},
     {.name = "verbose",
      .letter = 'b',
      .type = OPTION_U32,
@@ -370,6 +384,12 @@ static int check_hubs(const ProbeConfig *config, Reason *reason) {
 enum { SPOOL_MIN_BYTES = 1 << 20 };
 
 int options_check(const ProbeConfig *config, Reason *reason) {
+    if (config->prepare_image)
+        return 0; /* there may be no configuration yet */
+    if (config->force) {
+        reason_set(reason, "--force is given without --prepare-image, which it belongs to");
+        return OPTIONS_E_USAGE;
+    }
     if (config->inputs.n == 0) {
         reason_set(reason, "nothing to meter: give -i INTERFACE or -i FILE");
         return OPTIONS_E_USAGE;

@@ -47,6 +47,8 @@ typedef struct ProbeConfig {
     uint32_t exit_timeout_s;
     uint32_t verbose;
     bool check;
+    bool prepare_image;
+    bool force;
 } ProbeConfig;
 
 enum { SPOOL_BYTES_USUAL = 8 }; /* GB, the default */
