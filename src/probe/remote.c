@@ -187,6 +187,9 @@ void remote_settle(Remote *remote, const char *refused) {
     report_settled(remote);
     keep(remote);
     configuration_differences(&changes, &remote->report.running, &before);
-    log_notice("configuration %llu of the hub: %s", (unsigned long long)remote->settled.version,
-               changes.text);
+    if (remote->settled.version)
+        log_notice("configuration %llu of the hub: %s", (unsigned long long)remote->settled.version,
+                   changes.text);
+    else
+        log_notice("the hub sets nothing any more: %s", changes.text);
 }
