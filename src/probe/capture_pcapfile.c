@@ -43,10 +43,14 @@ static void pcapfile_close(Capture *capture) {
 }
 
 static int set_filter(PcapFile *file, const char *filter, Reason *reason) {
-    if (filter && pcap_compile(file->pcap, &file->program, filter, 1, PCAP_NETMASK_UNKNOWN) < 0) {
+    struct bpf_program program = {0};
+    if (filter && *filter &&
+        pcap_compile(file->pcap, &program, filter, 1, PCAP_NETMASK_UNKNOWN) < 0) {
         reason_set(reason, "the filter '%s' is not valid: %s", filter, pcap_geterr(file->pcap));
         return CAPTURE_E_USAGE;
     }
+    pcap_freecode(&file->program);
+    file->program = program;
     return 0;
 }
 
