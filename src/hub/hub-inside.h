@@ -11,7 +11,7 @@
 #include "hub/hub.h"
 
 /* answers of the parts become this one's; fatal errors get their trace as reason */
-static inline int refused(int r, int answer, Reason *reason) {
+static inline int hub_refused(int r, int answer, Reason *reason) {
     char text[256];
     if (r > 0)
         return answer;

@@ -31,7 +31,7 @@ static int given_pair(KeyPair *given, const HubConfig *config, Reason *reason) {
     const int r = key_pair_from_secret(given, config->private_key, &detail);
     if (r > 0)
         reason_set(reason, "--zmq-encryption-key-priv: %s", detail.text);
-    return refused(r, HUB_E_USAGE, reason);
+    return hub_refused(r, HUB_E_USAGE, reason);
 }
 
 /* it is kept in the data directory, but never put over another pair */
@@ -60,7 +60,7 @@ static int keep_private_key(const HubConfig *config, Reason *reason) {
             r = file_write(path, given.public_z85, 40, 0600, reason);
     }
     key_pair_wipe(&given);
-    return refused(r, HUB_E_REFUSED, reason);
+    return hub_refused(r, HUB_E_REFUSED, reason);
 }
 
 static int load_keys(KeyPair *keys, const HubConfig *config, Reason *reason) {
@@ -69,7 +69,7 @@ static int load_keys(KeyPair *keys, const HubConfig *config, Reason *reason) {
         if (r)
             return r;
     }
-    return refused(key_pair_load(keys, config->data_dir, reason), HUB_E_REFUSED, reason);
+    return hub_refused(key_pair_load(keys, config->data_dir, reason), HUB_E_REFUSED, reason);
 }
 
 int hub_key_string(char **textp, const KeyPair *keys, const char *token) {
@@ -93,7 +93,7 @@ static int print_sample(const HubConfig *config, const KeyPair *keys, FILE *out,
     if (!r)
         r = pages_address(&address, &interface, config->public_address, NULL, NULL, reason);
     if (r)
-        return refused(r, HUB_E_USAGE, reason);
+        return hub_refused(r, HUB_E_USAGE, reason);
     char *text = NULL;
     r = hub_key_string(&text, keys, "");
     if (r)
@@ -123,7 +123,7 @@ int hub_print(const HubConfig *config, FILE *out, Reason *reason) {
     if (access(path, F_OK) != 0) {
         r = dir_own(&lock_fd, config->data_dir, reason);
         if (r)
-            return refused(r, HUB_E_REFUSED, reason);
+            return hub_refused(r, HUB_E_REFUSED, reason);
     }
     r = load_keys(&keys, config, reason);
     if (r)
@@ -161,7 +161,7 @@ static int read_interfaces(Hub *hub, Reason *reason) {
     for (size_t i = 0; i < config->interfaces.n; i++) {
         const int r = pages_interface(&hub->interfaces[i], config, i, reason);
         if (r)
-            return refused(r, HUB_E_USAGE, reason);
+            return hub_refused(r, HUB_E_USAGE, reason);
         hub->n_interfaces++;
     }
     return 0;
@@ -170,7 +170,8 @@ static int read_interfaces(Hub *hub, Reason *reason) {
 static int open_identity(Hub *hub, Reason *reason) {
     int r = given_pair(&hub->keys, hub->config, reason);
     if (!r)
-        r = refused(dir_own(&hub->lock_fd, hub->config->data_dir, reason), HUB_E_REFUSED, reason);
+        r = hub_refused(dir_own(&hub->lock_fd, hub->config->data_dir, reason), HUB_E_REFUSED,
+                        reason);
     if (!r)
         r = load_keys(&hub->keys, hub->config, reason);
     if (r)
@@ -195,14 +196,14 @@ static int open_auth(Hub *hub, Reason *reason) {
     if (!r)
         r = auth_new(&hub->auth, hub->settings, &config, reason);
     hub->auth_context.auth = hub->auth;
-    return refused(r, HUB_E_REFUSED, reason);
+    return hub_refused(r, HUB_E_REFUSED, reason);
 }
 
 static int open_store(Hub *hub, Reason *reason) {
     char path[PATH_MAX];
     (void)snprintf(path, sizeof(path), "%s/store", hub->config->data_dir);
     const StoreConfig config = {.dir = path, .memory_limit_bytes = hub->config->store_memory};
-    return refused(store_open(&hub->store, &config, reason), HUB_E_REFUSED, reason);
+    return hub_refused(store_open(&hub->store, &config, reason), HUB_E_REFUSED, reason);
 }
 
 static int number_probe(void *context, uint32_t number, const uint8_t bytes[STORE_KEY_BYTES]) {
@@ -371,7 +372,7 @@ static int open_link(Hub *hub, Reason *reason) {
                                   .on_pulse = on_pulse,
                                   .on_event = on_event,
                                   .userdata = hub};
-    int r = refused(hub_link_new(&hub->link, &config, reason), HUB_E_REFUSED, reason);
+    int r = hub_refused(hub_link_new(&hub->link, &config, reason), HUB_E_REFUSED, reason);
     free(interfaces);
     if (!r)
         r = error_fold(store_cursors(hub->store, load_cursor, hub));
@@ -407,7 +408,7 @@ static int announce(Hub *hub, Reason *reason) {
     const int r = auth_setup_link(hub->auth, base, link, sizeof(link), reason);
     if (!r && *link)
         log_notice("first start: open %s to make the administrator", link);
-    return refused(r, HUB_E_REFUSED, reason);
+    return hub_refused(r, HUB_E_REFUSED, reason);
 }
 
 /* --------------------------------------------------------------------------------- open, close */
@@ -419,8 +420,8 @@ int hub_open(Hub **hubp, const HubConfig *config, Reason *reason) {
     hub->config = config;
     hub->lock_fd = -1;
     hub->started_ms = clock_wall_ms();
-    int r = refused(hub_options_listen(config, &hub->http_listen, &hub->https_listen, reason),
-                    HUB_E_USAGE, reason);
+    int r = hub_refused(hub_options_listen(config, &hub->http_listen, &hub->https_listen, reason),
+                        HUB_E_USAGE, reason);
     if (!r)
         r = read_interfaces(hub, reason);
     if (!r)
@@ -440,11 +441,11 @@ int hub_open(Hub **hubp, const HubConfig *config, Reason *reason) {
     if (!r)
         r = watch_start(hub->watch);
     if (!r)
-        r = refused(hub_link_start(hub->link, reason), HUB_E_REFUSED, reason);
+        r = hub_refused(hub_link_start(hub->link, reason), HUB_E_REFUSED, reason);
     if (!r)
         r = announce(hub, reason);
     if (r)
-        return refused(r, r, reason);
+        return hub_refused(r, r, reason);
     atomic_store(&hub->ready, true);
     *hubp = hub;
     hub = NULL;

@@ -51,7 +51,7 @@ static int find_web_dir(Hub *hub, Reason *reason) {
 }
 
 static int read_pem(Buffer *to, const char *path, Reason *reason) {
-    return refused(file_read(to, path, CERTIFICATE_BYTES_MAX, reason), HUB_E_REFUSED, reason);
+    return hub_refused(file_read(to, path, CERTIFICATE_BYTES_MAX, reason), HUB_E_REFUSED, reason);
 }
 
 /* --tls-cert and --tls-key, else a pair made once and kept in the data directory */
@@ -78,14 +78,14 @@ static int load_certificate(Hub *hub, Buffer *certificate, Buffer *key, Reason *
         buffer_deinit(&made);
         buffer_deinit(&made_key);
         if (r)
-            return refused(r, HUB_E_REFUSED, reason);
+            return hub_refused(r, HUB_E_REFUSED, reason);
     }
     r = read_pem(certificate, config->tls_cert ? config->tls_cert : certificate_path, reason);
     if (!r)
         r = read_pem(key, config->tls_key ? config->tls_key : key_path, reason);
     if (!r)
-        r = refused(http_tls_check(buffer_text(certificate), buffer_text(key), reason),
-                    HUB_E_REFUSED, reason);
+        r = hub_refused(http_tls_check(buffer_text(certificate), buffer_text(key), reason),
+                        HUB_E_REFUSED, reason);
     return r;
 }
 
@@ -98,8 +98,8 @@ static int listen_https(Hub *hub, Reason *reason) {
                                    .port = hub->https_listen.port,
                                    .certificate_pem = buffer_text(&certificate),
                                    .key_pem = buffer_text(&key)};
-        r = refused(http_server_listen(hub->http, &listen, &hub->https_port, reason), HUB_E_REFUSED,
-                    reason);
+        r = hub_refused(http_server_listen(hub->http, &listen, &hub->https_port, reason),
+                        HUB_E_REFUSED, reason);
     }
     buffer_deinit(&certificate);
     buffer_deinit(&key);
@@ -119,12 +119,12 @@ int hub_open_http(Hub *hub, Reason *reason) {
                                .guard = auth_guard,
                                .context = hub,
                                .static_dir = *hub->web_dir ? hub->web_dir : NULL};
-    r = refused(http_server_new(&hub->http, &config, reason), HUB_E_REFUSED, reason);
+    r = hub_refused(http_server_new(&hub->http, &config, reason), HUB_E_REFUSED, reason);
     if (!r && hub->http_listen.port) {
         const HttpListen listen = {.address = hub->http_listen.address,
                                    .port = hub->http_listen.port};
-        r = refused(http_server_listen(hub->http, &listen, &hub->http_port, reason), HUB_E_REFUSED,
-                    reason);
+        r = hub_refused(http_server_listen(hub->http, &listen, &hub->http_port, reason),
+                        HUB_E_REFUSED, reason);
     }
     if (!r && hub->https_listen.port)
         r = listen_https(hub, reason);

@@ -315,6 +315,16 @@ static int open_identity(Deliver *deliver, const ProbeConfig *config, Reason *re
     return r > 0 ? DELIVER_E_REFUSED : error_trace(r);
 }
 
+static int read_hubs(Deliver *deliver, const ProbeConfig *config, Reason *reason) {
+    int r = 0;
+    for (size_t i = 0; r == 0 && i < deliver->n_hubs; i++) {
+        deliver->hubs[i].deliver = deliver;
+        deliver->hubs[i].number = (unsigned)i;
+        r = read_endpoints(config, i, &deliver->hubs[i], reason);
+    }
+    return error_trace(r);
+}
+
 static int open_hub(Deliver *deliver, const ProbeConfig *config, size_t i, Reason *reason) {
     Hub *hub = &deliver->hubs[i];
     if (hub->assumed)
@@ -360,11 +370,8 @@ int deliver_new(Deliver **deliverp, const ProbeConfig *config, const DeliverSour
         r = open_identity(deliver, config, reason);
     if (r == 0)
         r = make_hello(deliver, config, source);
-    for (size_t i = 0; r == 0 && i < deliver->n_hubs; i++) {
-        deliver->hubs[i].deliver = deliver;
-        deliver->hubs[i].number = (unsigned)i;
-        r = read_endpoints(config, i, &deliver->hubs[i], reason);
-    }
+    if (r == 0)
+        r = read_hubs(deliver, config, reason);
     if (r == 0)
         r = open_spool(deliver, config, reason);
     for (size_t i = 0; r == 0 && i < deliver->n_hubs; i++)
@@ -399,8 +406,8 @@ int deliver_held(uint64_t *flowsp, const ProbeConfig *config, Reason *reason) {
     deliver->n_hubs = config->hubs.n;
     deliver->fanout = config->fanout && config->hubs.n > 1;
     int r = read_key(config, &deliver->key, reason);
-    for (size_t i = 0; r == 0 && i < deliver->n_hubs; i++)
-        r = read_endpoints(config, i, &deliver->hubs[i], reason);
+    if (r == 0)
+        r = read_hubs(deliver, config, reason);
     if (r == 0)
         r = open_spool(deliver, config, reason);
     if (r)

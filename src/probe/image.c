@@ -82,7 +82,7 @@ static void clear_file(Image *image, const Folder *folder, const char *name) {
     (void)snprintf(path, sizeof(path), "%s/%s", folder->path, name);
     if (!kind) {
         if (strcmp(path, image->spool) != 0)
-            (void)printf("stays   %s: not the probe's\n", path);
+            (void)printf("stays   %s: left as it is\n", path);
     } else if (kind->what && unlink(path) < 0) {
         fail(image, path);
     } else if (kind->what) {

@@ -47,7 +47,7 @@ def test_image(lab):
     same(err, "", "standard error")
     for name in ("zmq-key.pub", "zmq-key.priv", "configuration.json"):
         check(f"removed {state}/{name}: " in out, f"{name} in:\n{out}")
-    check(f"stays   {state}/notes.txt: not the probe's" in out, out)
+    check(f"stays   {state}/notes.txt: left as it is" in out, out)
     check("stays   the probe's configuration, with the hub's public key" in out, out)
     same(names(state), ["notes.txt"], "what is left")
     out, err = prepare(*options, "--data-dir", state)
