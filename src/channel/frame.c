@@ -191,6 +191,8 @@ void control_write(Buffer *to, const ControlState *state) {
     json_text(&json, "hub_version", *state->hub_version ? state->hub_version : WEIR_VERSION);
     if (state->notice != CAUSE_NONE)
         json_text(&json, "notice", cause_rows[state->notice].id);
+    if (*state->configuration)
+        json_raw(&json, "configuration", state->configuration);
     json_object_end(&json);
 }
 
@@ -221,6 +223,12 @@ static bool get_u64(const json_t *object, const char *name, uint64_t *to) {
 static void copy_text(char *to, size_t size, const json_t *object, const char *name) {
     const char *text = json_string_value(json_object_get(object, name));
     (void)snprintf(to, size, "%s", text ? text : "");
+}
+
+/* what is no object, or too long for one, is as good as not there: it will not be confirmed */
+static void copy_object(char *to, size_t size, const json_t *value) {
+    size_t n = json_is_object(value) ? json_dumpb(value, to, size - 1, JSON_COMPACT) : 0;
+    to[n < size ? n : 0] = 0;
 }
 
 static bool read_marks(DeliveryState *state, const json_t *epochs) {
@@ -264,6 +272,8 @@ int control_read(ControlState *state, const void *bytes, size_t size) {
         state->notice = notice && strcmp(notice, cause_rows[CAUSE_HUB_IS_FULL].id) == 0
                             ? CAUSE_HUB_IS_FULL
                             : CAUSE_NONE;
+        copy_object(state->configuration, sizeof(state->configuration),
+                    json_object_get(object, "configuration"));
     }
     json_decref(object);
     if (good && version != FRAME_VERSION)

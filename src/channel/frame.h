@@ -15,6 +15,7 @@
 
 #include "base/buffer.h"
 #include "channel/cause.h"
+#include "channel/configuration.h"
 #include "channel/delivery.h"
 
 #define FRAME_TOPIC "weir" /* what a hub subscribes to */
@@ -57,6 +58,7 @@ typedef struct ControlState {
     uint64_t server_time_ms;
     char hub_version[32]; /* "" is written as this program's */
     Cause notice;         /* HUB_IS_FULL: what keeps the hub from storing; else CAUSE_NONE */
+    char configuration[CONFIGURATION_TEXT_MAX]; /* a JSON object to be confirmed; "" none */
 } ControlState;
 
 void control_write(Buffer *to, const ControlState *state);

@@ -53,7 +53,9 @@ static int promote(HubLink *link, const PeerKey *key, uint32_t slot) {
     if (r)
         return error_trace(r);
     free(session->hello);
+    char *configuration = session->configuration;
     *session = waiting->session;
+    session->configuration = configuration;
     waiting->session.hello = NULL;
     waiting_remove(&link->waiting, slot);
     return 0;

@@ -198,6 +198,29 @@ void hub_link_notice(HubLink *link, Cause notice) {
     atomic_store(&link->notice, notice);
 }
 
+int hub_link_configure(HubLink *link, const PeerKey *key, const char *json) {
+    char *copy = json ? strdup(json) : NULL;
+    if (json && !copy)
+        return error_origin(-ENOMEM);
+    (void)pthread_mutex_lock(&link->lock);
+    bool news = false;
+    const size_t i = delivery_receiver_find(link->receiver, key);
+    if (i < link->sessions.n) { /* else it comes when the probe has said something */
+        char **place = &link->sessions.sessions[i].configuration;
+        news = copy && (!*place || strcmp(*place, copy) != 0);
+        char *before = *place;
+        *place = copy;
+        copy = before;
+        if (news)
+            delivery_receiver_tell(link->receiver, key);
+    }
+    (void)pthread_mutex_unlock(&link->lock);
+    free(copy);
+    if (news)
+        zsock_wake(link->wake_fd);
+    return 0;
+}
+
 uint64_t hub_link_discard(HubLink *link) {
     (void)pthread_mutex_lock(&link->lock);
     uint64_t generation = ++link->generation;

@@ -181,6 +181,12 @@ uint64_t hub_link_discard(HubLink *link);
  */
 int hub_link_admit(HubLink *link, const PeerKey *key, HubAdmission admission, const char *reason);
 
+/**
+ * hub_link_configure() - tell an admitted probe this with each state, from now on until NULL; json
+ * is an object (configuration.h). Any thread.
+ */
+int hub_link_configure(HubLink *link, const PeerKey *key, const char *json);
+
 /* snapshots; any thread. *statusesp is the caller's to free() */
 bool hub_link_interface(HubLink *link, unsigned interface, HubInterfaceStatus *status);
 int hub_link_probes(HubLink *link, HubProbeStatus **statusesp, size_t *np);

@@ -422,6 +422,8 @@ static void tell_states(HubLink *link) {
             delivery_receiver_peer(link->receiver, &key, &peer) == 0 &&
             sessions_get(&link->sessions, peer, &key, &session) == 0) {
             events = session->events;
+            (void)snprintf(state.configuration, sizeof(state.configuration), "%s",
+                           session->configuration ? session->configuration : "");
             for (size_t k = 0; k < SESSION_LINES; k++)
                 if (session->lines[k].fd &&
                     now_ms - session->lines[k].heard_ms < SESSION_LINE_SILENT_MS)

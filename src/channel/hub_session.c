@@ -10,9 +10,14 @@
 
 #include "base/error.h"
 
+static void session_deinit(Session *session) {
+    free(session->hello);
+    free(session->configuration);
+}
+
 void sessions_deinit(Sessions *sessions) {
     for (size_t i = 0; i < sessions->n; i++)
-        free(sessions->sessions[i].hello);
+        session_deinit(&sessions->sessions[i]);
     free(sessions->sessions);
     *sessions = (Sessions){0};
 }

@@ -43,6 +43,7 @@ typedef struct Session {
     char address[64];
     uint64_t hello_id;
     char *hello;
+    char *configuration; /* to be told until it is confirmed, or NULL */
     uint64_t begin_ms; /* wall clock */
     uint64_t heard_wall_ms;
     uint64_t heard_ms;   /* monotonic */

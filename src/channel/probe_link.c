@@ -245,6 +245,8 @@ static void on_state(ProbeLink *link, const void *bytes, size_t size) {
         (void)pthread_cond_broadcast(&link->moved);
     }
     (void)pthread_mutex_unlock(&link->lock);
+    if (!r && *state.configuration && link->config.on_configuration)
+        link->config.on_configuration(link->config.userdata, state.configuration);
 }
 
 static int read_states(ProbeLink *link) {

@@ -93,6 +93,9 @@ typedef struct ProbeLinkConfig {
 
     /* word or reason changed; once a change. May be NULL */
     void (*on_change)(void *userdata, ProbeLinkWord word, const char *reason);
+    /* what the hub wants this probe to be set to, again with each state until it has read its
+     * answer in a pulse; configuration.h. May be NULL */
+    void (*on_configuration)(void *userdata, const char *json);
     void *userdata;
 } ProbeLinkConfig;
 

@@ -132,6 +132,26 @@ static void test_control(void **state) {
     assert_int_equal(control_read(&back, text.bytes, text.size), 0);
     assert_false(back.delivery.admitted);
     assert_string_equal(back.reason, "all 2 seats are taken");
+    assert_string_equal(back.configuration, "");
+
+    buffer_clear(&text);
+    (void)snprintf(there.configuration, sizeof(there.configuration),
+                   "{\"version\":7,\"filter\":\"host \\\"a\\\"\"}");
+    control_write(&text, &there);
+    assert_int_equal(control_read(&back, text.bytes, text.size), 0);
+    assert_string_equal(back.configuration, there.configuration);
+
+    /* what is no object, or of no length that one can have, is as good as not there */
+    buffer_clear(&text);
+    memset(there.configuration, '1', 20);
+    there.configuration[20] = 0;
+    control_write(&text, &there);
+    assert_int_equal(control_read(&back, text.bytes, text.size), FRAME_E_MALFORMED);
+    there.configuration[2] = 0;
+    buffer_clear(&text);
+    control_write(&text, &there);
+    assert_int_equal(control_read(&back, text.bytes, text.size), 0);
+    assert_string_equal(back.configuration, "");
     buffer_deinit(&text);
 }
 

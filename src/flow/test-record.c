@@ -12,6 +12,7 @@
 #include "base/buffer.h"
 #include "base/json.h"
 #include "flow/field.h"
+#include "flow/fieldset.h"
 
 static void test_rows_are_whole(void **state) {
     (void)state;
@@ -141,6 +142,34 @@ static void test_fields_describe_themselves(void **state) {
     buffer_deinit(&to);
 }
 
+static void test_field_sets(void **state) {
+    (void)state;
+    for (size_t i = 0; i < FIELDSETS_N; i++) {
+        assert_string_equal(fieldset_names[i], fieldsets[i].name);
+        assert_ptr_equal(fieldset_find(fieldset_names[i]), &fieldsets[i]);
+    }
+    assert_null(fieldset_names[FIELDSETS_N]);
+    assert_null(fieldset_find("v10"));
+
+    /* each field on its own: kept when it is in the set, else empty */
+    const FieldSet *v9 = fieldset_find("v9");
+    for (size_t id = 0; id < _FLOW_FIELD_N; id++) {
+        FlowRecord record = {0};
+        bool in = false;
+        memset((unsigned char *)&record + flow_fields[id].offset, 1, flow_fields[id].size);
+        for (size_t i = 0; i < v9->n_fields; i++)
+            in = in || v9->fields[i] == id;
+        /* what is always written means something only with its value */
+        assert_true(in || !flow_fields[id].always);
+        FlowRecord kept = record;
+        fieldset_keep(fieldset_find("all"), &kept);
+        assert_memory_equal(&kept, &record, sizeof(kept));
+        fieldset_keep(v9, &kept);
+        const FlowRecord none = {0};
+        assert_memory_equal(&kept, in ? &record : &none, sizeof(kept));
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_rows_are_whole),
@@ -151,6 +180,7 @@ int main(void) {
         cmocka_unit_test(test_json_of_texts_and_macs),
         cmocka_unit_test(test_icmp_type_0_is_a_value),
         cmocka_unit_test(test_fields_describe_themselves),
+        cmocka_unit_test(test_field_sets),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

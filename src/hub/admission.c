@@ -129,6 +129,8 @@ int admission_inherit(Admission *admission, const PeerKey *key, const PeerKey *o
         return error_trace(r);
     log_notice("probe %s has a new key, %s; the old one, %s, is forgotten", name, key->z85,
                old->z85);
+    if (admission->config.moved)
+        admission->config.moved(admission->config.userdata, old, key);
     admission_drop(admission, old);
     return 0;
 }

@@ -45,6 +45,8 @@ typedef struct AdmissionConfig {
     AdmissionMode option; /* --admission */
     /* the verdict, for the link; called with a lock held, so it must not call this module */
     void (*tell)(void *userdata, const PeerKey *key, HubAdmission admission, const char *reason);
+    /* what the probe of `from` was is now that of `to`; likewise. May be NULL */
+    void (*moved)(void *userdata, const PeerKey *from, const PeerKey *to);
     void *userdata;
 } AdmissionConfig;
 

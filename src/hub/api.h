@@ -18,6 +18,7 @@
 
 typedef struct Hub Hub;
 typedef struct Json Json;
+typedef struct Probe Probe;
 typedef struct Reason Reason;
 typedef struct StoreResult StoreResult;
 typedef struct QueryPlan QueryPlan;
@@ -29,6 +30,8 @@ HttpHandler api_get_live, api_get_live_events;
 HttpHandler api_get_admission, api_put_admission;
 HttpHandler api_edit_probe, api_approve_probe, api_take_over_probe, api_revoke_probe;
 HttpHandler api_restore_probe, api_forget_probe;
+HttpHandler api_get_configuration, api_put_configuration;
+HttpHandler api_get_probe_configuration, api_put_probe_configuration;
 HttpHandler api_get_tokens, api_make_token, api_remove_token;
 
 /** api_table() - the generated rows and /metrics; the caller's to free() */
@@ -38,6 +41,8 @@ int api_table(HttpRoute **routesp, size_t *np);
 void api_write_probes(Json *json, const char *name, Hub *hub, uint64_t now_ms);
 /** api_write_probe() - the one of this key; false: there is none */
 bool api_write_probe(Json *json, Hub *hub, const PeerKey *key, uint64_t now_ms);
+/** api_write_configuration() - where that of a probe (locked) stands */
+void api_write_configuration(Json *json, const char *name, Hub *hub, const Probe *probe);
 void api_write_interface_members(Json *json, Hub *hub, unsigned interface, uint64_t now_ms);
 
 /** api_range() - from and to of a request; HTTP_E_ANSWERED: 400 */

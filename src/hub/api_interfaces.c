@@ -68,7 +68,7 @@ static void write_ledger(Json *json, const Probe *probe, uint64_t now_ms) {
     json_object_end(json);
 }
 
-static void write_probe(Json *json, const Probe *probe, uint64_t now_ms) {
+static void write_probe(Json *json, Hub *hub, const Probe *probe, uint64_t now_ms) {
     const bool fresh =
         probe->connected && probe->pulse_ms && now_ms < probe->pulse_ms + PROBES_SILENT_MS;
     char text[256];
@@ -102,12 +102,14 @@ static void write_probe(Json *json, const Probe *probe, uint64_t now_ms) {
     json_i64(json, "clock_offset_ms", probe->clock_offset_ms);
     write_spool(json, &probe->pulse.spool);
     write_ledger(json, probe, now_ms);
+    api_write_configuration(json, "configuration", hub, probe);
     write_enrolment(json, probe);
     json_object_end(json);
 }
 
 typedef struct Walk {
     Json *json;
+    Hub *hub;
     uint64_t now_ms;
     unsigned interface;
     bool all;
@@ -120,11 +122,11 @@ typedef struct Walk {
 static void each_probe(void *context, const Probe *probe) {
     Walk *walk = context;
     if (walk->all || probe->interface == walk->interface)
-        write_probe(walk->json, probe, walk->now_ms);
+        write_probe(walk->json, walk->hub, probe, walk->now_ms);
 }
 
 void api_write_probes(Json *json, const char *name, Hub *hub, uint64_t now_ms) {
-    Walk walk = {.json = json, .now_ms = now_ms, .all = true};
+    Walk walk = {.json = json, .hub = hub, .now_ms = now_ms, .all = true};
     json_array_begin(json, name);
     probes_each(hub->probes, each_probe, &walk);
     json_array_end(json);
@@ -134,7 +136,7 @@ bool api_write_probe(Json *json, Hub *hub, const PeerKey *key, uint64_t now_ms) 
     const Probe *probe = probes_lock(hub->probes, key);
     if (!probe)
         return false;
-    write_probe(json, probe, now_ms);
+    write_probe(json, hub, probe, now_ms);
     probes_unlock(hub->probes);
     return true;
 }
@@ -310,7 +312,7 @@ int api_get_interface(HttpRequest *request, HttpResponse *response, void *contex
         return r < 0 ? r : 0;
     const uint64_t now_ms = clock_wall_ms();
     Json json = json_make(&response->body);
-    Walk walk = {.json = &json, .now_ms = now_ms, .interface = i};
+    Walk walk = {.json = &json, .hub = hub, .now_ms = now_ms, .interface = i};
     refresh(hub);
     json_object_begin(&json, NULL);
     api_write_interface_members(&json, hub, i, now_ms);

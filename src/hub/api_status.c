@@ -110,7 +110,7 @@ typedef struct Sample {
     const char *help;
 } Sample;
 
-enum { PROBE_SAMPLES = 15, INTERFACE_SAMPLES = 10 };
+enum { PROBE_SAMPLES = 16, INTERFACE_SAMPLES = 10 };
 
 static const Sample probe_samples[PROBE_SAMPLES] = {
     {"weir_probe_connected", "gauge", "1 while the probe has a session."},
@@ -137,6 +137,8 @@ static const Sample probe_samples[PROBE_SAMPLES] = {
     {"weir_probe_ledger_differs", "gauge",
      "1 while the flows the probe has metered do not add up with those stored, waiting and "
      "missing."},
+    {"weir_probe_configuration_unconfirmed", "gauge",
+     "1 while the probe has not confirmed what this hub wants it to be set to, or has refused it."},
 };
 
 static const Sample interface_samples[INTERFACE_SAMPLES] = {
@@ -173,6 +175,7 @@ static void put_label(Buffer *to, const char *name, const char *value) {
 }
 
 typedef struct ProbeSampling {
+    Hub *hub;
     Buffer *to;
     size_t sample;
 } ProbeSampling;
@@ -198,6 +201,8 @@ static void put_probe_sample(void *context, const Probe *probe) {
         spool->disk == PROBE_DISK_FULL || spool->disk == PROBE_DISK_FAILING,
         spool->flows_dropped,
         probe_ledger(probe, clock_wall_ms()) == LEDGER_DIFFERS,
+        sampling->sample == PROBE_SAMPLES - 1 &&
+            configure_unconfirmed(sampling->hub->configure, &probe->key),
     };
     const Sample *sample = &probe_samples[sampling->sample];
     Buffer *to = sampling->to;
@@ -244,7 +249,7 @@ static int get_metrics(HttpRequest *request, HttpResponse *response, void *conte
     write_interface_samples(to, hub);
     for (size_t s = 0; s < PROBE_SAMPLES; s++) {
         sample_head(to, &probe_samples[s]);
-        ProbeSampling sampling = {.to = to, .sample = s};
+        ProbeSampling sampling = {.hub = hub, .to = to, .sample = s};
         probes_each(hub->probes, put_probe_sample, &sampling);
     }
     buffer_put_text(to, "# EOF\n");

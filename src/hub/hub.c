@@ -4,7 +4,6 @@
 
 #include <errno.h>
 #include <inttypes.h>
-#include <libgen.h>
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,24 +17,9 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "channel/keystring.h"
-#include "http/tls.h"
-#include "hub/api.h"
+#include "hub/hub-inside.h"
 
-enum {
-    CERTIFICATE_DAYS = 3650,
-    CERTIFICATE_BYTES_MAX = 256 << 10,
-    LINGER_MS = 200, /* for the last acknowledgements to leave */
-};
-
-/* answers of the parts become this one's; fatal errors get their trace as reason */
-static int refused(int r, int answer, Reason *reason) {
-    char text[256];
-    if (r > 0)
-        return answer;
-    if (r < 0 && !*reason->text)
-        reason_set(reason, "%s", error_describe(r, text, sizeof(text)));
-    return error_trace(r);
-}
+enum { LINGER_MS = 200 }; /* for the last acknowledgements to leave */
 
 /* --------------------------------------------------------------------------------------- keys */
 
@@ -47,7 +31,7 @@ static int given_pair(KeyPair *given, const HubConfig *config, Reason *reason) {
     const int r = key_pair_from_secret(given, config->private_key, &detail);
     if (r > 0)
         reason_set(reason, "--zmq-encryption-key-priv: %s", detail.text);
-    return refused(r, HUB_E_USAGE, reason);
+    return hub_refused(r, HUB_E_USAGE, reason);
 }
 
 /* it is kept in the data directory, but never put over another pair */
@@ -76,7 +60,7 @@ static int keep_private_key(const HubConfig *config, Reason *reason) {
             r = file_write(path, given.public_z85, 40, 0600, reason);
     }
     key_pair_wipe(&given);
-    return refused(r, HUB_E_REFUSED, reason);
+    return hub_refused(r, HUB_E_REFUSED, reason);
 }
 
 static int load_keys(KeyPair *keys, const HubConfig *config, Reason *reason) {
@@ -85,7 +69,7 @@ static int load_keys(KeyPair *keys, const HubConfig *config, Reason *reason) {
         if (r)
             return r;
     }
-    return refused(key_pair_load(keys, config->data_dir, reason), HUB_E_REFUSED, reason);
+    return hub_refused(key_pair_load(keys, config->data_dir, reason), HUB_E_REFUSED, reason);
 }
 
 int hub_key_string(char **textp, const KeyPair *keys, const char *token) {
@@ -109,7 +93,7 @@ static int print_sample(const HubConfig *config, const KeyPair *keys, FILE *out,
     if (!r)
         r = pages_address(&address, &interface, config->public_address, NULL, NULL, reason);
     if (r)
-        return refused(r, HUB_E_USAGE, reason);
+        return hub_refused(r, HUB_E_USAGE, reason);
     char *text = NULL;
     r = hub_key_string(&text, keys, "");
     if (r)
@@ -139,7 +123,7 @@ int hub_print(const HubConfig *config, FILE *out, Reason *reason) {
     if (access(path, F_OK) != 0) {
         r = dir_own(&lock_fd, config->data_dir, reason);
         if (r)
-            return refused(r, HUB_E_REFUSED, reason);
+            return hub_refused(r, HUB_E_REFUSED, reason);
     }
     r = load_keys(&keys, config, reason);
     if (r)
@@ -177,7 +161,7 @@ static int read_interfaces(Hub *hub, Reason *reason) {
     for (size_t i = 0; i < config->interfaces.n; i++) {
         const int r = pages_interface(&hub->interfaces[i], config, i, reason);
         if (r)
-            return refused(r, HUB_E_USAGE, reason);
+            return hub_refused(r, HUB_E_USAGE, reason);
         hub->n_interfaces++;
     }
     return 0;
@@ -186,7 +170,8 @@ static int read_interfaces(Hub *hub, Reason *reason) {
 static int open_identity(Hub *hub, Reason *reason) {
     int r = given_pair(&hub->keys, hub->config, reason);
     if (!r)
-        r = refused(dir_own(&hub->lock_fd, hub->config->data_dir, reason), HUB_E_REFUSED, reason);
+        r = hub_refused(dir_own(&hub->lock_fd, hub->config->data_dir, reason), HUB_E_REFUSED,
+                        reason);
     if (!r)
         r = load_keys(&hub->keys, hub->config, reason);
     if (r)
@@ -211,14 +196,14 @@ static int open_auth(Hub *hub, Reason *reason) {
     if (!r)
         r = auth_new(&hub->auth, hub->settings, &config, reason);
     hub->auth_context.auth = hub->auth;
-    return refused(r, HUB_E_REFUSED, reason);
+    return hub_refused(r, HUB_E_REFUSED, reason);
 }
 
 static int open_store(Hub *hub, Reason *reason) {
     char path[PATH_MAX];
     (void)snprintf(path, sizeof(path), "%s/store", hub->config->data_dir);
     const StoreConfig config = {.dir = path, .memory_limit_bytes = hub->config->store_memory};
-    return refused(store_open(&hub->store, &config, reason), HUB_E_REFUSED, reason);
+    return hub_refused(store_open(&hub->store, &config, reason), HUB_E_REFUSED, reason);
 }
 
 static int number_probe(void *context, uint32_t number, const uint8_t bytes[STORE_KEY_BYTES]) {
@@ -267,11 +252,26 @@ static void give_number(Hub *hub, const PeerKey *key) {
     probes_unlock(hub->probes);
 }
 
+static void tell_configuration(void *userdata, const PeerKey *key, const char *json) {
+    const Hub *hub = userdata;
+    char text[256];
+    const int r = hub->link ? hub_link_configure(hub->link, key, json) : 0;
+    if (r) /* the next pulse tries again */
+        log_error("probe %s: %s", key->z85, error_describe(r, text, sizeof(text)));
+}
+
+static void move_probe(void *userdata, const PeerKey *from, const PeerKey *to) {
+    const Hub *hub = userdata;
+    configure_move(hub->configure, from, to);
+}
+
 static void tell_link(void *userdata, const PeerKey *key, HubAdmission verdict,
                       const char *reason) {
     Hub *hub = userdata;
     if (verdict == HUB_ADMITTED)
         give_number(hub, key);
+    if (verdict == HUB_UNKNOWN)
+        configure_forget(hub->configure, key);
     const int r = hub_link_admit(hub->link, key, verdict, reason);
     char text[256];
     if (r)
@@ -290,12 +290,17 @@ static int open_pipeline(Hub *hub) {
     int r = live_new(&hub->live);
     if (!r)
         r = probes_new(&hub->probes);
+    const ConfigureConfig configure = {
+        .settings = hub->settings, .tell = tell_configuration, .userdata = hub};
+    if (!r)
+        r = configure_new(&hub->configure, &configure);
     const AdmissionConfig admission = {.settings = hub->settings,
                                        .probes = hub->probes,
                                        .interfaces = hub->interfaces,
                                        .n_interfaces = hub->n_interfaces,
                                        .option = (AdmissionMode)hub->config->admission,
                                        .tell = tell_link,
+                                       .moved = move_probe,
                                        .userdata = hub};
     if (!r)
         r = admission_new(&hub->admission, &admission);
@@ -367,125 +372,12 @@ static int open_link(Hub *hub, Reason *reason) {
                                   .on_pulse = on_pulse,
                                   .on_event = on_event,
                                   .userdata = hub};
-    int r = refused(hub_link_new(&hub->link, &config, reason), HUB_E_REFUSED, reason);
+    int r = hub_refused(hub_link_new(&hub->link, &config, reason), HUB_E_REFUSED, reason);
     free(interfaces);
     if (!r)
         r = error_fold(store_cursors(hub->store, load_cursor, hub));
     if (!r)
         admission_start(hub->admission);
-    return r;
-}
-
-/* ---------------------------------------------------------------------------------------- web */
-
-static bool take_web_dir(Hub *hub, const char *format, const char *folder) {
-    char path[PATH_MAX + 64];
-    struct stat status;
-    (void)snprintf(hub->web_dir, sizeof(hub->web_dir), format, folder);
-    (void)snprintf(path, sizeof(path), "%s/index.html", hub->web_dir);
-    if (stat(path, &status) == 0)
-        return true;
-    *hub->web_dir = 0;
-    return false;
-}
-
-/* as given, else installed beside the program, else in the source tree above build/ */
-static int find_web_dir(Hub *hub, Reason *reason) {
-    const char *given = hub->config->web_dir;
-    if (given && !take_web_dir(hub, "%s", given)) {
-        reason_set(reason, "--web-dir %s: there is no index.html in it", given);
-        return HUB_E_USAGE;
-    }
-    char self[PATH_MAX];
-    const ssize_t n = given ? -1 : readlink("/proc/self/exe", self, sizeof(self) - 1);
-    if (n < 0)
-        return 0;
-    self[n] = 0;
-    const char *folder = dirname(self);
-    if (!take_web_dir(hub, "%s/../share/weir/web", folder) &&
-        !take_web_dir(hub, "%s/../web/dist", folder))
-        log_notice("the browser application is not installed; only the API is served");
-    return 0;
-}
-
-static int read_pem(Buffer *to, const char *path, Reason *reason) {
-    return refused(file_read(to, path, CERTIFICATE_BYTES_MAX, reason), HUB_E_REFUSED, reason);
-}
-
-/* --tls-cert and --tls-key, else a pair made once and kept in the data directory */
-static int load_certificate(Hub *hub, Buffer *certificate, Buffer *key, Reason *reason) {
-    const HubConfig *config = hub->config;
-    char certificate_path[PATH_MAX];
-    char key_path[PATH_MAX];
-    (void)snprintf(certificate_path, sizeof(certificate_path), "%s/tls.crt", config->data_dir);
-    (void)snprintf(key_path, sizeof(key_path), "%s/tls.key", config->data_dir);
-    int r = 0;
-    if (!config->tls_cert && access(certificate_path, F_OK) != 0) {
-        char host[256] = "";
-        (void)gethostname(host, sizeof(host) - 1);
-        const char *const names[] = {config->public_address ? config->public_address : "localhost",
-                                     host, "localhost", "127.0.0.1"};
-        Buffer made = {0};
-        Buffer made_key = {0};
-        r = http_tls_self_signed(&made, &made_key, names, 4, (uint64_t)time(NULL),
-                                 CERTIFICATE_DAYS);
-        if (!r)
-            r = file_write(key_path, made_key.bytes, made_key.size, 0600, reason);
-        if (!r)
-            r = file_write(certificate_path, made.bytes, made.size, 0644, reason);
-        buffer_deinit(&made);
-        buffer_deinit(&made_key);
-        if (r)
-            return refused(r, HUB_E_REFUSED, reason);
-    }
-    r = read_pem(certificate, config->tls_cert ? config->tls_cert : certificate_path, reason);
-    if (!r)
-        r = read_pem(key, config->tls_key ? config->tls_key : key_path, reason);
-    if (!r)
-        r = refused(http_tls_check(buffer_text(certificate), buffer_text(key), reason),
-                    HUB_E_REFUSED, reason);
-    return r;
-}
-
-static int listen_https(Hub *hub, Reason *reason) {
-    Buffer certificate = {0};
-    Buffer key = {0};
-    int r = load_certificate(hub, &certificate, &key, reason);
-    if (!r) {
-        const HttpListen listen = {.address = hub->https_listen.address,
-                                   .port = hub->https_listen.port,
-                                   .certificate_pem = buffer_text(&certificate),
-                                   .key_pem = buffer_text(&key)};
-        r = refused(http_server_listen(hub->http, &listen, &hub->https_port, reason), HUB_E_REFUSED,
-                    reason);
-    }
-    buffer_deinit(&certificate);
-    buffer_deinit(&key);
-    return r;
-}
-
-static int open_http(Hub *hub, Reason *reason) {
-    int r = find_web_dir(hub, reason);
-    if (r)
-        return r;
-    size_t n_routes = 0;
-    r = api_table(&hub->routes, &n_routes);
-    if (r)
-        return error_trace(r);
-    const HttpConfig config = {.routes = hub->routes,
-                               .n_routes = n_routes,
-                               .guard = auth_guard,
-                               .context = hub,
-                               .static_dir = *hub->web_dir ? hub->web_dir : NULL};
-    r = refused(http_server_new(&hub->http, &config, reason), HUB_E_REFUSED, reason);
-    if (!r && hub->http_listen.port) {
-        const HttpListen listen = {.address = hub->http_listen.address,
-                                   .port = hub->http_listen.port};
-        r = refused(http_server_listen(hub->http, &listen, &hub->http_port, reason), HUB_E_REFUSED,
-                    reason);
-    }
-    if (!r && hub->https_listen.port)
-        r = listen_https(hub, reason);
     return r;
 }
 
@@ -516,7 +408,7 @@ static int announce(Hub *hub, Reason *reason) {
     const int r = auth_setup_link(hub->auth, base, link, sizeof(link), reason);
     if (!r && *link)
         log_notice("first start: open %s to make the administrator", link);
-    return refused(r, HUB_E_REFUSED, reason);
+    return hub_refused(r, HUB_E_REFUSED, reason);
 }
 
 /* --------------------------------------------------------------------------------- open, close */
@@ -528,8 +420,8 @@ int hub_open(Hub **hubp, const HubConfig *config, Reason *reason) {
     hub->config = config;
     hub->lock_fd = -1;
     hub->started_ms = clock_wall_ms();
-    int r = refused(hub_options_listen(config, &hub->http_listen, &hub->https_listen, reason),
-                    HUB_E_USAGE, reason);
+    int r = hub_refused(hub_options_listen(config, &hub->http_listen, &hub->https_listen, reason),
+                        HUB_E_USAGE, reason);
     if (!r)
         r = read_interfaces(hub, reason);
     if (!r)
@@ -543,17 +435,17 @@ int hub_open(Hub **hubp, const HubConfig *config, Reason *reason) {
     if (!r)
         r = open_link(hub, reason);
     if (!r)
-        r = open_http(hub, reason);
+        r = hub_open_http(hub, reason);
     if (!r)
         r = ingest_start(hub->ingest, hub->link);
     if (!r)
         r = watch_start(hub->watch);
     if (!r)
-        r = refused(hub_link_start(hub->link, reason), HUB_E_REFUSED, reason);
+        r = hub_refused(hub_link_start(hub->link, reason), HUB_E_REFUSED, reason);
     if (!r)
         r = announce(hub, reason);
     if (r)
-        return refused(r, r, reason);
+        return hub_refused(r, r, reason);
     atomic_store(&hub->ready, true);
     *hubp = hub;
     hub = NULL;
@@ -582,6 +474,7 @@ Hub *hub_close(Hub *hub) {
     (void)ingest_free(hub->ingest);
     (void)store_close(hub->store);
     (void)admission_free(hub->admission);
+    (void)configure_free(hub->configure);
     (void)auth_free(hub->auth);
     (void)settings_free(hub->settings);
     (void)live_free(hub->live);

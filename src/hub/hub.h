@@ -20,6 +20,7 @@
 #include "http/server.h"
 #include "hub/admission.h"
 #include "hub/auth.h"
+#include "hub/configure.h"
 #include "hub/ingest.h"
 #include "hub/live.h"
 #include "hub/metrics.h"
@@ -47,6 +48,7 @@ typedef struct Hub {
     Live *live;
     Probes *probes;
     Admission *admission;
+    Configure *configure;
     Ingest *ingest;
     Watch *watch;
     HubLink *link;

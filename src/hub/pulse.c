@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "hub/configure.h"
 #include "hub/live.h"
 #include "hub/probes.h"
 
@@ -108,8 +109,15 @@ static ProbeSpool spool_of(const json_t *object) {
     };
 }
 
-int pulse_take(Probes *probes, Live *live, const PeerKey *key, const char *json, size_t size,
-               uint64_t now_ms) {
+/* none, or one that cannot be read: it is as if it had said nothing */
+static void take_configuration(Configure *configure, const PeerKey *key, const json_t *object) {
+    ConfigurationReport report;
+    configure_report(configure, key,
+                     configuration_report_read(&report, object) == 0 ? &report : NULL);
+}
+
+int pulse_take(Probes *probes, Live *live, Configure *configure, const PeerKey *key,
+               const char *json, size_t size, uint64_t now_ms) {
     json_t *root = json_loadb(json, size, 0, NULL);
     if (!json_is_object(root)) {
         json_decref(root);
@@ -131,6 +139,8 @@ int pulse_take(Probes *probes, Live *live, const PeerKey *key, const char *json,
         .cause = cause_of(json_object_get(root, "causes")),
     };
     const uint64_t second = probes_pulse(probes, key, &pulse, now_ms);
+    if (second && configure)
+        take_configuration(configure, key, json_object_get(root, "configuration"));
     if (second) {
         live_add_totals(live, second, pulse.packets, pulse.octets, pulse.drops, pulse.flows_active);
         take_apps(live, second, json_object_get(root, "apps"));

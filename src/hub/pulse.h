@@ -11,6 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+typedef struct Configure Configure;
 typedef struct Live Live;
 typedef struct Probes Probes;
 typedef struct PeerKey PeerKey;
@@ -20,5 +21,6 @@ enum {
     PULSE_E_MALFORMED, /* not a JSON object */
 };
 
-int pulse_take(Probes *probes, Live *live, const PeerKey *key, const char *json, size_t size,
-               uint64_t now_ms);
+/** pulse_take() - `configure` may be NULL */
+int pulse_take(Probes *probes, Live *live, Configure *configure, const PeerKey *key,
+               const char *json, size_t size, uint64_t now_ms);

@@ -63,6 +63,12 @@ static const char *const migrations[] = {
     "  key TEXT NOT NULL,"
     "  used_ms INTEGER NOT NULL,"
     "  PRIMARY KEY (token, key)) STRICT, WITHOUT ROWID;",
+    "CREATE TABLE configuration ("
+    "  key TEXT NOT NULL PRIMARY KEY," /* of a probe; '': all of them */
+    "  version INTEGER NOT NULL,"
+    "  settings TEXT NOT NULL,"
+    "  changed_ms INTEGER NOT NULL,"
+    "  changed_by TEXT NOT NULL) STRICT, WITHOUT ROWID;",
 };
 enum { VERSION = sizeof(migrations) / sizeof(migrations[0]) };
 
@@ -101,6 +107,14 @@ static const char *const statements[_STATEMENT_N] = {
     [PROBE_EACH] = "SELECT key, name, interface, first_seen_ms, last_seen_ms, given_name, probe_id,"
                    " site, tenant, state, via, number, enrolled_ms, token FROM probe"
                    " ORDER BY first_seen_ms, key",
+    [CONFIGURATION_SAVE] =
+        "INSERT INTO configuration (key, version, settings, changed_ms, changed_by)"
+        " VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT (key) DO UPDATE SET version = excluded.version,"
+        " settings = excluded.settings, changed_ms = excluded.changed_ms,"
+        " changed_by = excluded.changed_by",
+    [CONFIGURATION_REMOVE] = "DELETE FROM configuration WHERE key = ?1",
+    [CONFIGURATION_EACH] = "SELECT key, version, settings, changed_ms, changed_by"
+                           " FROM configuration ORDER BY key",
     [TOKEN_ADD] = "INSERT INTO token (hash, note, site, tenant, uses_max, created_ms, created_by,"
                   " expires_ms) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
     [TOKEN_EACH] = "SELECT " TOKEN_COLUMNS " FROM token ORDER BY id",

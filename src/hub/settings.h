@@ -116,6 +116,24 @@ int settings_probes_save(Settings *settings, const SettingsProbe *probes, size_t
 typedef int SettingsProbeEach(const SettingsProbe *probe, void *context);
 int settings_probe_each(Settings *settings, SettingsProbeEach *each, void *context);
 
+/* what probes are to be set to, known by their key; "" all of them */
+
+enum { SETTINGS_CONFIGURATION_MAX = 2048 };
+
+typedef struct SettingsConfiguration {
+    char key[41];
+    uint64_t version;
+    char settings[SETTINGS_CONFIGURATION_MAX]; /* JSON, channel/configuration.h */
+    uint64_t changed_ms;
+    char changed_by[SETTINGS_NAME_MAX + 1];
+} SettingsConfiguration;
+
+int settings_configuration_save(Settings *settings, const SettingsConfiguration *row);
+int settings_configuration_remove(Settings *settings, const char *key); /* missing is fine */
+
+typedef int SettingsConfigurationEach(const SettingsConfiguration *row, void *context);
+int settings_configuration_each(Settings *settings, SettingsConfigurationEach *each, void *context);
+
 /* join tokens, known by the hash of their text */
 
 typedef struct SettingsToken {

@@ -84,6 +84,46 @@ int settings_probe_each(Settings *settings, SettingsProbeEach *each, void *conte
     return r == SETTINGS_E_MISSING ? 0 : error_trace(r);
 }
 
+/* configuration */
+
+int settings_configuration_save(Settings *settings, const SettingsConfiguration *row) {
+    sqlite3_stmt *statement = settings_begin(settings, CONFIGURATION_SAVE);
+    settings_bind_text(statement, 1, row->key);
+    settings_bind_u64(statement, 2, row->version);
+    settings_bind_text(statement, 3, row->settings);
+    settings_bind_u64(statement, 4, row->changed_ms);
+    settings_bind_text(statement, 5, row->changed_by);
+    const int r = settings_run(settings, statement);
+    settings_end(settings, statement);
+    return error_fold(r);
+}
+
+int settings_configuration_remove(Settings *settings, const char *key) {
+    sqlite3_stmt *statement = settings_begin(settings, CONFIGURATION_REMOVE);
+    settings_bind_text(statement, 1, key);
+    const int r = settings_run(settings, statement);
+    settings_end(settings, statement);
+    return r == SETTINGS_E_MISSING ? 0 : error_trace(r);
+}
+
+int settings_configuration_each(Settings *settings, SettingsConfigurationEach *each,
+                                void *context) {
+    sqlite3_stmt *statement = settings_begin(settings, CONFIGURATION_EACH);
+    int r = settings_step(statement);
+    while (r == 0) {
+        SettingsConfiguration row = {.version = settings_column_u64(statement, 1),
+                                     .changed_ms = settings_column_u64(statement, 3)};
+        settings_column_text(statement, 0, row.key, sizeof(row.key));
+        settings_column_text(statement, 2, row.settings, sizeof(row.settings));
+        settings_column_text(statement, 4, row.changed_by, sizeof(row.changed_by));
+        if (each(&row, context))
+            break;
+        r = settings_step(statement);
+    }
+    settings_end(settings, statement);
+    return r == SETTINGS_E_MISSING ? 0 : error_trace(r);
+}
+
 /* tokens */
 
 static void read_token(sqlite3_stmt *statement, SettingsToken *token) {

@@ -54,6 +54,10 @@ typedef struct CaptureBackend {
     int (*read)(Capture *capture, Frame *frames, size_t max, size_t *np, unsigned timeout_ms,
                 Reason *reason);
     void (*stats)(Capture *capture, CaptureStats *stats);
+
+    /* from now on only what matches this ("": everything) while reading goes on; CAPTURE_E_USAGE or
+     * _REFUSED: the one before stays */
+    int (*filter)(Capture *capture, const char *filter, Reason *reason);
 } CaptureBackend;
 
 /* what every backend begins with */
@@ -77,6 +81,10 @@ static inline int capture_read(Capture *capture, Frame *frames, size_t max, size
 
 static inline void capture_stats(Capture *capture, CaptureStats *stats) {
     capture->backend->stats(capture, stats);
+}
+
+static inline int capture_filter(Capture *capture, const char *filter, Reason *reason) {
+    return capture->backend->filter(capture, filter, reason);
 }
 
 DEFINE_CLEANUP(Capture *, capture_free)

@@ -115,10 +115,11 @@ static pcap_t *compiler(const AfPacket *live) {
     return NULL;
 }
 
+/* a new one takes the place of the old in one step (socket(7)): no packet passes unjudged */
 static int set_filter(AfPacket *live, const char *filter, Reason *reason) {
     /* without a filter: everything, cut to the snaplen */
     struct sock_filter all = BPF_STMT(BPF_RET | BPF_K, live->snaplen);
-    if (!filter)
+    if (!filter || !*filter)
         return attach(live, 1, &all, reason);
     pcap_t *pcap = compiler(live);
     if (!pcap)
@@ -299,6 +300,10 @@ static void afpacket_stats(Capture *capture, CaptureStats *stats) {
     *stats = (CaptureStats){.dropped = live->dropped};
 }
 
+static int afpacket_filter(Capture *capture, const char *filter, Reason *reason) {
+    return error_trace(set_filter(capture->state, filter, reason));
+}
+
 const CaptureBackend capture_afpacket = {
     .name = "afpacket",
     .live = true,
@@ -306,4 +311,5 @@ const CaptureBackend capture_afpacket = {
     .close = afpacket_close,
     .read = afpacket_read,
     .stats = afpacket_stats,
+    .filter = afpacket_filter,
 };

@@ -43,10 +43,14 @@ static void pcapfile_close(Capture *capture) {
 }
 
 static int set_filter(PcapFile *file, const char *filter, Reason *reason) {
-    if (filter && pcap_compile(file->pcap, &file->program, filter, 1, PCAP_NETMASK_UNKNOWN) < 0) {
+    struct bpf_program program = {0};
+    if (filter && *filter &&
+        pcap_compile(file->pcap, &program, filter, 1, PCAP_NETMASK_UNKNOWN) < 0) {
         reason_set(reason, "the filter '%s' is not valid: %s", filter, pcap_geterr(file->pcap));
         return CAPTURE_E_USAGE;
     }
+    pcap_freecode(&file->program);
+    file->program = program;
     return 0;
 }
 
@@ -189,10 +193,15 @@ static void pcapfile_stats(Capture *capture, CaptureStats *stats) {
     *stats = (CaptureStats){.truncated = file->truncated};
 }
 
+static int pcapfile_filter(Capture *capture, const char *filter, Reason *reason) {
+    return error_trace(set_filter(capture->state, filter, reason));
+}
+
 const CaptureBackend capture_pcapfile = {
     .name = "pcapfile",
     .open = pcapfile_open,
     .close = pcapfile_close,
     .read = pcapfile_read,
     .stats = pcapfile_stats,
+    .filter = pcapfile_filter,
 };

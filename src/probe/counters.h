@@ -6,7 +6,7 @@
  *
  * Every number the probe keeps about itself is one row here. The rows balance:
  *
- *     packets received = ignored (by reason) + in exported records + in live flows
+ *     packets received = ignored (by reason) + skipped + in exported records + in live flows
  *     bytes received   = the same, in bytes of frames
  *
  * Packets that the kernel dropped were never received and stand beside it. Of flows:
@@ -27,6 +27,10 @@
         "Bytes of those frames on the wire.")                                                      \
     ROW(PACKETS_DROPPED, "packets_dropped", "reason=\"kernel\"", COUNTER, "packets",               \
         "Packets that the kernel dropped because the ring was full.")                              \
+    ROW(PACKETS_SKIPPED, "packets_skipped", "reason=\"sampling\"", COUNTER, "packets",             \
+        "Frames received and not metered, for only one of so many is (-S).")                       \
+    ROW(BYTES_SKIPPED, "bytes_skipped", "reason=\"sampling\"", COUNTER, "bytes",                   \
+        "Bytes of these frames.")                                                                  \
     ROW(PACKETS_METERED, "packets_metered", NULL, COUNTER, "packets",                              \
         "Packets that were counted into a flow.")                                                  \
     ROW(BYTES_METERED, "bytes_metered", NULL, COUNTER, "bytes",                                    \

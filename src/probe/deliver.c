@@ -47,6 +47,8 @@ struct Deliver {
     bool patient; /* the exporting thread's, once it runs */
     unsigned patience_s;
     bool (*stopping)(void);
+    void (*on_configuration)(void *userdata, const char *json);
+    void *userdata;
     size_t n_hubs;
     Hub hubs[];
 };
@@ -165,6 +167,12 @@ static void on_change(void *userdata, ProbeLinkWord word, const char *reason) {
         log_warning("%s", reason); /* it names the endpoint */
     else
         log_warning("%s: %s", hub->data, probe_link_word(word));
+}
+
+static void on_configuration(void *userdata, const char *json) {
+    const Deliver *deliver = ((const Hub *)userdata)->deliver;
+    if (deliver->on_configuration)
+        deliver->on_configuration(deliver->userdata, json);
 }
 
 /* --- the spool ---------------------------------------------------------------------------- */
@@ -307,6 +315,16 @@ static int open_identity(Deliver *deliver, const ProbeConfig *config, Reason *re
     return r > 0 ? DELIVER_E_REFUSED : error_trace(r);
 }
 
+static int read_hubs(Deliver *deliver, const ProbeConfig *config, Reason *reason) {
+    int r = 0;
+    for (size_t i = 0; r == 0 && i < deliver->n_hubs; i++) {
+        deliver->hubs[i].deliver = deliver;
+        deliver->hubs[i].number = (unsigned)i;
+        r = read_endpoints(config, i, &deliver->hubs[i], reason);
+    }
+    return error_trace(r);
+}
+
 static int open_hub(Deliver *deliver, const ProbeConfig *config, size_t i, Reason *reason) {
     Hub *hub = &deliver->hubs[i];
     if (hub->assumed)
@@ -322,6 +340,7 @@ static int open_hub(Deliver *deliver, const ProbeConfig *config, size_t i, Reaso
         .hello_json = buffer_text(&deliver->hello),
         .spool = {.spool = hub, .load = load, .release = release, .fetch = fetch, .former = former},
         .on_change = on_change,
+        .on_configuration = i == 0 ? on_configuration : NULL, /* two could not agree */
         .userdata = hub,
     };
     int r = probe_link_new(&hub->link, &link, reason);
@@ -341,6 +360,8 @@ int deliver_new(Deliver **deliverp, const ProbeConfig *config, const DeliverSour
     deliver->patient = source->patient;
     deliver->patience_s = config->exit_timeout_s;
     deliver->stopping = source->stopping;
+    deliver->on_configuration = source->on_configuration;
+    deliver->userdata = source->userdata;
 
     int r = read_key(config, &deliver->key, reason);
     if (r == 0 && deliver->key.notice[0])
@@ -349,11 +370,8 @@ int deliver_new(Deliver **deliverp, const ProbeConfig *config, const DeliverSour
         r = open_identity(deliver, config, reason);
     if (r == 0)
         r = make_hello(deliver, config, source);
-    for (size_t i = 0; r == 0 && i < deliver->n_hubs; i++) {
-        deliver->hubs[i].deliver = deliver;
-        deliver->hubs[i].number = (unsigned)i;
-        r = read_endpoints(config, i, &deliver->hubs[i], reason);
-    }
+    if (r == 0)
+        r = read_hubs(deliver, config, reason);
     if (r == 0)
         r = open_spool(deliver, config, reason);
     for (size_t i = 0; r == 0 && i < deliver->n_hubs; i++)
@@ -377,6 +395,27 @@ Deliver *deliver_free(Deliver *deliver) {
     closep(&deliver->folder_lock);
     free(deliver);
     return NULL;
+}
+
+int deliver_held(uint64_t *flowsp, const ProbeConfig *config, Reason *reason) {
+    cleanup(deliver_freep) Deliver *deliver =
+        calloc(1, sizeof(*deliver) + config->hubs.n * sizeof(Hub));
+    if (!deliver)
+        return error_origin(-ENOMEM);
+    deliver->folder_lock = deliver->spool_lock = -1;
+    deliver->n_hubs = config->hubs.n;
+    deliver->fanout = config->fanout && config->hubs.n > 1;
+    int r = read_key(config, &deliver->key, reason);
+    if (r == 0)
+        r = read_hubs(deliver, config, reason);
+    if (r == 0)
+        r = open_spool(deliver, config, reason);
+    if (r)
+        return error_trace(r);
+    SpoolStatus status;
+    spool_status(deliver->spool, &status);
+    *flowsp = status.held.flows;
+    return 0;
 }
 
 /* --- use ---------------------------------------------------------------------------------- */

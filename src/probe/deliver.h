@@ -28,6 +28,9 @@ typedef struct DeliverSource {
     const char *mode; /* "live" or "file" */
     bool patient; /* it can wait: a full spool holds it up, as long as the hubs store something */
     bool (*stopping)(void); /* ends that waiting */
+    /* what the first hub wants this probe to be set to; from a thread of a link */
+    void (*on_configuration)(void *userdata, const char *json);
+    void *userdata;
 } DeliverSource;
 
 enum {
@@ -43,6 +46,10 @@ int deliver_check(const ProbeConfig *config, Reason *reason);
 int deliver_new(Deliver **deliverp, const ProbeConfig *config, const DeliverSource *source,
                 Reason *reason);
 Deliver *deliver_free(Deliver *deliver);
+
+/** deliver_held() - flows in the spool that the hubs of config have still to store, as a start
+ * would find them. The data folder is the caller's; nothing else has the spool open */
+int deliver_held(uint64_t *flowsp, const ProbeConfig *config, Reason *reason);
 
 /** deliver_lanes() - how many kinds of batches there are to submit, at least 1 */
 unsigned deliver_lanes(const Deliver *deliver);

@@ -39,6 +39,7 @@ struct Export {
     Queue *empty; /* and back */
     Parcel parcels[BATCHES];
     Parcel *filling[EXPORT_LANES_MAX];
+    const FieldSet *fields; /* NULL: all; the meter's thread */
     pthread_t thread;
     bool running;
 
@@ -256,11 +257,21 @@ void export_record(void *userdata, const FlowRecord *record) {
         return;
     }
     *copy = *record;
+    if (export->fields)
+        fieldset_keep(export->fields, copy);
     keep_text(batch, &copy->app_name);
     keep_text(batch, &copy->app_category);
     keep_text(batch, &copy->server_name);
     if (batch->n >= BATCH_RECORDS)
         hand_over(export, lane);
+}
+
+void export_fields(Export *export, const FieldSet *fields) {
+    if (fields == export->fields)
+        return;
+    for (unsigned lane = 0; lane < EXPORT_LANES_MAX; lane++)
+        hand_over(export, lane);
+    export->fields = fields;
 }
 
 void export_tick(Export *export, uint64_t now_ms) {

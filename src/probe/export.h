@@ -21,6 +21,7 @@
 #include "base/cleanup.h"
 #include "base/metric.h"
 #include "base/reason.h"
+#include "flow/fieldset.h"
 #include "flow/record.h"
 
 typedef struct Export Export;
@@ -52,6 +53,9 @@ Export *export_free(Export *export);
 
 /** export_record() - of the type that the meter calls; userdata is the Export */
 void export_record(void *userdata, const FlowRecord *record);
+
+/** export_fields() - records from now on have only these; a batch never mixes two sets */
+void export_fields(Export *export, const FieldSet *fields);
 
 /** export_tick() - hand over a batch that is old enough */
 void export_tick(Export *export, uint64_t now_ms);

@@ -40,7 +40,7 @@ typedef struct FlowEntry {
     uint32_t packets[2];
     uint16_t tcp_flags[2];
     uint8_t state; /* ENTRY_..., or-ed */
-    uint8_t spare;
+    uint8_t sampled; /* Meter.sampled when it was begun or last split */
     uint16_t wheel_slot;
     /* second line */
     uint64_t first_ns;
@@ -72,7 +72,8 @@ typedef struct FlowMore {
     uint8_t has_macs;
     uint8_t name_bytes;
     uint32_t name; /* number in the pool of server names, 0: none */
-    uint8_t spare[16];
+    uint32_t sampling; /* one of so many packets was counted; 0: all */
+    uint8_t spare[12];
 } FlowMore;
 
 static_assert(sizeof(FlowMore) == 64, "one cache line");

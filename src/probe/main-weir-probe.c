@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "probe/check.h"
 #include "probe/deliver.h"
+#include "probe/image.h"
 #include "probe/options.h"
 #include "probe/run.h"
 
@@ -22,7 +23,7 @@ int main(int argc, char **argv) {
         return RUN_DONE;
     if (r == 0)
         r = options_check(&config, &reason);
-    if (r == 0)
+    if (r == 0 && !config.prepare_image)
         r = deliver_check(&config, &reason);
     if (r < 0) {
         (void)fprintf(stderr, "weir-probe: %s\n",
@@ -36,6 +37,8 @@ int main(int argc, char **argv) {
 
     if (config.check)
         return check_run(&config);
+    if (config.prepare_image)
+        return image_prepare(&config);
     log_open("weir-probe", log_level(config.verbose));
     const char *const *lines = NULL;
     size_t n = option_notices(set, &lines);

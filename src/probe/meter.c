@@ -90,6 +90,8 @@ static void flow_split(Meter *meter, uint32_t number) {
     memset(entry->frame_octets, 0, sizeof(entry->frame_octets));
     memset(entry->tcp_flags, 0, sizeof(entry->tcp_flags));
     entry->state |= ENTRY_SPLIT;
+    entry->sampled = meter->sampled;
+    more_at(meter, number)->sampling = meter->sampling;
 }
 
 static bool entry_silent(const FlowEntry *entry) {
@@ -165,8 +167,12 @@ static uint32_t flow_create(Meter *meter, const Item *item) {
     const Packet *packet = &item->packet;
     FlowEntry *entry = entry_at(meter, number);
     FlowMore *more = more_at(meter, number);
-    *entry = (FlowEntry){.key = item->key, .first_ns = packet->time_ns, .last_ns = packet->time_ns};
+    *entry = (FlowEntry){.key = item->key,
+                         .first_ns = packet->time_ns,
+                         .last_ns = packet->time_ns,
+                         .sampled = meter->sampled};
     *more = (FlowMore){.id = meter->config.flow_id++,
+                       .sampling = meter->sampling,
                        .icmp_type = packet->icmp_type,
                        .icmp_code = packet->icmp_code};
     if (packet->macs) {
@@ -262,7 +268,7 @@ static bool flow_over(const FlowEntry *entry, const Packet *packet) {
 
 static bool split_due(const Meter *meter, const FlowEntry *entry, const Packet *packet,
                       unsigned side) {
-    if (entry->packets[side] == UINT32_MAX)
+    if (entry->packets[side] == UINT32_MAX || entry->sampled != meter->sampled)
         return true;
     return packet->time_ns >= entry->first_ns + meter->active_ns && !entry_silent(entry);
 }
@@ -364,6 +370,24 @@ void meter_frames(Meter *meter, const Frame *frames, size_t n) {
     meter_count(meter, COUNTER_BYTES_METERED, metered);
     meter_count(meter, COUNTER_OCTETS_METERED, octets);
     metric_set(&meter->config.counters[COUNTER_FLOWS_LIVE], meter->flows.used);
+}
+
+void meter_timeouts(Meter *meter, uint32_t idle_s, uint32_t active_s) {
+    meter->idle_ns = idle_s * second_ns;
+    meter->active_ns = active_s * second_ns;
+    for (uint32_t at = 0; at <= meter->index.mask; at++) {
+        const uint32_t number = meter->index.slots[at].number;
+        if (!number)
+            continue;
+        wheel_remove(&meter->wheel, number);
+        wheel_add(&meter->wheel, number, entry_deadline(meter, entry_at(meter, number)));
+    }
+}
+
+void meter_sampling(Meter *meter, uint32_t rate) {
+    const uint32_t sampling = rate > 1 ? rate : 0;
+    meter->sampled = (uint8_t)(meter->sampled + (sampling != meter->sampling));
+    meter->sampling = sampling;
 }
 
 void meter_tick(Meter *meter, uint64_t now_ns) {

@@ -55,6 +55,13 @@ Meter *meter_free(Meter *meter);
 
 void meter_frames(Meter *meter, const Frame *frames, size_t n);
 
+/** meter_timeouts() - from now on, for flows that live too */
+void meter_timeouts(Meter *meter, uint32_t idle_s, uint32_t active_s);
+
+/** meter_sampling() - what comes is one of so many packets (0 and 1: all). A flow that has packets
+ * of the former rate is split at its next one, so that a record has a single rate. */
+void meter_sampling(Meter *meter, uint32_t rate);
+
 /** meter_tick() - time goes on without packets; time that goes back is ignored */
 void meter_tick(Meter *meter, uint64_t now_ns);
 

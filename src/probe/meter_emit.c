@@ -125,6 +125,7 @@ static void record_make(Meter *meter, const FlowEntry *entry, const FlowMore *mo
         .biflow_direction = told_how(entry),
         .flow_id = more->id,
         .input_if = meter->config.input_if,
+        .sampling = more->sampling,
         .app_id = more->app,
         .app_master_id = more->app_master,
         .app_confidence = more->confidence,

@@ -5,6 +5,9 @@
 #include <stddef.h>
 #include <string.h>
 
+#include "channel/configuration.h"
+#include "flow/fieldset.h"
+
 #define AT(member) .at = offsetof(ProbeConfig, member)
 
 /* options that nProbe documents and that need nothing here */
@@ -40,6 +43,18 @@ static const Option probe_options[] = {
      .metavar = "FILTER",
      .group = "Input",
      .help = "Meter only packets that match this filter (pcap-filter(7))."},
+    {.name = "sample-rate",
+     .letter = 'S',
+     .alias = "sampling",
+     .type = OPTION_U32,
+     AT(sampling),
+     .unset = "1",
+     .min = 1,
+     .max = CONFIGURATION_SAMPLING_MAX,
+     .metavar = "N",
+     .group = "Input",
+     .help = "Meter one of N packets, drawn at random. Counts stay those of the packets metered, "
+             "and every flow carries N as sampling."},
     {.name = "snaplen",
      .letter = 's',
      .type = OPTION_U32,
@@ -151,6 +166,20 @@ static const Option probe_options[] = {
      .metavar = "KEY",
      .group = "Output",
      .help = "The hub's public key, as its interface page shows it."},
+    {.name = "template",
+     .type = OPTION_WORD,
+     AT(template),
+     .unset = FIELDSET_USUAL,
+     .words = fieldset_names,
+     .group = "Output",
+     .help = "Fields of a flow that are exported: all of them, or v9, what NetFlow v9 usually has, "
+             "without applications, names and MAC addresses."},
+    {.name = "no-remote-config",
+     .type = OPTION_FLAG,
+     AT(no_remote_config),
+     .group = "Output",
+     .help = "Refuse what the hub wants to set (filter, sampling, timeouts, template); without it "
+             "the hub's word goes over the command line's."},
     {.name = "probe-id",
      .type = OPTION_TEXT,
      AT(probe_id),
@@ -230,6 +259,20 @@ static const Option probe_options[] = {
      .group = "Other",
      .help = "Try key, folder, interface, the hubs' ports, admission, clock and spool, change "
              "nothing, say of each what to mend, and exit: 0 when nothing failed, else 1."},
+    {.name = "prepare-image",
+     .type = OPTION_FLAG,
+     AT(prepare_image),
+     .group = "Other",
+     .help =
+         "Remove what must not be cloned with an image of this machine (the probe's key pair, "
+         "its spool, what the hub had set), say what went and what stays, and exit: 0 done, 1 a "
+         "probe runs on the folder or something cannot be removed, 3 flows wait that no hub "
+         "has stored."},
+    {.name = "force",
+     .type = OPTION_FLAG,
+     AT(force),
+     .group = "Other",
+     .help = "With --prepare-image: throw away flows that wait."},
     {.name = "verbose",
      .letter = 'b',
      .type = OPTION_U32,
@@ -284,7 +327,6 @@ static const Option probe_options[] = {
     REPLACED("dump-path", 'P', true, "use --json FILE"),
     REPLACED("dump-format", 'D', true, "use --json FILE"),
     REPLACED("collector-port", '3', true, "collecting flows is not there yet"),
-    REPLACED("sample-rate", 'S', true, "sampling is not there yet; everything is metered"),
     REPLACED("aggregation", 'p', true, "use the hub's queries, which group by any field"),
     REPLACED("black-list", 0, true, "use -f 'not net ...'"),
     REPLACED("no-ipv6", 'W', false, "use -f 'not ip6'"),
@@ -342,6 +384,12 @@ static int check_hubs(const ProbeConfig *config, Reason *reason) {
 enum { SPOOL_MIN_BYTES = 1 << 20 };
 
 int options_check(const ProbeConfig *config, Reason *reason) {
+    if (config->prepare_image)
+        return 0; /* there may be no configuration yet */
+    if (config->force) {
+        reason_set(reason, "--force is given without --prepare-image, which it belongs to");
+        return OPTIONS_E_USAGE;
+    }
     if (config->inputs.n == 0) {
         reason_set(reason, "nothing to meter: give -i INTERFACE or -i FILE");
         return OPTIONS_E_USAGE;

@@ -21,6 +21,7 @@ typedef struct ProbeConfig {
     uint64_t ring_bytes;
     uint32_t input_if;
 
+    uint32_t sampling; /* one of so many packets */
     uint32_t active_s;
     uint32_t idle_s;
     uint32_t max_flows;
@@ -38,12 +39,16 @@ typedef struct ProbeConfig {
     const char *spool_dir;
     uint64_t spool_bytes; /* 0: memory only */
     uint64_t spool_memory_bytes;
+    int template; /* index of fieldset_names */
+    bool no_remote_config;
     const char *json;
     const char *counters;
     const char *collectors; /* -n: only "none" yet */
     uint32_t exit_timeout_s;
     uint32_t verbose;
     bool check;
+    bool prepare_image;
+    bool force;
 } ProbeConfig;
 
 enum { SPOOL_BYTES_USUAL = 8 }; /* GB, the default */

@@ -294,6 +294,8 @@ void pulse_write(Pulse *pulse, const PulseTotals *totals, Json *json) {
     for (size_t i = 0; i < totals->n_causes; i++)
         json_text(json, NULL, cause_rows[totals->causes[i]].id);
     json_array_end(json);
+    if (totals->configuration)
+        configuration_report_write(json, "configuration", totals->configuration);
     write_apps(pulse, json);
     write_hosts(pulse, json);
     write_conversations(pulse, json);

@@ -17,6 +17,8 @@
  *               "oldest_ms":…,"hours_left":…,"flows_appended":…,"flows_dropped":…,
  *               "batches_torn":…},
  *      "causes":["LINK_DOWN"],
+ *      "configuration":{"version":7,"id":"…16 hex","state":"applied","reason":"",
+ *                       "running":{…},"started_with":{…}},
  *      "apps":[{"name":"TLS.Wikipedia","category":"Web","octets":…,"packets":…}, …32],
  *      "hosts":[{"ip":"10.0.0.1","vlan":5,"octets_in":…,"octets_out":…,"packets":…}, …20],
  *      "conversations":[{"src_ip","dst_ip","vlan","app_name","octets","rev_octets","packets"},
@@ -32,6 +34,7 @@
 #include <stdint.h>
 
 #include "base/cleanup.h"
+#include "channel/configuration.h"
 #include "probe/flow_entry.h"
 #include "probe/trouble.h"
 #include "spool/spool.h"
@@ -55,6 +58,7 @@ typedef struct PulseTotals {
     SpoolStatus spool;
     Cause causes[TROUBLE_MAX]; /* of what keeps it from having more to say */
     size_t n_causes;
+    const ConfigurationReport *configuration; /* NULL: none is kept */
 } PulseTotals;
 
 /** pulse_new() - dpi, which names the applications, is borrowed and may be NULL */

@@ -21,6 +21,8 @@
 #include "probe/export.h"
 #include "probe/meter.h"
 #include "probe/pulse.h"
+#include "probe/remote.h"
+#include "probe/settings.h"
 #include "probe/trouble.h"
 
 enum {
@@ -42,6 +44,9 @@ typedef struct Run {
     Dpi *dpi;
     Pulse *pulse; /* NULL without a hub */
     Meter *meter;
+    Sampler sampler;
+    Configuration given;       /* by the command line */
+    Remote *remote;            /* NULL without a hub */
     uint64_t second;           /* of the wall clock, that of the last pulse */
     uint64_t second_ms;        /* when that was, monotonic */
     uint64_t last[_COUNTER_N]; /* counters at that time */
@@ -108,20 +113,41 @@ static int said(int r, const Reason *reason) {
     return r ? RUN_FAILED : RUN_DONE;
 }
 
+static const Configuration *in_force(const Run *run) {
+    return run->remote ? remote_running(run->remote) : &run->given;
+}
+
+/* what the hub had set is there from the first packet on */
+static int open_remote(Run *run) {
+    const ProbeConfig *config = run->config;
+    settings_given(config, &run->given);
+    const RemoteConfig remote = {
+        .folder = config->data_dir, .given = run->given, .refuse = config->no_remote_config};
+    return config->hubs.n ? remote_new(&run->remote, &remote) : 0;
+}
+
 static int open_capture(Run *run, Reason *reason) {
     const ProbeConfig *config = run->config;
     CaptureConfig capture = {
         .input = config->inputs.values[0],
-        .filter = config->filter,
+        .filter = settings_filter(config, in_force(run)),
         .snaplen = config->snaplen,
         .promisc = !config->no_promisc,
         .ring_bytes = config->ring_bytes,
     };
     int r = capture_open(&run->capture, &capture, reason);
+    if (r == CAPTURE_E_USAGE && run->remote && remote_fall_back(run->remote, reason->text)) {
+        capture.filter = config->filter;
+        r = capture_open(&run->capture, &capture, reason);
+    }
     if (r == 0)
         trouble_begin(&run->trouble, run->capture->backend->live ? capture.input : NULL,
                       clock_monotonic_ms());
     return r;
+}
+
+static void on_configuration(void *userdata, const char *json) {
+    remote_offer(userdata, json);
 }
 
 static int open_deliver(Run *run, Reason *reason) {
@@ -131,6 +157,8 @@ static int open_deliver(Run *run, Reason *reason) {
         .mode = run->capture->backend->live ? "live" : "file",
         .patient = !run->capture->backend->live,
         .stopping = is_stopping,
+        .on_configuration = on_configuration,
+        .userdata = run->remote,
     };
     if (run->config->hubs.n == 0)
         return 0;
@@ -176,9 +204,29 @@ static int open_meter(Run *run, Reason *reason) {
     return meter_new(&run->meter, &meter);
 }
 
+static int set(Run *run, const Configuration *now, const Configuration *before, Reason *reason) {
+    const SettingsParts parts = {.config = run->config,
+                                 .capture = run->capture,
+                                 .sampler = &run->sampler,
+                                 .meter = run->meter,
+                                 .export = run->export};
+    return settings_apply(&parts, now, before, reason);
+}
+
+static int begin_settings(Run *run, Reason *reason) {
+    const Configuration begin = *in_force(run);
+    run->sampler = sampler_make(run->capture->backend->live ? random_u64() : 1, run->counters);
+    int r = set(run, &begin, &begin, reason);
+    if (r > 0 && run->remote && remote_fall_back(run->remote, reason->text))
+        r = set(run, in_force(run), &begin, reason);
+    return r;
+}
+
 static int run_open(Run *run) {
     Reason reason = {""};
-    int r = open_capture(run, &reason);
+    int r = open_remote(run);
+    if (r == 0)
+        r = open_capture(run, &reason);
     if (r == CAPTURE_E_USAGE) {
         (void)said(r, &reason);
         return RUN_USAGE;
@@ -189,6 +237,8 @@ static int run_open(Run *run) {
         r = open_export(run, &reason);
     if (r == 0)
         r = open_meter(run, &reason);
+    if (r == 0)
+        r = begin_settings(run, &reason);
     return said(r, &reason);
 }
 
@@ -198,6 +248,7 @@ static void run_close(Run *run) {
     dpi_free(run->dpi);
     export_free(run->export);
     deliver_free(run->deliver);
+    remote_free(run->remote);
     buffer_deinit(&run->pulse_json);
     capture_free(run->capture);
 }
@@ -266,6 +317,7 @@ static void send_pulse(Run *run, uint64_t interval_ms, const SpoolStatus *spool)
         .flows_export_dropped = counter(run, COUNTER_EXPORT_DROPPED),
         .hubs = deliver_hubs(run->deliver),
         .spool = *spool,
+        .configuration = remote_report(run->remote),
     };
     totals.n_causes = trouble_causes(&run->trouble, clock_monotonic_ms(), totals.causes);
     meter_pulse(run->meter);
@@ -303,8 +355,22 @@ static void each_second(Run *run, uint64_t interval_ms) {
     send_pulse(run, interval_ms, &spool);
 }
 
+/* what the hub wants to be set */
+static void take_configuration(Run *run) {
+    Configuration now;
+    Reason reason = {""};
+    char text[256];
+    if (!run->remote || !remote_next(run->remote, &now))
+        return;
+    const int r = set(run, &now, in_force(run), &reason);
+    remote_settle(run->remote, r > 0   ? reason.text
+                               : r < 0 ? error_describe(r, text, sizeof(text))
+                                       : NULL);
+}
+
 static void tick(Run *run, size_t frames) {
     uint64_t now_ms = clock_monotonic_ms();
+    take_configuration(run);
     export_tick(run->export, now_ms);
     /* the clock of packets drives flows; on a quiet live link, that of the wall */
     if (run->capture->backend->live && frames == 0)
@@ -332,7 +398,11 @@ static int run_frames(Run *run) {
             return RUN_DONE;
         if (r)
             return said(r, &reason);
-        meter_frames(run->meter, frames, n);
+        const uint64_t last_ns = n ? frames[n - 1].time_ns : 0;
+        const size_t kept = sampler_take(&run->sampler, frames, n);
+        meter_frames(run->meter, frames, kept);
+        if (kept < n)
+            meter_tick(run->meter, last_ns); /* time goes on for those left out, too */
         tick(run, n);
     }
     if (stop_signal)
@@ -344,6 +414,9 @@ static void say_summary(const Run *run) {
     uint64_t ignored = 0;
     for (int answer = 1; answer < _DISSECT_E_N; answer++)
         ignored += counter(run, counter_ignored_packets(answer));
+    if (counter(run, COUNTER_PACKETS_SKIPPED))
+        log_info("%llu packets left out by sampling",
+                 (unsigned long long)counter(run, COUNTER_PACKETS_SKIPPED));
     log_info("%llu packets received, %llu metered, %llu ignored, %llu dropped by the kernel; "
              "%llu records",
              (unsigned long long)counter(run, COUNTER_PACKETS_RECEIVED),

@@ -11,6 +11,7 @@
 #include <cmocka.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -185,10 +186,59 @@ static void test_filter_and_cut(void **state) {
     buffer_deinit(&writer.bytes);
 }
 
+/* numbers of those of the next 8 packets that pass */
+static size_t numbers(Capture *capture, unsigned to[8]) {
+    Frame frames[8];
+    size_t n = 0;
+    Reason reason = {""};
+    assert_int_equal(capture_read(capture, frames, 8, &n, 0, &reason), 0);
+    for (size_t i = 0; i < n; i++)
+        to[i] = frames[i].bytes[5];
+    return n;
+}
+
+/* another filter while reading goes on: from the next packet on, or not at all */
+static void test_filter_changes(void **state) {
+    (void)state;
+    Writer writer = {0};
+    write_pcap(&writer);
+    char path[] = "/tmp/weir-capture-XXXXXX";
+    int fd = mkstemp(path);
+    assert_true(fd >= 0);
+    assert_int_equal(write(fd, writer.bytes.bytes, writer.bytes.size), writer.bytes.size);
+    Capture *capture = NULL;
+    Reason reason = {""};
+    const CaptureConfig config = {.input = path};
+    unsigned got[8];
+    assert_int_equal(capture_open(&capture, &config, &reason), 0);
+    assert_int_equal(numbers(capture, got), 8);
+    assert_int_equal(got[7], 7);
+    assert_int_equal(capture_filter(capture, "tcp", &reason), 0);
+    assert_int_equal(numbers(capture, got), 4); /* of 8 looked at */
+    for (unsigned i = 0; i < 4; i++)
+        assert_int_equal(got[i], 9 + 2 * i);
+    assert_int_equal(capture_filter(capture, "udp porl 5", &reason), CAPTURE_E_USAGE);
+    assert_non_null(strstr(reason.text, "'udp porl 5' is not valid"));
+    assert_int_equal(numbers(capture, got), 4);
+    assert_int_equal(got[0], 17);
+    assert_int_equal(got[1], 19);
+    capture_free(capture);
+    assert_int_equal(capture_open(&capture, &config, &reason), 0);
+    assert_int_equal(capture_filter(capture, "udp", &reason), 0);
+    assert_int_equal(capture_filter(capture, "", &reason), 0);
+    assert_int_equal(numbers(capture, got), 8);
+    assert_int_equal(got[7], 7);
+    capture_free(capture);
+    assert_int_equal(close(fd), 0);
+    (void)unlink(path);
+    buffer_deinit(&writer.bytes);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_pieces),
         cmocka_unit_test(test_filter_and_cut),
+        cmocka_unit_test(test_filter_changes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

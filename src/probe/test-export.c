@@ -203,12 +203,43 @@ static void test_failures_are_told(void **state) {
     export_free(export);
 }
 
+/* one set of fields to the next: each record has the one of its time */
+static void test_fields(void **state) {
+    (void)state;
+    static MetricValue counters[_COUNTER_N];
+    Taker taker;
+    taker_init(&taker);
+    ExportConfig config = {
+        .patient = true, .counters = counters, .submit = take, .userdata = &taker, .lanes = 1};
+    Export *export = NULL;
+    Reason reason;
+    assert_int_equal(export_new(&export, &config, &reason), 0);
+    const FieldSet *sets[] = {fieldset_find("all"), fieldset_find("v9"), fieldset_find("all")};
+    for (uint32_t i = 0; i < 3; i++) {
+        char name[64];
+        FlowRecord record = record_of(i, name, sizeof(name));
+        assert_non_null(sets[i]);
+        export_fields(export, sets[i]);
+        export_record(export, &record);
+    }
+    assert_int_equal(export_finish(export, &reason), 0);
+    export_free(export);
+    assert_int_equal(taker.out->n, 3);
+    assert_int_equal(metric_get(&counters[COUNTER_BATCHES]), 3); /* none has two sets in it */
+    for (size_t i = 0; i < 3; i++) {
+        assert_int_equal(taker.out->records[i].server_name.size, i == 1 ? 0 : 14);
+        assert_int_equal(taker.out->records[i].packets, 2);
+    }
+    taker_deinit(&taker);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_everything_arrives),
         cmocka_unit_test(test_behind_is_counted),
         cmocka_unit_test(test_age),
         cmocka_unit_test(test_failures_are_told),
+        cmocka_unit_test(test_fields),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

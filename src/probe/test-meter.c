@@ -369,6 +369,52 @@ static void test_ignored_frames_are_counted(void **state) {
     rig_end(rig);
 }
 
+/* a record has a single rate: a flow that goes on is split at its first packet of the new one */
+static void test_sampling_changes(void **state) {
+    (void)state;
+    Rig *rig = rig_new(64);
+    udp(rig, 9, 1, 5000, 53, START);
+    udp(rig, 9, 1, 5000, 53, START + SECOND / 2);
+    udp(rig, 8, 1, 5001, 53, START + SECOND / 2);
+    meter_sampling(rig->meter, 10);
+    meter_sampling(rig->meter, 10); /* the same is no change */
+    udp(rig, 9, 1, 5000, 53, START + SECOND);
+    udp(rig, 9, 1, 5000, 53, START + SECOND);
+    assert_int_equal(rig->n, 1);
+    assert_int_equal(rig->records[0].packets, 2);
+    assert_int_equal(rig->records[0].sampling, 0);
+    meter_flush(rig->meter);
+    assert_int_equal(rig->n, 3);
+    for (size_t i = 1; i < 3; i++) {
+        const FlowRecord *r = &rig->records[i];
+        assert_int_equal(r->sampling, r->src_port == 5000 ? 10 : 0);
+        assert_true(r->src_port != 5000 || r->flow_id == rig->records[0].flow_id);
+        assert_int_equal(r->packets, r->src_port == 5000 ? 2 : 1);
+    }
+    rig_end(rig);
+}
+
+/* a shorter timeout ends flows that were to live on; a longer one keeps them */
+static void test_timeouts_change(void **state) {
+    (void)state;
+    Rig *rig = rig_new(64);
+    udp(rig, 9, 1, 5000, 53, START);
+    udp(rig, 8, 1, 5001, 53, START + 10 * SECOND);
+    meter_timeouts(rig->meter, 5, 60);
+    meter_tick(rig->meter, START + 11 * SECOND);
+    assert_int_equal(rig->n, 1);
+    assert_int_equal(rig->records[0].src_port, 5000);
+    assert_int_equal(rig->records[0].end_reason, FLOW_END_IDLE);
+    meter_timeouts(rig->meter, 100, 600);
+    meter_tick(rig->meter, START + 80 * SECOND);
+    assert_int_equal(rig->n, 1);
+    meter_timeouts(rig->meter, 300, 30);
+    meter_tick(rig->meter, START + 82 * SECOND);
+    assert_int_equal(rig->n, 2);
+    assert_int_equal(rig->records[1].end_reason, FLOW_END_ACTIVE);
+    rig_end(rig);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_both_directions_meet),
@@ -383,6 +429,8 @@ int main(void) {
         cmocka_unit_test(test_clock_steps),
         cmocka_unit_test(test_random_traffic_is_conserved),
         cmocka_unit_test(test_ignored_frames_are_counted),
+        cmocka_unit_test(test_sampling_changes),
+        cmocka_unit_test(test_timeouts_change),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

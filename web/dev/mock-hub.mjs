@@ -53,6 +53,7 @@ const probe = (id, name, connected) => ({ id, name, key: `${id}ne@$w-vo<fVvi]a<N
   flows_missing: id === 3 ? 120 : 0, flows_waiting: 0, packets_per_s: 2900, bits_per_s: 2.1e7 / id, clock_offset_ms: 12,
   spool: { disk: id === 2 ? 'disk full' : 'good', hubs: 1, flows: id === 1 ? 0 : 3120, batches: id === 1 ? 0 : 9, bytes: 410_000, limit_bytes: 8e9, oldest_ms: id === 1 ? 0 : 41_000, hours_left: 310, flows_dropped: id === 3 ? 120 : 0, batches_torn: 0 },
   ledger: { state: id === 2 ? 'differs' : connected ? 'balanced' : 'unknown', since_ms: started, waited: 0, metered: 401_277, export_dropped: 0, entering: 0, stored: 401_270, missing: 0, undecodable: 0, unannounced: 0, waiting: id === 2 ? 3 : 7, unexplained: id === 2 ? 4 : 0 },
+  configuration: { version: id, state: id === 2 ? 'refused' : 'confirmed', state_text: id === 2 ? "version 2 is refused, what was before goes on: the filter 'tcp porl 80' is not valid" : `version ${id} is in force` },
   admission: 'admitted', reason: '', via: 'open', enrolled_ms: started - 8e7, token: 0, given_name: '', probe_id: name, site: 'default', tenant: 'default', namesake: '', namesake_seen_ms: 0 });
 const probes = () => (mode === '' ? [probe(1, 'berlin-core', true), probe(2, 'munich-edge', true), probe(3, 'lab-7', false)] : []);
 const iface = () => ({ id: 0, name: 'tcp://127.0.0.1:5556', endpoint: 'tcp://127.0.0.1:5556c', events_endpoint: 'tcp://127.0.0.1:5557', mode: 'bind',
@@ -96,6 +97,8 @@ function api(method, path, q, body) {
   if (path === '/probes') return probes();
   if (path === '/admission') return { mode: 'open', pending: 0, pending_max: 1000 };
   if (path === '/tokens') return [];
+  if (path === '/configuration') return { version: 0, settings: {}, changed_ms: 0, changed_by: '', templates: ['all', 'v9'] };
+  if (path.endsWith('/configuration')) return { version: 1, state: 'confirmed', state_text: 'version 1 is in force', settings: { sampling: 10 }, general: {}, wanted: { sampling: 10 }, changed_ms: started, changed_by: 'ada', templates: ['all', 'v9'], reported: true, reported_version: 1, reason: '', running: { filter: '', sampling: 10, active_s: 60, idle_s: 15, template: 'all' }, started_with: { filter: '', sampling: 1, active_s: 60, idle_s: 15, template: 'all' } };
   if (path === '/interfaces') return [iface()];
   if (path === '/interfaces/0') {
     const address = q.get('address') || '127.0.0.1';
