@@ -191,6 +191,8 @@ void control_write(Buffer *to, const ControlState *state) {
     json_text(&json, "hub_version", *state->hub_version ? state->hub_version : WEIR_VERSION);
     if (state->notice != CAUSE_NONE)
         json_text(&json, "notice", cause_rows[state->notice].id);
+    if (state->server_keys.version)
+        server_keys_write(&json, "server_keys", &state->server_keys);
     json_object_end(&json);
 }
 
@@ -264,6 +266,8 @@ int control_read(ControlState *state, const void *bytes, size_t size) {
         state->notice = notice && strcmp(notice, cause_rows[CAUSE_HUB_IS_FULL].id) == 0
                             ? CAUSE_HUB_IS_FULL
                             : CAUSE_NONE;
+        state->server_keys.version = 0; /* one that cannot be read must not stop delivery */
+        (void)server_keys_read(&state->server_keys, json_object_get(object, "server_keys"));
     }
     json_decref(object);
     if (good && version != FRAME_VERSION)

@@ -16,6 +16,7 @@
 #include "base/buffer.h"
 #include "channel/cause.h"
 #include "channel/delivery.h"
+#include "channel/server_keys.h"
 
 #define FRAME_TOPIC "weir" /* what a hub subscribes to */
 
@@ -55,8 +56,9 @@ typedef struct ControlState {
     char admission[16]; /* "admitted", "pending", "waiting"; delivery.admitted follows from it */
     char reason[160];   /* for a person; "" when admitted */
     uint64_t server_time_ms;
-    char hub_version[32]; /* "" is written as this program's */
-    Cause notice;         /* HUB_IS_FULL: what keeps the hub from storing; else CAUSE_NONE */
+    char hub_version[32];   /* "" is written as this program's */
+    Cause notice;           /* HUB_IS_FULL: what keeps the hub from storing; else CAUSE_NONE */
+    ServerKeys server_keys; /* .version 0: nothing is said of them */
 } ControlState;
 
 void control_write(Buffer *to, const ControlState *state);

@@ -422,6 +422,7 @@ static void tell_states(HubLink *link) {
             delivery_receiver_peer(link->receiver, &key, &peer) == 0 &&
             sessions_get(&link->sessions, peer, &key, &session) == 0) {
             events = session->events;
+            state.server_keys = hub_serve_said(link, session->interface);
             for (size_t k = 0; k < SESSION_LINES; k++)
                 if (session->lines[k].fd &&
                     now_ms - session->lines[k].heard_ms < SESSION_LINE_SILENT_MS)
@@ -475,6 +476,7 @@ static void look_after(HubLink *link) {
             zsock_again(link->sides[i].socket, link->sides[i].attached);
     end_sessions(link);
     hub_admit_look_after(link);
+    hub_serve_turn(link);
 }
 
 void *hub_receive(void *arg) {
