@@ -116,6 +116,18 @@ int settings_probes_save(Settings *settings, const SettingsProbe *probes, size_t
 typedef int SettingsProbeEach(const SettingsProbe *probe, void *context);
 int settings_probe_each(Settings *settings, SettingsProbeEach *each, void *context);
 
+/* which server key a probe has confirmed last (server_key.h); both as Z85 text */
+
+typedef struct SettingsHeld {
+    char probe[41];
+    char server_key[41];
+} SettingsHeld;
+
+/** settings_held_save() - all of them, in one transaction */
+int settings_held_save(Settings *settings, const SettingsHeld *held, size_t n);
+typedef int SettingsHeldEach(const SettingsHeld *held, void *context);
+int settings_held_each(Settings *settings, SettingsHeldEach *each, void *context);
+
 /* join tokens, known by the hash of their text */
 
 typedef struct SettingsToken {
