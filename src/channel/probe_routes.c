@@ -61,12 +61,27 @@ static bool is_over(const ProbeRoutes *routes, const ProbeView views[PROBE_N_SID
     const ProbeView *data = &views[PROBE_SIDE_DATA];
     const ProbeView *events = &views[PROBE_SIDE_EVENTS];
     const uint64_t on_ms = now_ms - routes->since_ms;
-    if (on_ms < PROBE_ROUTE_LEAST_MS || has_no_other(data) || has_no_other(events))
+    const bool first = same(&routes->current, &routes->routes[0]);
+    if (on_ms < (first ? PROBE_ROUTE_FIRST_MS : PROBE_ROUTE_LEAST_MS) || has_no_other(data) ||
+        has_no_other(events))
         return false;
     if (routes->bind) /* who does not come says nothing of keys; who comes with another one does */
         return data->trouble == PROBE_LINK_WRONG_KEY && has_failed(data, routes->since_ms);
     return on_ms >= PROBE_ROUTE_MOST_MS || has_failed(data, routes->since_ms) ||
            has_failed(events, routes->since_ms);
+}
+
+/** following() - at the same port with another key only when another key answers there */
+static unsigned following(const ProbeRoutes *routes, const ProbeView views[PROBE_N_SIDES]) {
+    unsigned at = 0;
+    while (at < routes->n && !same(&routes->current, &routes->routes[at]))
+        at++;
+    if (at + 1 >= routes->n)
+        return 0;
+    const bool other_key = views[PROBE_SIDE_DATA].trouble == PROBE_LINK_WRONG_KEY ||
+                           views[PROBE_SIDE_EVENTS].trouble == PROBE_LINK_WRONG_KEY;
+    const bool same_place = routes->routes[at + 1].data_port == routes->current.data_port;
+    return same_place && !other_key ? 0 : at + 1;
 }
 
 static bool go(ProbeRoutes *routes, unsigned to, uint64_t now_ms) {
@@ -90,10 +105,7 @@ bool probe_routes_step(ProbeRoutes *routes, const ProbeView views[PROBE_N_SIDES]
     }
     if (routes->was_good || !is_over(routes, views, now_ms))
         return false;
-    unsigned at = 0;
-    while (at < routes->n && !same(&routes->current, &routes->routes[at]))
-        at++;
-    return go(routes, at + 1 < routes->n ? at + 1 : 0, now_ms);
+    return go(routes, following(routes, views), now_ms);
 }
 
 bool probe_routes_trying(const ProbeRoutes *routes, const ProbeView views[PROBE_N_SIDES]) {

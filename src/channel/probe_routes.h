@@ -8,8 +8,9 @@
  * time for another one. With no change of the key under way there is one route, and nothing to
  * decide. Pure: time and what is seen of the sockets are passed in. Internal to the layer.
  *
- * While a change is under way: the next key at its own port, the present one where the probe is
- * configured to, the next one there, for that is where it comes to when the change is finished.
+ * While a change is under way: the next key at its own port; the present one where the probe is
+ * configured to; and, if another key answers there, the next one there, for that is where it comes
+ * to when the change is finished.
  * Which key is the present one is told by the hub, not by --zmq-encryption-key: a key that was
  * retired is never used again.
  */
@@ -22,7 +23,8 @@
 
 enum {
     PROBE_ROUTES_MAX = 3,
-    PROBE_ROUTE_LEAST_MS = 1000, /* on one, whatever is found */
+    PROBE_ROUTE_FIRST_MS = 2500, /* on the first, whatever is found: a hub may be starting */
+    PROBE_ROUTE_LEAST_MS = 1000, /* on another */
     PROBE_ROUTE_MOST_MS = 6000,  /* without an answer */
 };
 
