@@ -7,10 +7,11 @@ import json
 import os
 import re
 import shutil
+import subprocess
 import time
 
 from _causes import cause_line, rows
-from _e2e import check, free_ports, main, same, wait_for
+from _e2e import PROBE, check, free_ports, main, same, wait_for
 from _feed import Feed, ask, capture, do, one, same_sources
 
 
@@ -37,6 +38,13 @@ def run(lab, name, options, n, base):
                       data_dir=lab.path(name))
     same(probe.wait(90), 0, f"{name} ends with")
     return probe
+
+
+def checked(lab, name, options):
+    """Does --check say that the data port has the key?"""
+    run = subprocess.run([PROBE, "--check", "-i", "lo", *options, "--data-dir", lab.path(name)],
+                         capture_output=True, text=True, timeout=60)
+    return re.search("^ok +data port .*has the key$", run.stdout, re.M) is not None
 
 
 def sent(n, base):
@@ -127,10 +135,12 @@ def test_change(lab):
     check(fresh[fresh.index("--zmq-encryption-key") + 1] in sample, "in the sample too")
     for name in ("beta", "gamma"):  # their images hold the old key, their disks the new one
         run(lab, name, image, 100, 300200 if name == "beta" else 400100)
+        check(checked(lab, name, image), "--check with what was handed over")
     run(lab, "beta", fresh, 100, 300300)
     run(lab, "delta", fresh, 100, 500000)
     same((unconfirmed(hub), metric(hub)), ([], 0), "nobody was lost")
 
+    check(not checked(lab, "late", image), "--check with a key that is retired")
     late = lab.probe("-i", capture(lab.path("late.pcap"), 10, 900000), *image, name="late")
     at = f"tcp://127.0.0.1:{hub.port}"
     wait_for("an old image without a disk", lambda: cause_line("WRONG_KEY", at) in late.log())
