@@ -36,6 +36,7 @@ step('a hub with an administrator and two probes, one of them away', async () =>
   await page.getByLabel('Password, at least').fill(password);
   await page.getByLabel('Password again').fill(password);
   await page.getByRole('button', { name: 'Make the administrator' }).click();
+  await page.getByText('No probe has connected yet').waitFor();
   start('north');
   const south = start('south');
   await page.goto(`${site.url}/probes`);
