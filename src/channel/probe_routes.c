@@ -109,5 +109,5 @@ bool probe_routes_step(ProbeRoutes *routes, const ProbeView views[PROBE_N_SIDES]
 }
 
 bool probe_routes_trying(const ProbeRoutes *routes, const ProbeView views[PROBE_N_SIDES]) {
-    return !is_good(views) && !same(&routes->current, &routes->routes[0]);
+    return !routes->bind && !is_good(views) && !same(&routes->current, &routes->routes[0]);
 }

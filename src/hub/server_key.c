@@ -217,6 +217,7 @@ static int serve_from(ServerKey *key, uint16_t first_port, Reason *reason) {
 
 int server_key_start(ServerKey *key, HubLink *link) {
     Reason reason = {""};
+    (void)pthread_mutex_lock(&key->acting);
     (void)pthread_mutex_lock(&key->lock);
     int r = *key->next.public_z85 && !key->ports[0].data ? SERVER_KEY_E_REFUSED : 0;
     key->link = link;
@@ -233,6 +234,7 @@ int server_key_start(ServerKey *key, HubLink *link) {
         log_notice("a next server key is handed over to the probes, and served on port %u too",
                    key->ports[0].data);
     (void)pthread_mutex_unlock(&key->lock);
+    (void)pthread_mutex_unlock(&key->acting);
     return r < 0 ? error_trace(r) : 0;
 }
 
