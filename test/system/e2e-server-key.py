@@ -171,8 +171,8 @@ def test_forced(lab):
     same((unconfirmed(hub), hub.get("/server-key")["confirmed"]), (["away"], 0), "lost")
     wait_for("the metric", lambda: metric(hub) == 1, 5)
     file = capture(lab.path("more.pcap"), 100, 100)
-    probe = lab.probe("-i", file, "--probe-id", "away", "--probe-name", "away", *image, name="lost",
-                      data_dir=lab.path("away"))
+    probe = lab.probe("-i", file, "--probe-id", "away", "--probe-name", "away",
+                      "--exit-timeout", "10", *image, name="lost", data_dir=lab.path("away"))
     at = f"tcp://127.0.0.1:{hub.port}"
     wait_for("it says so", lambda: cause_line("WRONG_KEY", at) in probe.log(), 10)
     problem = wait_for("the hub says so", lambda: [
@@ -180,7 +180,7 @@ def test_forced(lab):
     row = rows()["PEER_RETIRED_KEY"]
     same((problem["address"], problem["text"]), ("127.0.0.1", f"{row['text']}; {row['mend']}"),
          "problem")
-    same(probe.stop(), 3, "flows are left, in its spool")
+    same(probe.wait(60), 3, "flows are left, in its spool: it ends with")
     run(lab, "away", hub.options_for_probe(), 100, 200)
     same(unconfirmed(hub), [], "with the new key")
     same_sources(hub, sent(300, 0), "what waited as well")
@@ -260,11 +260,11 @@ def test_back_to_a_backup(lab):
     shutil.rmtree(hub.data_dir)
     shutil.copytree(lab.path("backup"), hub.data_dir)
     hub.again()
-    probe = lab.probe("-i", capture(lab.path("more.pcap"), 100, 300), "--probe-id", "alpha", *image,
-                      name="more", data_dir=lab.path("alpha"))
+    probe = lab.probe("-i", capture(lab.path("more.pcap"), 100, 300), "--probe-id", "alpha",
+                      "--exit-timeout", "10", *image, name="more", data_dir=lab.path("alpha"))
     at = f"tcp://127.0.0.1:{hub.port}"
     wait_for("it says so", lambda: cause_line("KEPT_KEY", at) in probe.log(), 10)
-    same(probe.stop(), 3, "flows are left, in its spool")
+    same(probe.wait(60), 3, "flows are left, in its spool: it ends with")
     os.unlink(os.path.join(lab.path("alpha"), "server-keys.json"))
     run(lab, "alpha", image, 100, 400)
     same_sources(hub, sent(100, 0) | sent(200, 300), "what the backup had, and what waited")
