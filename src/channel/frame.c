@@ -193,6 +193,8 @@ void control_write(Buffer *to, const ControlState *state) {
         json_text(&json, "notice", cause_rows[state->notice].id);
     if (*state->configuration)
         json_raw(&json, "configuration", state->configuration);
+    if (state->server_keys.version)
+        server_keys_write(&json, "server_keys", &state->server_keys);
     json_object_end(&json);
 }
 
@@ -274,6 +276,8 @@ int control_read(ControlState *state, const void *bytes, size_t size) {
                             : CAUSE_NONE;
         copy_object(state->configuration, sizeof(state->configuration),
                     json_object_get(object, "configuration"));
+        state->server_keys.version = 0; /* one that cannot be read must not stop delivery */
+        (void)server_keys_read(&state->server_keys, json_object_get(object, "server_keys"));
     }
     json_decref(object);
     if (good && version != FRAME_VERSION)

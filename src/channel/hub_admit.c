@@ -307,6 +307,7 @@ static bool look_at(HubLink *link, WaitingPeer *peer, uint64_t now_ms, ControlSt
     *state = (ControlState){.admission = "pending", .server_time_ms = clock_wall_ms()};
     state->delivery.nonce = link->waiting_nonce;
     state->delivery.hello_id = session->hello_id;
+    state->server_keys = hub_serve_said(link, session->interface);
     memcpy(state->reason, peer->reason, sizeof(state->reason));
     return true;
 }

@@ -87,6 +87,8 @@ static int open_link(HubLink *link, const HubLinkConfig *config, Reason *reason)
         r = zsock_wake_new(&link->wake_fd);
     if (!r)
         r = add_sides(link, config, reason);
+    if (!r)
+        r = hub_serve_init(link);
     return error_trace(r);
 }
 
@@ -142,6 +144,8 @@ int hub_link_start(HubLink *link, Reason *reason) {
                          sizeof(side->attached), reason);
         if (r > 0)
             return HUB_LINK_E_REFUSED;
+        if (!r)
+            r = hub_serve_attached(link, i);
         HubInterfaceStatus *interface = &link->interfaces[side->interface];
         if (i < link->n_data) {
             interface->bound = side->bind;
@@ -179,6 +183,7 @@ HubLink *hub_link_free(HubLink *link) {
     waiting_deinit(&link->waiting);
     hub_keys_free(link->keys);
     buffer_deinit(&link->text);
+    hub_serve_deinit(link);
     key_pair_wipe(&link->config.keys);
     free(link->interfaces);
     free(link->items);

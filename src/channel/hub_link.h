@@ -24,6 +24,7 @@
 #include "channel/cause.h"
 #include "channel/identity.h"
 #include "channel/keys.h"
+#include "channel/server_keys.h"
 
 typedef struct HubLink HubLink;
 
@@ -86,6 +87,7 @@ typedef enum HubAdmission {
 enum {
     HUB_WAITING_MAX = 1024, /* keys connected and not admitted; the longest silent makes room */
     HUB_REASON_BYTES = 160, /* of a state's reason */
+    HUB_SERVE_GRACE_MS = 3000,
 };
 
 typedef struct HubInterfaceConfig {
@@ -190,6 +192,34 @@ int hub_link_configure(HubLink *link, const PeerKey *key, const char *json);
 /* snapshots; any thread. *statusesp is the caller's to free() */
 bool hub_link_interface(HubLink *link, unsigned interface, HubInterfaceStatus *status);
 int hub_link_probes(HubLink *link, HubProbeStatus **statusesp, size_t *np);
+
+/** HubNextPorts - where the next server key is served; 0: any free port */
+typedef struct HubNextPorts {
+    uint16_t data;
+    uint16_t events;
+} HubNextPorts;
+
+/** HubServerKeys - by which keys the hub is to be reached */
+typedef struct HubServerKeys {
+    uint64_t version;          /* of what probes are told; grows with each change, above 0 */
+    KeyPair now;               /* that of the endpoints in the config */
+    KeyPair next;              /* to come: handed to every probe, and served beside it; "": none */
+    const HubNextPorts *ports; /* of `next`, an interface each; used only where the hub binds */
+} HubServerKeys;
+
+/**
+ * hub_link_serve() - from now on; once started, any thread. What is new is there when it returns;
+ * what is over (ports of a next key that is none any more, the former key of the endpoints) stays
+ * for HUB_SERVE_GRACE_MS, so that probes are told first. HUB_LINK_E_REFUSED: a port of the next key
+ * is in use; it is not served there.
+ */
+int hub_link_serve(HubLink *link, const HubServerKeys *keys, Reason *reason);
+
+/**
+ * hub_link_served() - what the probes of an interface are told; *settledp: nothing is over any
+ * more. `trouble` says what keeps it from being so, or "". Any thread
+ */
+ServerKeys hub_link_served(HubLink *link, unsigned interface, bool *settledp, char trouble[256]);
 
 /** hub_link_notice() - CAUSE_HUB_IS_FULL or CAUSE_NONE, for probes to say. Any thread */
 void hub_link_notice(HubLink *link, Cause notice);

@@ -20,6 +20,7 @@
 #include "channel/frame.h"
 #include "channel/hub_keys.h"
 #include "channel/hub_link.h"
+#include "channel/hub_serve.h"
 #include "channel/hub_session.h"
 #include "channel/hub_waiting.h"
 #include "channel/hub_watch.h"
@@ -57,6 +58,8 @@ struct HubLink {
     uint64_t waiting_nonce;
     HubInterfaceStatus *interfaces;
     uint64_t generation;
+
+    HubServe serve;
 
     uint64_t sweep_ms; /* the thread's own */
     Buffer text;

@@ -424,6 +424,7 @@ static void tell_states(HubLink *link) {
             events = session->events;
             (void)snprintf(state.configuration, sizeof(state.configuration), "%s",
                            session->configuration ? session->configuration : "");
+            state.server_keys = hub_serve_said(link, session->interface);
             for (size_t k = 0; k < SESSION_LINES; k++)
                 if (session->lines[k].fd &&
                     now_ms - session->lines[k].heard_ms < SESSION_LINE_SILENT_MS)
@@ -477,6 +478,7 @@ static void look_after(HubLink *link) {
             zsock_again(link->sides[i].socket, link->sides[i].attached);
     end_sessions(link);
     hub_admit_look_after(link);
+    hub_serve_turn(link);
 }
 
 void *hub_receive(void *arg) {

@@ -18,7 +18,7 @@ enum { KEY_CHARS = 40 };
 
 typedef enum KeyFile { KEY_PUBLIC, KEY_SECRET } KeyFile;
 
-static const char *const file_names[] = {"zmq-key.pub", "zmq-key.priv"};
+static const char *const file_ends[] = {"pub", "priv"};
 
 int key_check(const char *z85) {
     /* zmq_z85_decode() wraps around on five characters beyond 32 bits and takes a NUL as an end */
@@ -128,34 +128,56 @@ static int check_pair(const KeyPair *found, char paths[2][PATH_MAX], Reason *rea
     return error_trace(r);
 }
 
-int key_pair_load(KeyPair *pair, const char *folder, Reason *reason) {
+static int name_files(char paths[2][PATH_MAX], const char *folder, const char *stem,
+                      Reason *reason) {
+    for (int i = 0; i < 2; i++) {
+        int n = snprintf(paths[i], PATH_MAX, "%s/%s.%s", folder, stem, file_ends[i]);
+        if (n < 0 || n >= PATH_MAX) {
+            reason_set(reason, "%s: %s", folder, strerror(ENAMETOOLONG));
+            return KEYS_E_REFUSED;
+        }
+    }
+    return 0;
+}
+
+int key_pair_find(KeyPair *pair, const char *folder, const char *stem, Reason *reason) {
     char paths[2][PATH_MAX];
     KeyPair found = {0};
     char *halves[] = {[KEY_PUBLIC] = found.public_z85, [KEY_SECRET] = found.secret_z85};
     bool there[2] = {false, false};
-    for (int i = 0; i < 2; i++) {
-        int n = snprintf(paths[i], sizeof(paths[i]), "%s/%s", folder, file_names[i]);
-        if (n < 0 || (size_t)n >= sizeof(paths[i])) {
-            reason_set(reason, "%s: %s", folder, strerror(ENAMETOOLONG));
-            return KEYS_E_REFUSED;
-        }
-        int r = read_key(halves[i], paths[i], &there[i], reason);
-        if (r)
-            return error_trace(r);
-    }
-    int r = 0;
-    if (there[0] != there[1]) {
+    int r = name_files(paths, folder, stem, reason);
+    for (int i = 0; i < 2 && !r; i++)
+        r = read_key(halves[i], paths[i], &there[i], reason);
+    if (!r && there[0] != there[1]) {
         int missing = there[KEY_PUBLIC] ? KEY_SECRET : KEY_PUBLIC;
         reason_set(reason,
                    "half a key pair: %s is there, %s is missing: restore it, or remove both",
                    paths[!missing], paths[missing]);
         r = KEYS_E_REFUSED;
-    } else if (there[0]) {
-        r = check_pair(&found, paths, reason);
-    } else {
+    } else if (!r) {
+        r = there[0] ? check_pair(&found, paths, reason) : KEYS_E_MISSING;
+    }
+    if (!r)
+        *pair = found;
+    key_pair_wipe(&found);
+    return error_trace(r);
+}
+
+int key_pair_save(const KeyPair *pair, const char *folder, const char *stem, Reason *reason) {
+    char paths[2][PATH_MAX];
+    int r = name_files(paths, folder, stem, reason);
+    if (!r)
+        r = write_pair(pair, paths, reason);
+    return error_trace(r);
+}
+
+int key_pair_load(KeyPair *pair, const char *folder, Reason *reason) {
+    KeyPair found = {0};
+    int r = key_pair_find(&found, folder, KEY_STEM, reason);
+    if (r == KEYS_E_MISSING) {
         r = key_pair_make(&found);
         if (!r)
-            r = write_pair(&found, paths, reason);
+            r = key_pair_save(&found, folder, KEY_STEM, reason);
     }
     if (!r)
         *pair = found;

@@ -18,7 +18,10 @@ typedef struct KeyPair {
 enum {
     _KEYS_E_SUCCESS,
     KEYS_E_REFUSED, /* half a pair, wrong length, mode or characters, not a pair, not writable */
+    KEYS_E_MISSING, /* key_pair_find(): there is none */
 };
+
+#define KEY_STEM "zmq-key" /* of the names of its two files */
 
 int key_pair_make(KeyPair *pair);
 
@@ -28,6 +31,12 @@ int key_pair_from_secret(KeyPair *pair, const char *secret_z85, Reason *reason);
 
 /** key_pair_load() - from the files in the folder; made there first when neither is present */
 int key_pair_load(KeyPair *pair, const char *folder, Reason *reason);
+
+/** key_pair_find() - likewise of the files STEM.pub and STEM.priv, but never made */
+int key_pair_find(KeyPair *pair, const char *folder, const char *stem, Reason *reason);
+
+/** key_pair_save() - the private half first: from it the other can be made */
+int key_pair_save(const KeyPair *pair, const char *folder, const char *stem, Reason *reason);
 
 /** key_pair_wipe() - before the memory goes back */
 void key_pair_wipe(KeyPair *pair);

@@ -265,7 +265,7 @@ typedef struct TestHub {
     atomic_uint n_events[HUB_EVENT_CLONE + 1];
     atomic_uint n_pulses;
     char last_address[64]; /* of the last problem */
-    char last_hello[256];
+    char last_hello[512];
 } TestHub;
 
 static bool hub_on_batch(void *userdata, HubBatch *batch) {

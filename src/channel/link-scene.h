@@ -64,7 +64,8 @@ static void scene_close(Scene *scene) {
     free(scene->store);
 }
 
-static void probe_open(Probe *probe, const Scene *scene, uint32_t index, ProbeLinkConfig config) {
+HARNESS_MAY void probe_open(Probe *probe, const Scene *scene, uint32_t index,
+                            ProbeLinkConfig config) {
     *probe = (Probe){.index = index, .spool = test_spool_new()};
     (void)pthread_mutex_init(&probe->lock, NULL);
     assert_int_equal(key_pair_make(&config.keys), 0);
@@ -110,7 +111,7 @@ static void drain(Probe *probe) {
     assert_int_equal(left, 0);
 }
 
-static void wait_word(Probe *probe, ProbeLinkWord word) {
+HARNESS_MAY void wait_word(Probe *probe, ProbeLinkWord word) {
     ProbeLinkStatus status;
     for (int i = 0; i < PATIENCE_MS / 10; i++) {
         probe_link_status(probe->link, &status);
@@ -121,7 +122,7 @@ static void wait_word(Probe *probe, ProbeLinkWord word) {
     fail_msg("waited for \"%s\": %s", probe_link_word(word), status.reason);
 }
 
-static void wait_event(TestHub *hub, HubEventKind kind) {
+HARNESS_MAY void wait_event(TestHub *hub, HubEventKind kind) {
     for (int i = 0; i < PATIENCE_MS / 10; i++) {
         if (atomic_load(&hub->n_events[kind]))
             return;
@@ -146,14 +147,14 @@ static BatchCounts gaps_of(const Scene *scene) {
 
 /** said() - the text the hub noted last under its lock: an address or a hello */
 HARNESS_MAY void said(Scene *scene, const char *place, const char *text) {
-    char copy[256];
+    char copy[512];
     (void)pthread_mutex_lock(&scene->store->lock);
     (void)snprintf(copy, sizeof(copy), "%s", place);
     (void)pthread_mutex_unlock(&scene->store->lock);
     assert_string_equal(copy, text);
 }
 
-static unsigned changes_to(Probe *probe, ProbeLinkWord word) {
+HARNESS_MAY unsigned changes_to(Probe *probe, ProbeLinkWord word) {
     (void)pthread_mutex_lock(&probe->lock);
     unsigned n = probe->n_changes[word];
     (void)pthread_mutex_unlock(&probe->lock);

@@ -18,6 +18,7 @@
 #include "channel/cause.h"
 #include "channel/delivery.h"
 #include "channel/frame.h"
+#include "channel/probe_keys.h"
 #include "channel/probe_link_reason.h"
 #include "channel/probe_watch.h"
 #include "channel/version.h"
@@ -37,7 +38,6 @@ struct ProbeLink {
     ProbeLinkConfig config;
     Endpoint endpoints[PROBE_N_SIDES];
     char attached[PROBE_N_SIDES][280];
-    char server_z85[41];
     void *context;
     void *sockets[PROBE_N_SIDES]; /* XPUB data, SUB events; the thread's once it runs */
     ProbeWatch *watch;
@@ -57,6 +57,7 @@ struct ProbeLink {
     unsigned n_subscribers;
     uint64_t session_ms, state_ms; /* monotonic; 0 for none */
     ControlState state;
+    ProbeKeys keys;
     Buffer header;
     unsigned n_again[PROBE_N_SIDES];
     bool blocked;
@@ -109,7 +110,8 @@ static bool send_text(ProbeLink *link, const Frame *frame, const char *text) {
 static bool send_hello(ProbeLink *link) {
     Frame frame = {.kind = FRAME_HELLO};
     delivery_sender_hello(link->sender, &frame.hello);
-    return send_text(link, &frame, link->hello);
+    const char *text = probe_keys_hello(&link->keys, link->hello);
+    return text && send_text(link, &frame, text);
 }
 
 static bool send_gap(ProbeLink *link, const DeliveryBatch *batch) {
@@ -294,7 +296,12 @@ static void note_standing(ProbeLink *link) {
     standing.hub_full = link->state.notice == CAUSE_HUB_IS_FULL;
     standing.clock_offset_ms = link->status.clock_offset_ms;
     (void)snprintf(reason, sizeof(reason), "%s", link->status.reason);
-    word = probe_link_judge(&standing, link->status.word, reason, sizeof(reason));
+    if (probe_routes_trying(&link->keys.routes, standing.views) && !link->session_ms)
+        word = link->status.word; /* of the first of several ways is told how it stands */
+    else
+        word = probe_link_judge(&standing, link->status.word, reason, sizeof(reason));
+    if (word == PROBE_LINK_WRONG_KEY && probe_keys_handed(&link->keys))
+        cause_line(reason, sizeof(reason), CAUSE_KEPT_KEY, link->attached[0], "");
     bool changed = word != link->status.word || strcmp(reason, link->status.reason) != 0;
     link->status.word = word;
     (void)snprintf(link->status.reason, sizeof(link->status.reason), "%s", reason);
@@ -316,6 +323,26 @@ static void note_standing(ProbeLink *link) {
         probe_watch_again(link->watch, (ProbeSide)i);
         zsock_again(link->sockets[i], link->attached[i]);
     }
+}
+
+/** follow_keys() - what the hub said of its keys, and the way to it that follows */
+static int follow_keys(ProbeLink *link) {
+    const uint64_t now_ms = clock_monotonic_ms();
+    const ServerKeys *told = &link->state.server_keys;
+    const bool news = link->state_ms && probe_keys_told(&link->keys, told, now_ms);
+    const bool step = probe_keys_step(&link->keys, link->watch, link->status.reason, now_ms);
+    int r = 0;
+    if (!news && !step)
+        return 0;
+    (void)pthread_mutex_lock(&link->lock);
+    link->hello_again = link->hello_again || news;
+    if (step)
+        r = probe_keys_go(&link->keys, link->watch, link->sockets, link->endpoints, link->attached);
+    (void)snprintf(link->status.peer, sizeof(link->status.peer), "%s", link->attached[0]);
+    (void)snprintf(link->status.events, sizeof(link->status.events), "%s", link->attached[1]);
+    memset(link->n_again, 0, sizeof(link->n_again));
+    (void)pthread_mutex_unlock(&link->lock);
+    return error_trace(r);
 }
 
 /** note_end() - out of memory or descriptors: the thread cannot go on, and says so */
@@ -346,6 +373,8 @@ static void *run(void *arg) {
         r = read_subscriptions(link);
         if (!r)
             r = read_states(link);
+        if (!r)
+            r = follow_keys(link);
         more = send_due(link);
         note_standing(link);
     }
@@ -373,8 +402,8 @@ static int read_config(ProbeLink *link, const ProbeLinkConfig *config, Reason *r
                    config->endpoint);
         return PROBE_LINK_E_REFUSED;
     }
-    memcpy(link->server_z85, config->server_z85, sizeof(link->server_z85));
     link->config = *config;
+    probe_keys_init(&link->keys, config, clock_monotonic_ms());
     link->hello = strdup(config->hello_json ? config->hello_json : "{}");
     return link->hello ? 0 : error_origin(-ENOMEM);
 }
@@ -388,7 +417,8 @@ static int open_sockets(ProbeLink *link) {
         link->sockets[i] = zsock_open(link->context, types[i]);
         if (!link->sockets[i])
             return error_origin(-errno);
-        int r = zsock_curve(link->sockets[i], &link->config.keys, link->server_z85);
+        int r =
+            zsock_curve(link->sockets[i], &link->config.keys, link->keys.routes.current.server_z85);
         if (r)
             return error_trace(r);
     }
@@ -402,15 +432,15 @@ static int open_sockets(ProbeLink *link) {
     return 0;
 }
 
-/** attach() - with the events endpoint named, the hub binds it; else whoever binds data does */
 static int attach(ProbeLink *link, Reason *reason) {
     ProbeWatchSide sides[PROBE_N_SIDES];
-    bool binds[] = {link->config.bind, link->config.bind && !link->config.events_endpoint};
+    const bool *binds = link->keys.binds;
     for (int i = 0; i < PROBE_N_SIDES; i++)
-        sides[i] = (ProbeWatchSide){link->sockets[i], link->endpoints[i], binds[i]};
+        sides[i] = (ProbeWatchSide){link->sockets[i],
+                                    probe_keys_place(&link->keys, link->endpoints, i), binds[i]};
     int r = probe_watch_new(&link->watch, link->context, sides, link->wake_fd);
     for (int i = 0; i < PROBE_N_SIDES && !r; i++)
-        r = zsock_attach(link->sockets[i], &link->endpoints[i], binds[i], link->attached[i],
+        r = zsock_attach(link->sockets[i], &sides[i].endpoint, binds[i], link->attached[i],
                          sizeof(link->attached[i]), reason);
     (void)snprintf(link->status.peer, sizeof(link->status.peer), "%s", link->attached[0]);
     (void)snprintf(link->status.events, sizeof(link->status.events), "%s", link->attached[1]);
@@ -480,6 +510,7 @@ ProbeLink *probe_link_free(ProbeLink *link) {
         (void)close(link->wake_fd);
     delivery_sender_free(link->sender);
     buffer_deinit(&link->header);
+    probe_keys_deinit(&link->keys);
     free(link->hello);
     free(link->pulse);
     key_pair_wipe(&link->config.keys);

@@ -24,6 +24,7 @@
 #include "base/reason.h"
 #include "channel/delivery.h"
 #include "channel/keys.h"
+#include "channel/server_keys.h"
 
 typedef struct ProbeLink ProbeLink;
 
@@ -97,6 +98,12 @@ typedef struct ProbeLinkConfig {
      * answer in a pulse; configuration.h. May be NULL */
     void (*on_configuration)(void *userdata, const char *json);
     void *userdata;
+
+    /* another server key, as the hub hands it over (server_keys.h) */
+    ServerKeys kept; /* from the disk; .version 0: nothing was */
+    /* to the disk; false: not now, it is asked again. NULL: the link stays with server_z85 */
+    bool (*keep)(void *userdata, const ServerKeys *keys);
+    void (*on_note)(void *userdata, const char *text); /* a line for the log. May be NULL */
 } ProbeLinkConfig;
 
 enum {

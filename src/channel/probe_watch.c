@@ -48,6 +48,7 @@ typedef struct Side {
     void *pair;
     ProbeView view;
     ZsockLine line;
+    bool moved;         /* what was asked is of another endpoint */
     Question *question; /* the one that is being asked, or NULL */
     uint64_t asked_ms;
     uint64_t shook_ms; /* last failed handshake, 0 for none */
@@ -254,6 +255,17 @@ static void take_answer(ProbeWatch *watch, Side *side) {
 }
 
 static void look_into(ProbeWatch *watch, Side *side) {
+    (void)pthread_mutex_lock(&watch->lock);
+    const bool moved = side->moved;
+    const Endpoint endpoint = side->config.endpoint;
+    side->moved = false;
+    (void)pthread_mutex_unlock(&watch->lock);
+    if (moved && side->question) {
+        question_leave(side->question);
+        side->question = NULL;
+    }
+    if (moved)
+        side->asked_ms = 0;
     if (side->question) {
         take_answer(watch, side);
         return;
@@ -265,7 +277,7 @@ static void look_into(ProbeWatch *watch, Side *side) {
         (side->asked_ms && now_ms - side->asked_ms < ASK_AGAIN_MS))
         return;
     side->asked_ms = now_ms;
-    side->question = question_ask(&side->config.endpoint);
+    side->question = question_ask(&endpoint);
 }
 
 /* -------------------------------------------------------------------------------- the thread */
@@ -355,5 +367,17 @@ void probe_watch_view(ProbeWatch *watch, ProbeSide side, ProbeView *view) {
 void probe_watch_again(ProbeWatch *watch, ProbeSide side) {
     (void)pthread_mutex_lock(&watch->lock);
     watch->sides[side].view.given_up = false;
+    (void)pthread_mutex_unlock(&watch->lock);
+}
+
+void probe_watch_move(ProbeWatch *watch, ProbeSide at, const Endpoint *endpoint) {
+    const uint64_t now_ms = clock_monotonic_ms();
+    Side *side = &watch->sides[at];
+    (void)pthread_mutex_lock(&watch->lock);
+    side->config.endpoint = *endpoint;
+    side->view = (ProbeView){.connected_ms = now_ms, .ready_ms = now_ms};
+    side->shook_ms = 0;
+    side->n_closed = 0;
+    side->moved = true;
     (void)pthread_mutex_unlock(&watch->lock);
 }

@@ -50,4 +50,7 @@ void probe_watch_view(ProbeWatch *watch, ProbeSide side, ProbeView *view);
 /** probe_watch_again() - zsock_again() was called */
 void probe_watch_again(ProbeWatch *watch, ProbeSide side);
 
+/** probe_watch_move() - the socket is now attached there, with another key: all begins anew */
+void probe_watch_move(ProbeWatch *watch, ProbeSide side, const Endpoint *endpoint);
+
 DEFINE_CLEANUP(ProbeWatch *, probe_watch_free)

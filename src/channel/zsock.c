@@ -138,6 +138,38 @@ void zsock_again(void *socket, const char *text) {
     (void)zmq_connect(socket, text);
 }
 
+int zsock_last(void *socket, char *text, size_t size) {
+    return zmq_getsockopt(socket, ZMQ_LAST_ENDPOINT, text, &size) < 0 ? error_origin(-errno) : 0;
+}
+
+void zsock_detach(void *socket, bool bind, const char *text) {
+    (void)(bind ? zmq_unbind(socket, text) : zmq_disconnect(socket, text));
+}
+
+int zsock_move(void *socket, const char *server_z85, const Endpoint *endpoint, bool bind,
+               char *text, size_t size) {
+    static const struct timespec step = {.tv_nsec = 10000000};
+    Endpoint to = *endpoint;
+    const char *port = strrchr(text, ':');
+    char last[300] = "";
+    if (!to.port && port) /* any free one was asked for: the one that was found */
+        to.port = (uint16_t)strtoul(port + 1, NULL, 10);
+    int r = zsock_last(socket, last, sizeof(last));
+    if (r)
+        return error_trace(r);
+    zsock_detach(socket, bind, bind ? last : text);
+    if (zmq_setsockopt(socket, ZMQ_CURVE_SERVERKEY, server_z85, 41) < 0)
+        return error_origin(-errno);
+    /* libzmq closes on its own thread: the port may be ours a few milliseconds longer */
+    r = ZSOCK_E_REFUSED;
+    for (unsigned i = 0; i < 100 && r == ZSOCK_E_REFUSED; i++) {
+        if (i)
+            (void)nanosleep(&step, NULL);
+        r = zsock_attach(socket, &to, bind, text, size, NULL);
+    }
+    return r > 0 ? error_origin(-EADDRINUSE) : error_trace(r);
+}
+
 int zsock_monitor(void **pairp, void *context, void *socket, const char *name) {
     char address[64];
     (void)snprintf(address, sizeof(address), "inproc://monitor-%s", name);

@@ -39,6 +39,19 @@ int zsock_attach(void *socket, const Endpoint *endpoint, bool bind, char *text, 
 /** zsock_again() - a connecting socket whose peer failed the handshake does not try again itself */
 void zsock_again(void *socket, const char *text);
 
+/** zsock_last() - the endpoint attached last, as libzmq calls it; for zsock_detach() */
+int zsock_last(void *socket, char *text, size_t size);
+
+/** zsock_detach() - no longer bound or connected there; its connections end */
+void zsock_detach(void *socket, bool bind, const char *text);
+
+/**
+ * zsock_move() - a socket of a probe, attached to this one endpoint (`text`): from now on with
+ * another server key, and maybe another port
+ */
+int zsock_move(void *socket, const char *server_z85, const Endpoint *endpoint, bool bind,
+               char *text, size_t size);
+
 /** zsock_monitor() - events of the socket on a new PAIR; call before zsock_attach() */
 int zsock_monitor(void **pairp, void *context, void *socket, const char *name);
 

@@ -233,10 +233,12 @@ static bool read_token(const json_t *body, SettingsToken *token, HttpResponse *r
 }
 
 /* what a person takes away: with the token in it, so that all of it is a secret */
-static int write_new_token(HttpResponse *response, const Hub *hub, unsigned i, const char *host,
+static int write_new_token(HttpResponse *response, Hub *hub, unsigned i, const char *host,
                            const char *text, uint64_t id) {
     char *key_string = NULL;
-    const int r = hub_key_string(&key_string, &hub->keys, text);
+    char z85[41];
+    server_key_public(hub->server_key, z85);
+    const int r = hub_key_string(&key_string, z85, text);
     if (r)
         return error_trace(r);
     Buffer command = {0};

@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/json.h"
+#include "channel/keystring.h"
 #include "hub/api.h"
 #include "hub/hub.h"
 
@@ -285,14 +286,22 @@ static void each_problem(void *context, const PeerProblem *problem) {
     json_object_end(json);
 }
 
-static void write_texts(Json *json, const Hub *hub, unsigned i, const PageAddress *address) {
+static int write_texts(Json *json, Hub *hub, unsigned i, const PageAddress *address) {
+    char z85[41];
+    char hex[81];
+    char *key_string = NULL;
+    server_key_public(hub->server_key, z85);
+    keystring_hex(hex, z85);
+    const int r = hub_key_string(&key_string, z85, "");
+    if (r)
+        return error_trace(r);
     const HubInterface *interface = &hub->interfaces[i];
     Buffer command = {0};
     Buffer reach = {0};
-    pages_probe_command(&command, interface, address->host, hub->key_string);
+    pages_probe_command(&command, interface, address->host, key_string);
     pages_reach_text(&reach, interface, address->host);
-    json_text(json, "public_key", hub->public_hex);
-    json_text(json, "key_string", hub->key_string);
+    json_text(json, "public_key", hex);
+    json_text(json, "key_string", key_string);
     json_u64(json, "data_port", interface->data.port);
     json_u64(json, "events_port", interface->events.port);
     json_text(json, "address", address->host);
@@ -301,13 +310,15 @@ static void write_texts(Json *json, const Hub *hub, unsigned i, const PageAddres
     json_text(json, "reach_text", buffer_text(&reach));
     buffer_deinit(&command);
     buffer_deinit(&reach);
+    free(key_string);
+    return 0;
 }
 
 int api_get_interface(HttpRequest *request, HttpResponse *response, void *context) {
     Hub *hub = context;
     unsigned i = 0;
     PageAddress address = {0};
-    const int r = find(request, response, hub, &i, &address);
+    int r = find(request, response, hub, &i, &address);
     if (r)
         return r < 0 ? r : 0;
     const uint64_t now_ms = clock_wall_ms();
@@ -316,7 +327,7 @@ int api_get_interface(HttpRequest *request, HttpResponse *response, void *contex
     refresh(hub);
     json_object_begin(&json, NULL);
     api_write_interface_members(&json, hub, i, now_ms);
-    write_texts(&json, hub, i, &address);
+    r = write_texts(&json, hub, i, &address);
     json_array_begin(&json, "problems");
     probes_problems_each(hub->probes, each_problem, &walk);
     json_array_end(&json);
@@ -324,19 +335,26 @@ int api_get_interface(HttpRequest *request, HttpResponse *response, void *contex
     probes_each(hub->probes, each_probe, &walk);
     json_array_end(&json);
     json_object_end(&json);
-    return 0;
+    return error_trace(r);
 }
 
 int api_get_sample_config(HttpRequest *request, HttpResponse *response, void *context) {
-    const Hub *hub = context;
+    Hub *hub = context;
     unsigned i = 0;
+    char z85[41];
+    char *key_string = NULL;
     PageAddress address = {0};
-    const int r = find(request, response, hub, &i, &address);
+    int r = find(request, response, hub, &i, &address);
     if (r)
         return r < 0 ? r : 0;
     response->content_type = "text/plain; charset=utf-8";
     http_response_header(response, "Content-Disposition",
                          "attachment; filename=\"weir-probe.conf\"");
-    pages_sample_config(&response->body, &hub->interfaces[i], address.host, hub->key_string, false);
+    server_key_public(hub->server_key, z85);
+    r = hub_key_string(&key_string, z85, "");
+    if (r)
+        return error_trace(r);
+    pages_sample_config(&response->body, &hub->interfaces[i], address.host, key_string, false);
+    free(key_string);
     return 0;
 }

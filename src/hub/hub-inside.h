@@ -9,16 +9,7 @@
 
 #include "base/error.h"
 #include "hub/hub.h"
-
-/* answers of the parts become this one's; fatal errors get their trace as reason */
-static inline int hub_refused(int r, int answer, Reason *reason) {
-    char text[256];
-    if (r > 0)
-        return answer;
-    if (r < 0 && !*reason->text)
-        reason_set(reason, "%s", error_describe(r, text, sizeof(text)));
-    return error_trace(r);
-}
+#include "hub/identity.h"
 
 /** hub_open_http() - pages and API, on the addresses of the configuration */
 int hub_open_http(Hub *hub, Reason *reason);

@@ -16,128 +16,10 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/log.h"
-#include "channel/keystring.h"
 #include "hub/hub-inside.h"
+#include "hub/server_key_files.h"
 
 enum { LINGER_MS = 200 }; /* for the last acknowledgements to leave */
-
-/* --------------------------------------------------------------------------------------- keys */
-
-/* --zmq-encryption-key-priv, if it is given */
-static int given_pair(KeyPair *given, const HubConfig *config, Reason *reason) {
-    Reason detail = {0};
-    if (!config->private_key)
-        return 0;
-    const int r = key_pair_from_secret(given, config->private_key, &detail);
-    if (r > 0)
-        reason_set(reason, "--zmq-encryption-key-priv: %s", detail.text);
-    return hub_refused(r, HUB_E_USAGE, reason);
-}
-
-/* it is kept in the data directory, but never put over another pair */
-static int keep_private_key(const HubConfig *config, Reason *reason) {
-    KeyPair given = {0};
-    int r = given_pair(&given, config, reason);
-    if (r)
-        return r;
-    char path[PATH_MAX];
-    (void)snprintf(path, sizeof(path), "%s/zmq-key.priv", config->data_dir);
-    if (access(path, F_OK) == 0) {
-        KeyPair kept = {0};
-        r = key_pair_load(&kept, config->data_dir, reason);
-        if (!r && strcmp(kept.secret_z85, given.secret_z85) != 0) {
-            reason_set(reason,
-                       "--zmq-encryption-key-priv: %s holds another key; remove zmq-key.priv and "
-                       "zmq-key.pub there to use this one, or leave the option out",
-                       config->data_dir);
-            r = KEYS_E_REFUSED;
-        }
-        key_pair_wipe(&kept);
-    } else {
-        r = file_write(path, given.secret_z85, 40, 0600, reason);
-        (void)snprintf(path, sizeof(path), "%s/zmq-key.pub", config->data_dir);
-        if (!r)
-            r = file_write(path, given.public_z85, 40, 0600, reason);
-    }
-    key_pair_wipe(&given);
-    return hub_refused(r, HUB_E_REFUSED, reason);
-}
-
-static int load_keys(KeyPair *keys, const HubConfig *config, Reason *reason) {
-    if (config->private_key) {
-        const int r = keep_private_key(config, reason);
-        if (r)
-            return r;
-    }
-    return hub_refused(key_pair_load(keys, config->data_dir, reason), HUB_E_REFUSED, reason);
-}
-
-int hub_key_string(char **textp, const KeyPair *keys, const char *token) {
-    Buffer text = {0};
-    KeyString key = {0};
-    memcpy(key.server_z85, keys->public_z85, sizeof(key.server_z85));
-    (void)snprintf(key.token, sizeof(key.token), "%s", token);
-    const int r = keystring_write(&text, &key);
-    char *copy = r || text.failed ? NULL : strdup(buffer_text(&text));
-    buffer_deinit(&text);
-    if (!copy)
-        return error_origin(r < 0 ? r : -ENOMEM);
-    *textp = copy;
-    return 0;
-}
-
-static int print_sample(const HubConfig *config, const KeyPair *keys, FILE *out, Reason *reason) {
-    HubInterface interface = {0};
-    PageAddress address = {0};
-    int r = pages_interface(&interface, config, 0, reason);
-    if (!r)
-        r = pages_address(&address, &interface, config->public_address, NULL, NULL, reason);
-    if (r)
-        return hub_refused(r, HUB_E_USAGE, reason);
-    char *text = NULL;
-    r = hub_key_string(&text, keys, "");
-    if (r)
-        return error_trace(r);
-    Buffer file = {0};
-    pages_sample_config(&file, &interface, address.host, text, false);
-    (void)fputs(buffer_text(&file), out);
-    buffer_deinit(&file);
-    free(text);
-    return 0;
-}
-
-int hub_print(const HubConfig *config, FILE *out, Reason *reason) {
-    if (config->print_sample_config && !config->interfaces.n) {
-        reason_set(reason, "--print-sample-config needs the hub's -i, for example "
-                           "-i tcp://*:5556c");
-        return HUB_E_USAGE;
-    }
-    KeyPair keys = {0};
-    int r = given_pair(&keys, config, reason);
-    if (r)
-        return r;
-    /* a running hub holds the folder's lock, and its keys are there already */
-    char path[PATH_MAX];
-    (void)snprintf(path, sizeof(path), "%s/zmq-key.pub", config->data_dir);
-    cleanup(closep) int lock_fd = -1;
-    if (access(path, F_OK) != 0) {
-        r = dir_own(&lock_fd, config->data_dir, reason);
-        if (r)
-            return hub_refused(r, HUB_E_REFUSED, reason);
-    }
-    r = load_keys(&keys, config, reason);
-    if (r)
-        return r;
-    if (config->print_public_key) {
-        char hex[81];
-        keystring_hex(hex, keys.public_z85);
-        (void)fprintf(out, "%s\n", hex);
-    }
-    if (config->print_sample_config)
-        r = print_sample(config, &keys, out, reason);
-    key_pair_wipe(&keys);
-    return r;
-}
 
 /* -------------------------------------------------------------------------------------- parts */
 
@@ -168,16 +50,34 @@ static int read_interfaces(Hub *hub, Reason *reason) {
 }
 
 static int open_identity(Hub *hub, Reason *reason) {
-    int r = given_pair(&hub->keys, hub->config, reason);
+    int r = hub_given_keys(&hub->keys, hub->config, reason);
     if (!r)
         r = hub_refused(dir_own(&hub->lock_fd, hub->config->data_dir, reason), HUB_E_REFUSED,
                         reason);
+    if (!r) /* a change of the pair that was cut short */
+        r = hub_refused(server_key_files_mend(hub->config->data_dir, reason), HUB_E_REFUSED,
+                        reason);
     if (!r)
-        r = load_keys(&hub->keys, hub->config, reason);
-    if (r)
-        return r;
-    keystring_hex(hub->public_hex, hub->keys.public_z85);
-    return error_trace(hub_key_string(&hub->key_string, &hub->keys, ""));
+        r = hub_load_keys(&hub->keys, hub->config, reason);
+    return r;
+}
+
+static bool shares_events(const Hub *hub) {
+    return hub->config->events.n == 1 && hub->n_interfaces > 1;
+}
+
+static int open_server_key(Hub *hub, Reason *reason) {
+    const ServerKeyConfig config = {
+        .data_dir = hub->config->data_dir,
+        .keys = &hub->keys,
+        .settings = hub->settings,
+        .probes = hub->probes,
+        .interfaces = hub->interfaces,
+        .n_interfaces = hub->n_interfaces,
+        .shared_events = shares_events(hub),
+        .unconfirmed = &hub->metrics[HUB_METRIC_SERVER_KEY_UNCONFIRMED],
+    };
+    return hub_refused(server_key_new(&hub->server_key, &config, reason), HUB_E_REFUSED, reason);
 }
 
 static int open_auth(Hub *hub, Reason *reason) {
@@ -355,7 +255,7 @@ static int open_link(Hub *hub, Reason *reason) {
     if (!interfaces)
         return error_origin(-ENOMEM);
     /* one for several interfaces serves them all; else each has its own */
-    const bool shared = hub->config->events.n == 1 && hub->n_interfaces > 1;
+    const bool shared = shares_events(hub);
     for (size_t i = 0; i < hub->n_interfaces; i++) {
         interfaces[i].endpoint = hub->interfaces[i].given;
         if (!shared && *hub->interfaces[i].events_given)
@@ -433,6 +333,8 @@ int hub_open(Hub **hubp, const HubConfig *config, Reason *reason) {
     if (!r)
         r = open_pipeline(hub);
     if (!r)
+        r = open_server_key(hub, reason);
+    if (!r)
         r = open_link(hub, reason);
     if (!r)
         r = hub_open_http(hub, reason);
@@ -442,6 +344,8 @@ int hub_open(Hub **hubp, const HubConfig *config, Reason *reason) {
         r = watch_start(hub->watch);
     if (!r)
         r = hub_refused(hub_link_start(hub->link, reason), HUB_E_REFUSED, reason);
+    if (!r)
+        r = server_key_start(hub->server_key, hub->link);
     if (!r)
         r = announce(hub, reason);
     if (r)
@@ -475,12 +379,12 @@ Hub *hub_close(Hub *hub) {
     (void)store_close(hub->store);
     (void)admission_free(hub->admission);
     (void)configure_free(hub->configure);
+    (void)server_key_free(hub->server_key);
     (void)auth_free(hub->auth);
     (void)settings_free(hub->settings);
     (void)live_free(hub->live);
     (void)probes_free(hub->probes);
     key_pair_wipe(&hub->keys);
-    free(hub->key_string);
     free(hub->interfaces);
     free(hub->routes);
     if (hub->lock_fd >= 0)

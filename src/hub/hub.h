@@ -27,6 +27,7 @@
 #include "hub/options.h"
 #include "hub/pages.h"
 #include "hub/probes.h"
+#include "hub/server_key.h"
 #include "hub/settings.h"
 #include "hub/watch.h"
 #include "store/store.h"
@@ -38,10 +39,8 @@ typedef struct Hub {
     HubListen https_listen;
     HubInterface *interfaces;
     size_t n_interfaces;
-    int lock_fd; /* the data directory's */
-    KeyPair keys;
-    char public_hex[81];
-    char *key_string;
+    int lock_fd;  /* the data directory's */
+    KeyPair keys; /* as at the start; then of server_key */
     Settings *settings;
     Auth *auth;
     Store *store;
@@ -49,6 +48,7 @@ typedef struct Hub {
     Probes *probes;
     Admission *admission;
     Configure *configure;
+    ServerKey *server_key;
     Ingest *ingest;
     Watch *watch;
     HubLink *link;
@@ -78,8 +78,8 @@ bool hub_has_folder(const Hub *hub);
 /** hub_close() - what was received is stored and acknowledged; NULL is accepted */
 Hub *hub_close(Hub *hub);
 
-/** hub_key_string() - the cloud form of the public key, with a join token or ""; the caller's */
-int hub_key_string(char **textp, const KeyPair *keys, const char *token);
+/** hub_key_string() - the cloud form of a public key, with a join token or ""; the caller's */
+int hub_key_string(char **textp, const char *public_z85, const char *token);
 
 /** hub_print() - --print-public-key and --print-sample-config; makes the keys if need be */
 int hub_print(const HubConfig *config, FILE *out, Reason *reason);

@@ -38,4 +38,8 @@ const MetricRow hub_metric_rows[_HUB_METRIC_N] = {
                                      "Pulses that could not be read."},
     [HUB_METRIC_REPORTS_LOST] = {"weir_hub_reports_lost", NULL, METRIC_COUNTER, "reports",
                                  "Pulses and events dropped because too many waited."},
+    [HUB_METRIC_SERVER_KEY_UNCONFIRMED] =
+        {"weir_hub_server_key_unconfirmed", NULL, METRIC_GAUGE, "probes",
+         "Admitted probes that have not confirmed the hub's next key, or, when that has taken its "
+         "place, the present one; 0 while the key was never changed."},
 };

@@ -49,10 +49,8 @@ const char *const probe_via_names[_PROBE_VIA_N] = {
 };
 
 const char *const peer_problem_names[_PEER_PROBLEM_N] = {
-    [PEER_WRONG_KEY] = "wrong_key",
-    [PEER_PLAIN] = "plain",
-    [PEER_MALFORMED] = "malformed",
-    [PEER_TOO_MANY] = "too_many",
+    [PEER_WRONG_KEY] = "wrong_key", [PEER_RETIRED_KEY] = "retired_key", [PEER_PLAIN] = "plain",
+    [PEER_MALFORMED] = "malformed", [PEER_TOO_MANY] = "too_many",
 };
 
 const char *const probe_disk_names[_PROBE_DISK_N] = {
@@ -65,9 +63,8 @@ const char *const probe_disk_names[_PROBE_DISK_N] = {
 
 const char *peer_problem_text(PeerProblemKind kind) {
     static const Cause causes[_PEER_PROBLEM_N] = {
-        [PEER_WRONG_KEY] = CAUSE_PEER_WRONG_KEY,
-        [PEER_PLAIN] = CAUSE_PEER_PLAIN,
-        [PEER_MALFORMED] = CAUSE_PEER_NOT_SPOKEN,
+        [PEER_WRONG_KEY] = CAUSE_PEER_WRONG_KEY, [PEER_RETIRED_KEY] = CAUSE_PEER_RETIRED_KEY,
+        [PEER_PLAIN] = CAUSE_PEER_PLAIN,         [PEER_MALFORMED] = CAUSE_PEER_NOT_SPOKEN,
         [PEER_TOO_MANY] = CAUSE_PEER_TOO_MANY,
     };
     return cause_rows[causes[kind]].line;

@@ -18,6 +18,7 @@
 #include "channel/cause.h"
 #include "channel/hub_link.h"
 #include "channel/identity.h"
+#include "channel/server_keys.h"
 #include "hub/ledger.h"
 
 typedef struct Probes Probes;
@@ -132,11 +133,13 @@ typedef struct Probe {
     BatchCounts undecodable; /* of these since the hub started: set aside in quarantine/ */
     uint64_t flows_stored;
     Ledger ledger;
-    uint64_t instance; /* hash of that in its hello: its run */
+    uint64_t instance;   /* hash of that in its hello: its run */
+    ServerKeysHeld held; /* as it said last, of this run of the hub; else only .now is known */
 } Probe;
 
 typedef enum PeerProblemKind {
     PEER_WRONG_KEY,
+    PEER_RETIRED_KEY,
     PEER_PLAIN,
     PEER_MALFORMED,
     PEER_TOO_MANY,

@@ -41,6 +41,8 @@ typedef enum Statement {
     TOKEN_USED,
     TOKEN_USE,
     TOKEN_REMOVE,
+    HELD_SAVE,
+    HELD_EACH,
     BEGIN,
     COMMIT,
     ROLLBACK,
@@ -61,6 +63,9 @@ int settings_step(sqlite3_stmt *statement);
 
 /** settings_run() - of those that give no rows: 0, or SETTINGS_E_MISSING when nothing changed */
 int settings_run(Settings *settings, sqlite3_stmt *statement);
+
+/** settings_do() - one of several under one lock, in settings_probes.c */
+int settings_do(Settings *settings, Statement which);
 
 /* texts and blobs outlive the step, so nothing is copied; a failed bind makes the step fail */
 

@@ -69,6 +69,9 @@ static const char *const migrations[] = {
     "  settings TEXT NOT NULL,"
     "  changed_ms INTEGER NOT NULL,"
     "  changed_by TEXT NOT NULL) STRICT, WITHOUT ROWID;",
+    "CREATE TABLE held_key ("
+    "  probe TEXT NOT NULL PRIMARY KEY,"
+    "  server_key TEXT NOT NULL) STRICT, WITHOUT ROWID;",
 };
 enum { VERSION = sizeof(migrations) / sizeof(migrations[0]) };
 
@@ -125,6 +128,9 @@ static const char *const statements[_STATEMENT_N] = {
                   " uses_max > (SELECT count(*) FROM token_use WHERE token = ?1))"
                   " ON CONFLICT DO NOTHING",
     [TOKEN_REMOVE] = "DELETE FROM token WHERE id = ?1",
+    [HELD_SAVE] = "INSERT INTO held_key (probe, server_key) VALUES (?1, ?2)"
+                  " ON CONFLICT (probe) DO UPDATE SET server_key = excluded.server_key",
+    [HELD_EACH] = "SELECT probe, server_key FROM held_key",
     [BEGIN] = "BEGIN IMMEDIATE",
     [COMMIT] = "COMMIT",
     [ROLLBACK] = "ROLLBACK",

@@ -133,6 +133,17 @@ int settings_configuration_remove(Settings *settings, const char *key); /* missi
 
 typedef int SettingsConfigurationEach(const SettingsConfiguration *row, void *context);
 int settings_configuration_each(Settings *settings, SettingsConfigurationEach *each, void *context);
+/* which server key a probe has confirmed last (server_key.h); both as Z85 text */
+
+typedef struct SettingsHeld {
+    char probe[41];
+    char server_key[41];
+} SettingsHeld;
+
+/** settings_held_save() - all of them, in one transaction */
+int settings_held_save(Settings *settings, const SettingsHeld *held, size_t n);
+typedef int SettingsHeldEach(const SettingsHeld *held, void *context);
+int settings_held_each(Settings *settings, SettingsHeldEach *each, void *context);
 
 /* join tokens, known by the hash of their text */
 

@@ -40,8 +40,7 @@ static void read_probe(sqlite3_stmt *statement, SettingsProbe *probe) {
     probe->token = settings_column_u64(statement, 13);
 }
 
-/** step() - one of several statements under one lock */
-static int step(Settings *settings, Statement which) {
+int settings_do(Settings *settings, Statement which) {
     sqlite3_stmt *statement = settings->prepared[which];
     const int r = settings_step(statement);
     (void)sqlite3_reset(statement);
@@ -52,20 +51,20 @@ static int step(Settings *settings, Statement which) {
 int settings_probes_save(Settings *settings, const SettingsProbe *probes, size_t n,
                          const SettingsKey *gone, size_t n_gone) {
     (void)pthread_mutex_lock(&settings->lock);
-    int r = step(settings, BEGIN);
+    int r = settings_do(settings, BEGIN);
     const bool begun = !r;
     for (size_t i = 0; i < n_gone && !r; i++) {
         settings_bind_text(settings->prepared[PROBE_REMOVE], 1, gone[i].text);
-        r = step(settings, PROBE_REMOVE);
+        r = settings_do(settings, PROBE_REMOVE);
     }
     for (size_t i = 0; i < n && !r; i++) {
         bind_probe(settings->prepared[PROBE_SAVE], &probes[i]);
-        r = step(settings, PROBE_SAVE);
+        r = settings_do(settings, PROBE_SAVE);
     }
     if (!r)
-        r = step(settings, COMMIT);
+        r = settings_do(settings, COMMIT);
     if (r && begun)
-        (void)step(settings, ROLLBACK);
+        (void)settings_do(settings, ROLLBACK);
     (void)pthread_mutex_unlock(&settings->lock);
     return error_trace(r);
 }

@@ -224,7 +224,7 @@ static void test_probe_in_place_of_another(void **state) {
 static void test_first_version(void **state) {
     (void)state;
     settings = settings_free(settings);
-    run_sql("DROP TABLE configuration; DROP TABLE token_use; DROP TABLE token; DROP TABLE probe;"
+    run_sql("DROP TABLE held_key; DROP TABLE configuration; DROP TABLE token_use; DROP TABLE token; DROP TABLE probe;"
             "DELETE FROM migration WHERE version > 1;"
             "CREATE TABLE probe (key TEXT NOT NULL PRIMARY KEY, name TEXT NOT NULL,"
             " interface TEXT NOT NULL, first_seen_ms INTEGER NOT NULL,"
@@ -237,6 +237,28 @@ static void test_first_version(void **state) {
     assert_string_equal(seen.probes[0].state, "admitted");
     assert_string_equal(seen.probes[0].site, "default");
     assert_int_equal(seen.probes[0].enrolled_ms, 10);
+}
+
+static int see_held(const SettingsHeld *held, void *context) {
+    SettingsHeld *seen = context;
+    while (*seen->probe)
+        seen++;
+    *seen = *held;
+    return 0;
+}
+
+static void test_held(void **state) {
+    (void)state;
+    const SettingsHeld held[] = {{"probe-a", "key-1"}, {"probe-b", "key-1"}};
+    const SettingsHeld later = {"probe-a", "key-2"};
+    SettingsHeld seen[4] = {0};
+    assert_int_equal(settings_held_save(settings, held, 2), 0);
+    assert_int_equal(settings_held_save(settings, &later, 1), 0);
+    reopen();
+    assert_int_equal(settings_held_each(settings, see_held, seen), 0);
+    assert_string_equal(seen[0].server_key, "key-2");
+    assert_string_equal(seen[1].server_key, "key-1");
+    assert_string_equal(seen[2].probe, "");
 }
 
 typedef struct Tokens {
@@ -330,6 +352,7 @@ int main(void) {
         TEST(test_probes),
         TEST(test_probe_in_place_of_another),
         TEST(test_first_version),
+        TEST(test_held),
         TEST(test_tokens),
         TEST(test_file),
     };

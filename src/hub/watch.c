@@ -187,6 +187,7 @@ static void take_event(Watch *watch, const Report *report, uint64_t now_ms) {
     case HUB_EVENT_SESSION_BEGIN:
         admission_hello(watch->hub->admission, &report->key, report->interface, report->address,
                         report->json, now_ms);
+        server_key_hello(watch->hub->server_key, &report->key, report->json);
         log_session(watch, report, true);
         return;
     case HUB_EVENT_SESSION_END:
@@ -195,7 +196,10 @@ static void take_event(Watch *watch, const Report *report, uint64_t now_ms) {
         log_session(watch, report, false);
         return;
     case HUB_EVENT_WRONG_KEY:
-        take_problem(watch, report, PEER_WRONG_KEY, now_ms);
+        take_problem(watch, report,
+                     server_key_was_lost(watch->hub->server_key, report->address) ? PEER_RETIRED_KEY
+                                                                                  : PEER_WRONG_KEY,
+                     now_ms);
         return;
     case HUB_EVENT_PLAIN_PEER:
         take_problem(watch, report, PEER_PLAIN, now_ms);
@@ -319,6 +323,7 @@ static void housekeep(Watch *watch) {
     tell_flows(watch);
     tell_probes(watch, now_ms);
     admission_flush(watch->hub->admission);
+    server_key_second(watch->hub->server_key);
 }
 
 static void *run(void *userdata) {

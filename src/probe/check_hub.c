@@ -7,14 +7,17 @@
 #include <string.h>
 
 #include "channel/cause.h"
+#include "channel/endpoint.h"
 #include "channel/link_trial.h"
 #include "probe/check_inside.h"
+#include "probe/kept_keys.h"
 
 enum { TRIAL_MS = 9000 };
 
 typedef struct HubTrial {
     LinkTrialConfig config;
     LinkTrial trial;
+    KeptKey kept; /* what the hub has handed over counts, not the configured key */
     bool tried;
     int error;
     pthread_t thread;
@@ -23,7 +26,24 @@ typedef struct HubTrial {
 static void *try_hub(void *arg) {
     HubTrial *hub = arg;
     hub->error = link_trial(&hub->trial, &hub->config);
+    if (!hub->error && !hub->trial.data.good && *hub->kept.keys.next) {
+        LinkTrial next; /* its change may have been finished meanwhile */
+        hub->config.server_z85 = hub->kept.keys.next;
+        if (link_trial(&next, &hub->config) == 0 && next.data.good)
+            hub->trial = next;
+    }
     return NULL;
+}
+
+static void find_kept(const Check *check, HubTrial *hub, size_t i) {
+    cleanup(kept_keys_freep) KeptKeys *kept = NULL;
+    Endpoint endpoint;
+    char text[280];
+    if (kept_keys_new(&kept, check->config->data_dir, NULL) ||
+        endpoint_parse(&endpoint, check->config->hubs.values[i], NULL))
+        return;
+    endpoint_write(&endpoint, text, sizeof(text));
+    kept_keys_find(kept, text, check->key.server_z85, &hub->kept);
 }
 
 static void tell_side(Check *check, const char *name, const LinkTrialSide *side) {
@@ -48,11 +68,12 @@ static void try_hubs(Check *check, const KeyPair *keys) {
     const ProbeConfig *config = check->config;
     for (size_t i = 0; i < config->hubs.n; i++) {
         HubTrial *hub = &check->hubs[i];
+        find_kept(check, hub, i);
         hub->config = (LinkTrialConfig){
             .endpoint = config->hubs.values[i],
             .events_endpoint = i < config->events.n ? config->events.values[i] : NULL,
             .bind = !config->probe_mode,
-            .server_z85 = check->key.server_z85,
+            .server_z85 = hub->kept.keys.version ? hub->kept.keys.now : check->key.server_z85,
             .keys = keys,
             .ask = check->own_keys,
             .timeout_ms = TRIAL_MS,

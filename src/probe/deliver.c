@@ -22,6 +22,7 @@
 #include "channel/endpoint.h"
 #include "channel/keystring.h"
 #include "channel/probe_link.h"
+#include "probe/kept_keys.h"
 
 enum { ENDPOINT_TEXT = 280 };
 
@@ -32,6 +33,7 @@ typedef struct Hub {
     char events[ENDPOINT_TEXT];
     bool assumed; /* events */
     bool was_up;  /* of the link's thread */
+    KeptKey kept; /* at the start */
     ProbeLink *link;
 } Hub;
 
@@ -40,6 +42,7 @@ struct Deliver {
     int spool_lock;
     char spool_dir[PATH_MAX]; /* "": memory only */
     KeyPair keys;
+    KeptKeys *kept;
     KeyString key;
     Buffer hello;
     Spool *spool;
@@ -175,6 +178,20 @@ static void on_configuration(void *userdata, const char *json) {
         deliver->on_configuration(deliver->userdata, json);
 }
 
+static void on_note(void *userdata, const char *text) {
+    (void)userdata;
+    log_notice("%s", text);
+}
+
+static bool keep_keys(void *userdata, const ServerKeys *keys) {
+    const Hub *hub = userdata;
+    Reason reason = {""};
+    if (kept_keys_put(hub->deliver->kept, hub->data, hub->deliver->key.server_z85, keys, &reason))
+        return true;
+    log_warning("%s: the hub's next key cannot be kept: %s", hub->data, reason.text);
+    return false;
+}
+
 /* --- the spool ---------------------------------------------------------------------------- */
 
 /* the spool is full and let go of its oldest: a link that knows it makes it a gap */
@@ -248,8 +265,8 @@ static bool former(void *userdata, size_t i, DeliveryFormer *to) {
 }
 
 /* the same hub in the next run, whatever its place in the command line */
-static uint64_t hub_id(const Deliver *deliver, const Hub *hub) {
-    const char *key = deliver->key.server_z85;
+static uint64_t hub_id(const Hub *hub) {
+    const char *key = hub->kept.first; /* that of a hub that changed its key stays the same */
     return hash_bytes(hub->data, strlen(hub->data), 0) << 32 |
            (hash_bytes(key, strlen(key), 0) & UINT32_MAX);
 }
@@ -294,7 +311,7 @@ static int open_spool(Deliver *deliver, const ProbeConfig *config, Reason *reaso
         .userdata = deliver,
     };
     for (size_t i = 0; i < deliver->n_hubs; i++)
-        spool.hubs[i] = hub_id(deliver, &deliver->hubs[i]);
+        spool.hubs[i] = hub_id(&deliver->hubs[i]);
     r = spool_new(&deliver->spool, &spool, reason);
     if (r)
         return r > 0 ? DELIVER_E_REFUSED : error_trace(r);
@@ -312,6 +329,8 @@ static int open_identity(Deliver *deliver, const ProbeConfig *config, Reason *re
     int r = dir_own(&deliver->folder_lock, config->data_dir, reason);
     if (r == 0)
         r = key_pair_load(&deliver->keys, config->data_dir, reason);
+    if (r == 0)
+        r = kept_keys_new(&deliver->kept, config->data_dir, reason);
     return r > 0 ? DELIVER_E_REFUSED : error_trace(r);
 }
 
@@ -321,6 +340,9 @@ static int read_hubs(Deliver *deliver, const ProbeConfig *config, Reason *reason
         deliver->hubs[i].deliver = deliver;
         deliver->hubs[i].number = (unsigned)i;
         r = read_endpoints(config, i, &deliver->hubs[i], reason);
+        if (r == 0)
+            kept_keys_find(deliver->kept, deliver->hubs[i].data, deliver->key.server_z85,
+                           &deliver->hubs[i].kept);
     }
     return error_trace(r);
 }
@@ -342,6 +364,9 @@ static int open_hub(Deliver *deliver, const ProbeConfig *config, size_t i, Reaso
         .on_change = on_change,
         .on_configuration = i == 0 ? on_configuration : NULL, /* two could not agree */
         .userdata = hub,
+        .kept = hub->kept.keys,
+        .keep = keep_keys,
+        .on_note = on_note,
     };
     int r = probe_link_new(&hub->link, &link, reason);
     key_pair_wipe(&link.keys);
@@ -391,6 +416,7 @@ Deliver *deliver_free(Deliver *deliver) {
     spool_free(deliver->spool);
     buffer_deinit(&deliver->hello);
     key_pair_wipe(&deliver->keys);
+    kept_keys_free(deliver->kept);
     closep(&deliver->spool_lock);
     closep(&deliver->folder_lock);
     free(deliver);

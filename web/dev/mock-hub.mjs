@@ -95,6 +95,7 @@ function api(method, path, q, body) {
   if (path === '/logout') return (signedIn = false), { closed: true };
   if (path === '/live') return { now_ms: Date.now(), ticks, flows: flows.slice(0, 50), probes: probes() };
   if (path === '/probes') return probes();
+  if (path === '/server-key') return { state: 'single', version: 0, public_key: '6a'.repeat(40), next_public_key: '', made_ms: 0, changed_ms: 0, trouble: '', confirmed: 0, using_next: 0, ports: [], unconfirmed: [] };
   if (path === '/admission') return { mode: 'open', pending: 0, pending_max: 1000 };
   if (path === '/tokens') return [];
   if (path === '/configuration') return { version: 0, settings: {}, changed_ms: 0, changed_by: '', templates: ['all', 'v9'] };
