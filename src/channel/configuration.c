@@ -119,6 +119,7 @@ static int take_member(Configuration *to, const char *name, const json_t *value,
 
 /* version and id are taken even of one that is refused, so that the refusal can name it */
 int configuration_take(Configuration *to, const struct json_t *object, Reason *reason) {
+    *to = (Configuration){0};
     if (!json_is_object(object)) {
         reason_set(reason, "a JSON object is expected");
         return CONFIGURATION_E_REFUSED;
