@@ -340,7 +340,7 @@ static int read_hubs(Deliver *deliver, const ProbeConfig *config, Reason *reason
         deliver->hubs[i].deliver = deliver;
         deliver->hubs[i].number = (unsigned)i;
         r = read_endpoints(config, i, &deliver->hubs[i], reason);
-        if (r == 0)
+        if (r == 0 && deliver->kept)
             kept_keys_find(deliver->kept, deliver->hubs[i].data, deliver->key.server_z85,
                            &deliver->hubs[i].kept);
     }
