@@ -219,7 +219,7 @@ static void sim_start_hub(Sim *sim) {
         for (size_t i = 0; i < probe->n_epochs; i++) {
             const TruthEpoch *epoch = &probe->epochs[i];
             const Truth *base = &probe->truth[epoch->start] - 1;
-            for (size_t k = 0; k < epoch->n_rows; k++) {
+            for (size_t k = epoch->n_rows; k-- > 0;) { /* the order says nothing */
                 const TruthRow *row = &epoch->rows[k];
                 if (row->cursor && delivery_receiver_load(sim->receiver, &row->key, &epoch->id,
                                                           row->cursor, base[row->cursor].totals))

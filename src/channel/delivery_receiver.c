@@ -241,6 +241,13 @@ static bool well_formed(const DeliveryBatch *batch) {
     return batch->gap ? batch->bytes == 0 : batch->first == batch->last;
 }
 
+/** follows() - two histories of one epoch differ in their totals (delivery_fork.c) */
+static bool follows(const HubEpoch *epoch, const DeliveryBatch *batch) {
+    const BatchCounts before = epoch ? epoch->received_totals : (BatchCounts){0};
+    return batch->gap || MUTANT(TAKES_TWICE) || MUTANT(TAKES_ANY_ORDER) ||
+           batch_counts_equal(batch_counts_add(before, batch->counts), batch->totals);
+}
+
 /** judge() - `epoch` is NULL when it is not known */
 static DeliveryVerdict judge(const DeliveryReceiver *receiver, const Peer *peer,
                              const HubEpoch *epoch, const DeliveryBatch *batch) {
@@ -251,6 +258,8 @@ static DeliveryVerdict judge(const DeliveryReceiver *receiver, const Peer *peer,
         return DELIVERY_DUPLICATE;
     if (batch->first > received + 1 && !MUTANT(TAKES_ANY_ORDER))
         return DELIVERY_OUT_OF_ORDER;
+    if (!follows(epoch, batch))
+        return DELIVERY_DIVERGED;
     if (batch->bytes && receiver->held_bytes + batch->bytes > receiver->config.budget_bytes)
         return DELIVERY_OVER_BUDGET;
     return DELIVERY_TAKEN;
@@ -312,6 +321,8 @@ int delivery_receiver_take(DeliveryReceiver *receiver, const PeerKey *key,
             epoch->announced = true;
         if (verdict == DELIVERY_OUT_OF_ORDER || verdict == DELIVERY_OVER_BUDGET)
             note_discarded(peer, epoch);
+        if (verdict == DELIVERY_DIVERGED) /* the totals in the state tell it */
+            tell_soon(receiver, peer, true);
         if (verdict == DELIVERY_TAKEN) {
             r = peer_epoch_need(&receiver->epochs, peer, &batch->epoch, &epoch);
             if (!r && epoch)
@@ -359,12 +370,21 @@ void delivery_receiver_untake(DeliveryReceiver *receiver, const PeerKey *key,
         *sum, batch->gap ? batch_counts_subtract(to, epoch->received_totals) : batch->counts);
 }
 
+/** note_elsewhere() - the others that have this epoch need not send it: their spools get smaller
+ * without anything of theirs being stored */
+static void note_elsewhere(DeliveryReceiver *receiver, const Peer *peer, const HubEpoch *epoch) {
+    for (size_t i = 0; epoch->n_peers > 1 && i < receiver->n_peers; i++)
+        if (receiver->peers[i] != peer && peer_epoch(receiver->peers[i], &epoch->id))
+            receiver->peers[i]->status.n_elsewhere++;
+}
+
 void delivery_receiver_stored(DeliveryReceiver *receiver, const PeerKey *key, const EpochId *id,
                               uint64_t sequence) {
     Peer *peer = find_peer(receiver, key);
     HubEpoch *epoch = epoch_table_find(&receiver->epochs, id);
     if (!epoch)
         return;
+    note_elsewhere(receiver, peer, epoch);
     while (epoch->n && hub_epoch_held(epoch, 0)->last <= sequence) {
         const Held *held = hub_epoch_held(epoch, 0);
         unhold(receiver, held);
@@ -454,8 +474,11 @@ static void write_state(DeliveryReceiver *receiver, Peer *peer, uint64_t now_ms,
     for (size_t i = peer->n_epochs; i-- > 0 && state->n_marks < DELIVERY_EPOCHS_MAX;) {
         const HubEpoch *epoch = peer->epochs[i].at;
         if (peer->epochs[i].announced)
-            state->marks[state->n_marks++] = (DeliveryMark){
-                .epoch = epoch->id, .received = epoch->received, .stored = epoch->stored};
+            state->marks[state->n_marks++] = (DeliveryMark){.epoch = epoch->id,
+                                                            .received = epoch->received,
+                                                            .stored = epoch->stored,
+                                                            .counted = true,
+                                                            .totals = epoch->received_totals};
     }
 }
 

@@ -152,6 +152,7 @@ typedef struct HubProbeStatus {
     uint64_t n_malformed;
     BatchCounts received;
     BatchCounts gaps;
+    uint64_t n_elsewhere; /* as of DeliveryPeerStatus */
 } HubProbeStatus;
 
 int hub_link_new(HubLink **linkp, const HubLinkConfig *config, Reason *reason);

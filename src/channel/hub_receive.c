@@ -127,12 +127,19 @@ void hub_count_malformed(HubLink *link, unsigned interface, const PeerKey *key) 
     (void)pthread_mutex_unlock(&link->lock);
 }
 
-/** others_speak() - on another connection of this key, by what may be another process */
+/** others_speak() - on another connection of this key, by what may be another process. One that
+ * says to be the same speaks only if it does so beside this one: else it is what this one left */
 static bool others_speak(const Session *session, const Arrival *arrival) {
     const uint64_t now_ms = clock_monotonic_ms();
+    const SessionLine *own = NULL;
+    for (size_t i = 0; i < SESSION_LINES; i++)
+        if (session->lines[i].fd == arrival->line.fd &&
+            session->lines[i].port == arrival->line.port)
+            own = &session->lines[i];
     for (size_t i = 0; i < SESSION_LINES; i++) {
         const SessionLine *line = &session->lines[i];
-        if (line->fd && (line->fd != arrival->line.fd || line->port != arrival->line.port) &&
+        const bool same = own && strcmp(own->instance, line->instance) == 0;
+        if (line->fd && line != own && (!same || line->heard_ms > own->since_ms) &&
             now_ms - line->heard_ms < SESSION_LINE_SILENT_MS)
             return true;
     }

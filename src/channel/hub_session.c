@@ -84,7 +84,9 @@ void session_line_hello(Session *session, SessionLine *line, const char *json, u
     line->hello_id = hello_id;
     for (size_t i = 0; i < SESSION_LINES; i++) {
         SessionLine *other = &session->lines[i];
-        if (other != line && strcmp(other->instance, instance) == 0)
+        /* a copy of a running process says the same until it finds out: who speaks is not over */
+        if (other != line && strcmp(other->instance, instance) == 0 &&
+            now_ms - other->heard_ms >= SESSION_LINE_SILENT_MS)
             *other = (SessionLine){0};
     }
 }

@@ -74,7 +74,8 @@ bool session_heard(Session *session, unsigned interface, const char *address, ui
 /** session_line() - the one of this connection (fd, port, address), maybe in place of another */
 SessionLine *session_line(Session *session, const SessionLine *from, uint64_t now_ms);
 
-/** session_line_hello() - what its hello says. The other is of the same process: it is over */
+/** session_line_hello() - what its hello says. Another of the same process that is silent is over
+ */
 void session_line_hello(Session *session, SessionLine *line, const char *json, uint64_t hello_id,
                         uint64_t now_ms);
 

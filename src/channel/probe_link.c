@@ -504,6 +504,21 @@ bool probe_link_wants_epoch(ProbeLink *link) {
     return wants;
 }
 
+bool probe_link_diverged(ProbeLink *link, EpochId *epoch, uint64_t *firstp, uint64_t *lastp) {
+    (void)pthread_mutex_lock(&link->lock);
+    bool diverged = delivery_sender_diverged(link->sender, epoch, firstp, lastp);
+    (void)pthread_mutex_unlock(&link->lock);
+    return diverged;
+}
+
+void probe_link_moved(ProbeLink *link, const EpochId *epoch) {
+    (void)pthread_mutex_lock(&link->lock);
+    delivery_sender_moved(link->sender, epoch);
+    (void)pthread_cond_broadcast(&link->moved);
+    (void)pthread_mutex_unlock(&link->lock);
+    zsock_wake(link->wake_fd);
+}
+
 void probe_link_dropped(ProbeLink *link, const EpochId *epoch, uint64_t last,
                         const BatchCounts *totals, uint64_t bytes) {
     (void)pthread_mutex_lock(&link->lock);

@@ -30,7 +30,8 @@ typedef struct ProbeLink ProbeLink;
 /** ProbeLinkSpool - what the link asks of the spool, from the link's thread or a caller's */
 typedef struct ProbeLinkSpool {
     void *spool;
-    /* as of DeliveryOwner: what stands there, and what will not be asked for again */
+    /* as of DeliveryOwner: what stands there, and what will not be asked for again (without
+     * totals: all of it, and it is not to be remembered) */
     int (*load)(void *spool, const EpochId *epoch, uint64_t sequence, DeliveryBatch *batch);
     void (*release)(void *spool, const EpochId *epoch, uint64_t last, const BatchCounts *totals);
     /* copy the `size` bytes of the batch; DELIVERY_E_UNKNOWN: no longer there, or damaged */
@@ -112,6 +113,14 @@ int probe_link_submit(ProbeLink *link, const DeliveryBatch *batch);
 /** probe_link_wants_epoch() - the next batch should begin a new one, for the live one lags behind
  */
 bool probe_link_wants_epoch(ProbeLink *link);
+
+/**
+ * probe_link_diverged() - the hub has batches of another process under this epoch's name (a virtual
+ * machine went back to a snapshot, or was copied): what the spool has of it from first to last is
+ * to be appended and submitted anew, and then probe_link_moved() to be called. After each submit
+ */
+bool probe_link_diverged(ProbeLink *link, EpochId *epoch, uint64_t *firstp, uint64_t *lastp);
+void probe_link_moved(ProbeLink *link, const EpochId *epoch);
 
 /**
  * probe_link_dropped() - the spool let go of the epoch up to here, for its limit: what the hub has

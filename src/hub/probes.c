@@ -354,6 +354,9 @@ void probes_take_status(Probes *probes, const HubProbeStatus *statuses, size_t n
             atomic_store(&probes->changed, true);
         }
         probe->received = statuses[i].received;
+        if (probe->n_elsewhere != statuses[i].n_elsewhere)
+            probe->ledger = (Ledger){0}; /* what it waits with gets less by what others bring */
+        probe->n_elsewhere = statuses[i].n_elsewhere;
         if (statuses[i].heard_ms > probe->last_seen_ms)
             probe->last_seen_ms = statuses[i].heard_ms;
         probes_unlock(probes);

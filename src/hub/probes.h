@@ -132,6 +132,7 @@ typedef struct Probe {
     BatchCounts undecodable; /* of these since the hub started: set aside in quarantine/ */
     uint64_t flows_stored;
     Ledger ledger;
+    uint64_t n_elsewhere; /* as of HubProbeStatus */
     uint64_t instance; /* hash of that in its hello: its run */
 } Probe;
 

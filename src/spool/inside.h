@@ -47,6 +47,7 @@ struct SpoolEpoch {
     BatchCounts gone_totals;
     uint64_t torn_batches; /* of those not stored */
     bool live;             /* a lane appends to it */
+    bool renounced;        /* its end was appended anew, under another name: not to be remembered */
     bool goes_on;          /* its end could not be read by this run: it is not over */
     Segment *earliest;     /* while the ends of segments are worked out: the last one seen */
 

@@ -175,12 +175,15 @@ void spool_release(Spool *spool, unsigned hub, const EpochId *shown, uint64_t la
     (void)pthread_mutex_lock(&spool->lock);
     SpoolEpoch *epoch = spool_find_shown(spool, shown);
     bool moved = false;
+    if (epoch && !totals)
+        epoch->renounced = true;
     for (unsigned i = 0; epoch && i < epoch->n_holders; i++) {
         HolderMark *mark = &epoch->holders[i];
-        if (mark->hub != (int)hub || mark->stored >= last + epoch->from)
+        const uint64_t to = totals ? last + epoch->from : epoch->last;
+        if (mark->hub != (int)hub || mark->stored >= to)
             continue;
-        mark->stored = last + epoch->from;
-        mark->totals = batch_counts_add(*totals, epoch->from_totals);
+        mark->stored = to;
+        mark->totals = totals ? batch_counts_add(*totals, epoch->from_totals) : epoch->last_totals;
         moved = true;
     }
     if (moved) {
@@ -230,7 +233,8 @@ bool spool_former(Spool *spool, unsigned hub, size_t i, SpoolFormer *former) {
 static bool has_all(const SpoolEpoch *epoch, unsigned hub) {
     for (unsigned i = 0; i < epoch->n_holders; i++)
         if (epoch->holders[i].hub == (int)hub && epoch->holders[i].stored >= epoch->last)
-            return !epoch->live && !epoch->goes_on && !epoch->adopted && epoch->last;
+            return !epoch->live && !epoch->goes_on && !epoch->adopted && !epoch->renounced &&
+                   epoch->last;
     return false;
 }
 
