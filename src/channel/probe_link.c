@@ -18,6 +18,7 @@
 #include "channel/cause.h"
 #include "channel/delivery.h"
 #include "channel/frame.h"
+#include "channel/probe_link_desk.h"
 #include "channel/probe_link_reason.h"
 #include "channel/probe_watch.h"
 #include "channel/version.h"
@@ -46,14 +47,13 @@ struct ProbeLink {
     bool started;
     atomic_bool stop;
 
-    pthread_mutex_t lock;
-    pthread_cond_t moved; /* something was stored or dropped */
+    LinkDesk desk; /* for other threads */
+
+    /* the thread's own */
     DeliverySender *sender;
     char *hello, *pulse;
     bool hello_again;
     ProbeLinkStatus status;
-
-    /* the thread's own */
     unsigned n_subscribers;
     uint64_t session_ms, state_ms; /* monotonic; 0 for none */
     ControlState state;
@@ -170,12 +170,66 @@ static void send_pulse(ProbeLink *link) {
     link->full = false;
 }
 
+static void take_texts(ProbeLink *link) {
+    char *pulse = link_desk_take_text(&link->desk, &link->desk.pulse);
+    char *hello = link_desk_take_text(&link->desk, &link->desk.hello);
+    if (pulse) {
+        free(link->pulse);
+        link->pulse = pulse;
+    }
+    if (hello) {
+        free(link->hello);
+        link->hello = hello;
+        link->hello_again = true;
+    }
+}
+
+/** do_jobs() - what other threads have left */
+static int do_jobs(ProbeLink *link) {
+    const LinkJob *jobs = NULL;
+    const size_t n = link_desk_take(&link->desk, &jobs);
+    int r = 0;
+    for (size_t i = 0; i < n && !r; i++) {
+        const DeliveryBatch *batch = &jobs[i].batch;
+        switch (jobs[i].kind) {
+        case LINK_JOB_SUBMIT:
+            r = delivery_sender_append(link->sender, batch, jobs[i].now_ms);
+            break;
+        case LINK_JOB_DROP:
+            delivery_sender_drop(link->sender, &batch->epoch, batch->last, &batch->totals,
+                                 jobs[i].bytes);
+            break;
+        case LINK_JOB_MOVED:
+            delivery_sender_moved(link->sender, &batch->epoch);
+            break;
+        }
+    }
+    return error_trace(r);
+}
+
+static void publish(ProbeLink *link) {
+    DeliverySenderStatus sender;
+    LinkWord word = {.status = link->status,
+                     .wants_epoch = delivery_sender_wants_epoch(link->sender)};
+    delivery_sender_status(link->sender, &sender);
+    word.status.session = sender.session;
+    word.status.pending_batches = sender.pending_batches;
+    word.status.pending_bytes = sender.pending_bytes;
+    word.status.pending = sender.pending;
+    word.status.stored = sender.stored;
+    word.status.dropped = sender.dropped;
+    word.status.resent_batches = sender.resent_batches;
+    word.diverged = delivery_sender_diverged(link->sender, &word.diverged_epoch,
+                                             &word.diverged_first, &word.diverged_last);
+    link_desk_publish(&link->desk, &word);
+}
+
 /** send_due() - true when there may be more to send at once */
 static bool send_due(ProbeLink *link) {
     DeliveryItem item;
     bool more = true;
     link->blocked = false;
-    (void)pthread_mutex_lock(&link->lock);
+    take_texts(link);
     if (link->n_subscribers)
         send_pulse(link);
     if (link->n_subscribers && link->hello_again && send_hello(link))
@@ -187,7 +241,6 @@ static bool send_due(ProbeLink *link) {
             delivery_sender_sent(link->sender, &item, now_ms);
     }
     link->full = link->full || link->blocked;
-    (void)pthread_mutex_unlock(&link->lock);
     return more && !link->blocked;
 }
 
@@ -208,7 +261,6 @@ static void begin_session(ProbeLink *link) {
 static void on_subscription(ProbeLink *link, const uint8_t *frame, size_t size) {
     if (size < 1 || size - 1 > strlen(FRAME_TOPIC) || memcmp(frame + 1, FRAME_TOPIC, size - 1) != 0)
         return; /* to something that is not ours to send */
-    (void)pthread_mutex_lock(&link->lock);
     if (frame[0] == 1) {
         link->n_subscribers++;
         begin_session(link);
@@ -216,7 +268,6 @@ static void on_subscription(ProbeLink *link, const uint8_t *frame, size_t size) 
         delivery_sender_session_end(link->sender);
         link->session_ms = 0;
     }
-    (void)pthread_mutex_unlock(&link->lock);
 }
 
 static int read_subscriptions(ProbeLink *link) {
@@ -232,7 +283,6 @@ static int read_subscriptions(ProbeLink *link) {
 static void on_state(ProbeLink *link, const void *bytes, size_t size) {
     ControlState state;
     int r = control_read(&state, bytes, size);
-    (void)pthread_mutex_lock(&link->lock);
     if (r) {
         link->status.malformed_states++;
     } else {
@@ -242,9 +292,7 @@ static void on_state(ProbeLink *link, const void *bytes, size_t size) {
         link->state_ms = clock_monotonic_ms();
         link->status.clock_offset_ms = (int64_t)state.server_time_ms - (int64_t)clock_wall_ms();
         delivery_sender_state(link->sender, &state.delivery);
-        (void)pthread_cond_broadcast(&link->moved);
     }
-    (void)pthread_mutex_unlock(&link->lock);
 }
 
 static int read_states(ProbeLink *link) {
@@ -281,7 +329,6 @@ static void note_standing(ProbeLink *link) {
     DeliverySenderStatus sender;
     ProbeLinkWord word;
     char reason[512];
-    (void)pthread_mutex_lock(&link->lock);
     delivery_sender_status(link->sender, &sender);
     standing.session_ms = link->session_ms;
     standing.state_ms = link->state_ms;
@@ -296,7 +343,6 @@ static void note_standing(ProbeLink *link) {
     bool changed = word != link->status.word || strcmp(reason, link->status.reason) != 0;
     link->status.word = word;
     (void)snprintf(link->status.reason, sizeof(link->status.reason), "%s", reason);
-    (void)pthread_mutex_unlock(&link->lock);
     if (changed && link->config.on_change)
         link->config.on_change(link->config.userdata, word, reason);
 
@@ -321,10 +367,10 @@ static void note_end(ProbeLink *link, int r) {
     char reason[512];
     (void)snprintf(reason, sizeof(reason), "%s: the link has stopped: %s", link->attached[0],
                    strerror(-r));
-    (void)pthread_mutex_lock(&link->lock);
     link->status.word = PROBE_LINK_CONNECTING;
     (void)snprintf(link->status.reason, sizeof(link->status.reason), "%s", reason);
-    (void)pthread_mutex_unlock(&link->lock);
+    publish(link);
+    link_desk_end(&link->desk);
     if (link->config.on_change)
         link->config.on_change(link->config.userdata, PROBE_LINK_CONNECTING, reason);
 }
@@ -341,11 +387,14 @@ static void *run(void *arg) {
         };
         (void)zmq_poll(items, 3, more ? 0 : link->blocked ? BLOCKED_MS : TURN_MS);
         zsock_wake_clear(link->wake_fd);
-        r = read_subscriptions(link);
+        r = do_jobs(link); /* first: a state may be of what was just submitted */
+        if (!r)
+            r = read_subscriptions(link);
         if (!r)
             r = read_states(link);
         more = send_due(link);
         note_standing(link);
+        publish(link);
     }
     if (r)
         note_end(link, r);
@@ -435,12 +484,7 @@ int probe_link_new(ProbeLink **linkp, const ProbeLinkConfig *config, Reason *rea
     if (!link)
         return error_origin(-ENOMEM);
     link->wake_fd = -1;
-    pthread_condattr_t monotonic;
-    (void)pthread_condattr_init(&monotonic);
-    (void)pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-    (void)pthread_mutex_init(&link->lock, NULL);
-    (void)pthread_cond_init(&link->moved, &monotonic);
-    (void)pthread_condattr_destroy(&monotonic);
+    link_desk_init(&link->desk);
     int r = read_config(link, config, reason);
     if (!r)
         r = open_sender(link);
@@ -450,6 +494,8 @@ int probe_link_new(ProbeLink **linkp, const ProbeLinkConfig *config, Reason *rea
         r = open_sockets(link);
     if (!r)
         r = attach(link, reason);
+    if (!r)
+        publish(link);
     if (!r)
         r = -pthread_create(&link->thread, NULL, run, link);
     if (r)
@@ -481,93 +527,71 @@ ProbeLink *probe_link_free(ProbeLink *link) {
     free(link->hello);
     free(link->pulse);
     key_pair_wipe(&link->config.keys);
-    (void)pthread_cond_destroy(&link->moved);
-    (void)pthread_mutex_destroy(&link->lock);
+    link_desk_deinit(&link->desk);
     free(link);
     return NULL;
+}
+
+static int put_job(ProbeLink *link, const LinkJob *job) {
+    int r = link_desk_put(&link->desk, job);
+    zsock_wake(link->wake_fd);
+    return error_trace(r);
 }
 
 int probe_link_submit(ProbeLink *link, const DeliveryBatch *batch) {
     if (batch->bytes > BATCH_PAYLOAD_MAX_BYTES)
         return error_origin(-EMSGSIZE);
-    (void)pthread_mutex_lock(&link->lock);
-    int r = delivery_sender_append(link->sender, batch, clock_monotonic_ms());
-    (void)pthread_mutex_unlock(&link->lock);
-    zsock_wake(link->wake_fd);
-    return error_trace(r);
+    return error_trace(put_job(
+        link,
+        &(LinkJob){.kind = LINK_JOB_SUBMIT, .batch = *batch, .now_ms = clock_monotonic_ms()}));
 }
 
 bool probe_link_wants_epoch(ProbeLink *link) {
-    (void)pthread_mutex_lock(&link->lock);
-    bool wants = delivery_sender_wants_epoch(link->sender);
-    (void)pthread_mutex_unlock(&link->lock);
-    return wants;
+    return link_desk_wants_epoch(&link->desk);
 }
 
 bool probe_link_diverged(ProbeLink *link, EpochId *epoch, uint64_t *firstp, uint64_t *lastp) {
-    (void)pthread_mutex_lock(&link->lock);
-    bool diverged = delivery_sender_diverged(link->sender, epoch, firstp, lastp);
-    (void)pthread_mutex_unlock(&link->lock);
+    (void)pthread_mutex_lock(&link->desk.lock);
+    const LinkWord *word = &link->desk.word;
+    const bool diverged = word->diverged;
+    if (diverged) {
+        *epoch = word->diverged_epoch;
+        *firstp = word->diverged_first;
+        *lastp = word->diverged_last;
+    }
+    (void)pthread_mutex_unlock(&link->desk.lock);
     return diverged;
 }
 
 void probe_link_moved(ProbeLink *link, const EpochId *epoch) {
-    (void)pthread_mutex_lock(&link->lock);
-    delivery_sender_moved(link->sender, epoch);
-    (void)pthread_cond_broadcast(&link->moved);
-    (void)pthread_mutex_unlock(&link->lock);
-    zsock_wake(link->wake_fd);
+    /* for want of memory it is asked for once more */
+    (void)put_job(link, &(LinkJob){.kind = LINK_JOB_MOVED, .batch = {.epoch = *epoch}});
 }
 
 void probe_link_dropped(ProbeLink *link, const EpochId *epoch, uint64_t last,
                         const BatchCounts *totals, uint64_t bytes) {
-    (void)pthread_mutex_lock(&link->lock);
-    delivery_sender_drop(link->sender, epoch, last, totals, bytes);
-    (void)pthread_cond_broadcast(&link->moved);
-    (void)pthread_mutex_unlock(&link->lock);
-    zsock_wake(link->wake_fd);
-}
-
-static int replace_text(ProbeLink *link, char **place, const char *json, bool again) {
-    if (strlen(json) > FRAME_JSON_MAX_BYTES)
-        return error_origin(-EMSGSIZE);
-    char *copy = strdup(json);
-    if (!copy)
-        return error_origin(-ENOMEM);
-    (void)pthread_mutex_lock(&link->lock);
-    free(*place);
-    *place = copy;
-    link->hello_again = link->hello_again || again;
-    (void)pthread_mutex_unlock(&link->lock);
-    zsock_wake(link->wake_fd);
-    return 0;
+    /* for want of memory it is found out when it is to be sent */
+    (void)put_job(link, &(LinkJob){.kind = LINK_JOB_DROP,
+                                   .batch = {.epoch = *epoch, .last = last, .totals = *totals},
+                                   .bytes = bytes});
 }
 
 int probe_link_pulse(ProbeLink *link, const char *json) {
-    return error_trace(replace_text(link, &link->pulse, json, false));
+    int r = link_desk_put_text(&link->desk, &link->desk.pulse, json);
+    zsock_wake(link->wake_fd);
+    return error_trace(r);
 }
 
 int probe_link_hello(ProbeLink *link, const char *json) {
-    return error_trace(replace_text(link, &link->hello, json, true));
-}
-
-static void fill_status(const ProbeLink *link, ProbeLinkStatus *status) {
-    DeliverySenderStatus sender;
-    delivery_sender_status(link->sender, &sender);
-    *status = link->status;
-    status->session = sender.session;
-    status->pending_batches = sender.pending_batches;
-    status->pending_bytes = sender.pending_bytes;
-    status->pending = sender.pending;
-    status->stored = sender.stored;
-    status->dropped = sender.dropped;
-    status->resent_batches = sender.resent_batches;
+    int r = link_desk_put_text(&link->desk, &link->desk.hello, json);
+    zsock_wake(link->wake_fd);
+    return error_trace(r);
 }
 
 void probe_link_status(ProbeLink *link, ProbeLinkStatus *status) {
-    (void)pthread_mutex_lock(&link->lock);
-    fill_status(link, status);
-    (void)pthread_mutex_unlock(&link->lock);
+    (void)pthread_mutex_lock(&link->desk.lock);
+    link_desk_status(&link->desk, status);
+    (void)pthread_mutex_unlock(&link->desk.lock);
 }
 
 int probe_link_drain(ProbeLink *link, unsigned timeout_ms, uint64_t *left_flowsp) {
@@ -580,15 +604,15 @@ int probe_link_drain(ProbeLink *link, unsigned timeout_ms, uint64_t *left_flowsp
         until.tv_nsec -= 1000000000;
     }
     ProbeLinkStatus status;
-    (void)pthread_mutex_lock(&link->lock);
+    (void)pthread_mutex_lock(&link->desk.lock);
     for (;;) {
-        fill_status(link, &status);
+        link_desk_status(&link->desk, &status);
         if (!status.pending_batches ||
-            pthread_cond_timedwait(&link->moved, &link->lock, &until) == ETIMEDOUT)
+            pthread_cond_timedwait(&link->desk.moved, &link->desk.lock, &until) == ETIMEDOUT)
             break;
     }
-    fill_status(link, &status);
-    (void)pthread_mutex_unlock(&link->lock);
+    link_desk_status(&link->desk, &status);
+    (void)pthread_mutex_unlock(&link->desk.lock);
     *left_flowsp = status.pending.flows;
     return status.pending_batches ? PROBE_LINK_E_LEFT : 0;
 }

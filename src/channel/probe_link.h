@@ -11,7 +11,8 @@
  *     spool_append(spool, bytes, size, counts, &batch)    first in the spool, which numbers it,
  *     probe_link_submit(link, &batch)                     then, for every hub, here
  *
- * All functions may be called from any thread; none waits for the network but probe_link_drain().
+ * All functions may be called from any thread; none waits for the network, nor for what the link
+ * asks of the spool, but probe_link_drain().
  * Callbacks come from the link's thread; they must be quick and must not call the link.
  */
 
@@ -135,6 +136,7 @@ int probe_link_pulse(ProbeLink *link, const char *json);
 /** probe_link_hello() - replace what the hello says (an interface was added) and say it again */
 int probe_link_hello(ProbeLink *link, const char *json);
 
+/** probe_link_status() - as of the last turn of the link's thread, and what was submitted since */
 void probe_link_status(ProbeLink *link, ProbeLinkStatus *status);
 const char *probe_link_word(ProbeLinkWord word);
 
