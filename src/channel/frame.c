@@ -294,3 +294,18 @@ int control_read(ControlState *state, const void *bytes, size_t size) {
         return FRAME_E_VERSION;
     return good ? 0 : FRAME_E_MALFORMED;
 }
+
+char *pulse_with_echo(const char *json, const PulseEcho *echo) {
+    const char *end = strrchr(json, '}');
+    char *text = NULL;
+    if (!end || !echo->hub_ms)
+        return strdup(json);
+    const bool first = strspn(json + 1, " ") == (size_t)(end - json - 1);
+    if (asprintf(&text,
+                 "%.*s%s\"echo\":{\"hub_ms\":%" PRIu64 ",\"held_ms\":%" PRIu64
+                 ",\"sent_ms\":%" PRIu64 "}}",
+                 (int)(end - json), json, first ? "" : ",", echo->hub_ms, echo->held_ms,
+                 echo->sent_ms) < 0)
+        return NULL;
+    return text;
+}

@@ -187,7 +187,13 @@ static int on_pulse(HubLink *link, Arrival *arrival) {
 static int take(HubLink *link, Arrival *arrival, HubBatch *batch, bool *takenp) {
     DeliveryVerdict verdict = DELIVERY_MALFORMED;
     size_t bytes = zmq_msg_size(&arrival->payload);
+    *takenp = false;
     (void)pthread_mutex_lock(&link->lock);
+    if (link->sessions.sessions[arrival->peer].unserved != CAUSE_NONE) { /* it was told */
+        link->interfaces[arrival->interface].n_refused++;
+        (void)pthread_mutex_unlock(&link->lock);
+        return 0;
+    }
     int r = delivery_receiver_take(link->receiver, &arrival->key, &arrival->frame.batch,
                                    clock_monotonic_ms(), &verdict, &batch->counts);
     batch->generation = link->generation;
@@ -414,8 +420,18 @@ static void send_states(HubLink *link, unsigned events, const PeerKey *key, Cont
     }
 }
 
+/** refuse_version() - a probe of a version that is not served: it keeps what it has, and why it is
+ * told, for an older one does not find out by itself */
+static void refuse_version(const Session *session, ControlState *state) {
+    state->delivery.admitted = false;
+    state->delivery.n_marks = 0;
+    state->delivery.credit_bytes = 0;
+    (void)snprintf(state->admission, sizeof(state->admission), "pending");
+    cause_line(state->reason, sizeof(state->reason), session->unserved, "", session->version);
+}
+
 static void tell_states(HubLink *link) {
-    ControlState state = {.admission = "admitted"};
+    ControlState state;
     PeerKey key;
     for (int i = 0; i < STATES_BURST; i++) {
         size_t peer = 0;
@@ -423,12 +439,15 @@ static void tell_states(HubLink *link) {
         unsigned events = 0;
         uint64_t hellos[SESSION_LINES] = {0};
         const uint64_t now_ms = clock_monotonic_ms();
+        state = (ControlState){.admission = "admitted"};
         (void)pthread_mutex_lock(&link->lock);
         bool due = delivery_receiver_next_state(link->receiver, now_ms, &key, &state.delivery);
         if (due && state.delivery.admitted &&
             delivery_receiver_peer(link->receiver, &key, &peer) == 0 &&
             sessions_get(&link->sessions, peer, &key, &session) == 0) {
             events = session->events;
+            if (session->unserved != CAUSE_NONE)
+                refuse_version(session, &state);
             for (size_t k = 0; k < SESSION_LINES; k++)
                 if (session->lines[k].fd &&
                     now_ms - session->lines[k].heard_ms < SESSION_LINE_SILENT_MS)

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "channel/version.h"
 
 void sessions_deinit(Sessions *sessions) {
     for (size_t i = 0; i < sessions->n; i++)
@@ -77,6 +78,9 @@ void session_line_hello(Session *session, SessionLine *line, const char *json, u
     const char *text = json_string_value(json_object_get(hello, "instance"));
     char instance[sizeof(line->instance)];
     (void)snprintf(instance, sizeof(instance), "%s", text ? text : "");
+    text = json_string_value(json_object_get(hello, "version"));
+    (void)snprintf(session->version, sizeof(session->version), "%s", text ? text : "");
+    session->unserved = version_judge(WEIR_VERSION, session->version);
     json_decref(hello);
     if (strcmp(instance, line->instance) != 0)
         line->since_ms = now_ms;

@@ -50,6 +50,8 @@ typedef struct Session {
     SessionLine lines[SESSION_LINES];
     int events_fd;
     uint16_t events_port;
+    Cause unserved; /* of its version, as its last hello says; CAUSE_NONE: it is served */
+    char version[24];
     uint64_t clone_ms; /* monotonic: when clones were last told of */
     uint64_t batches, bytes, n_malformed;
 } Session;

@@ -155,13 +155,20 @@ static bool send_item(ProbeLink *link, const DeliveryItem *item) {
     return false;
 }
 
-/** send_pulse() - the newest; on a slow line they would leave little room for flows */
+/** send_pulse() - the newest, with what the hub needs to tell the clocks apart, as of this very
+ * moment; on a slow line they would leave little room for flows */
 static void send_pulse(ProbeLink *link) {
     const uint64_t now_ms = clock_monotonic_ms();
     if (!link->pulse || (link->full && now_ms - link->pulse_ms < PULSE_LATE_MS &&
                          link->pulse_room_bytes < strlen(link->pulse)))
         return;
-    if (!send_text(link, &(Frame){.kind = FRAME_PULSE}, link->pulse))
+    const PulseEcho echo = {.hub_ms = link->state_ms ? link->state.server_time_ms : 0,
+                            .held_ms = now_ms - link->state_ms,
+                            .sent_ms = clock_wall_ms()};
+    char *text = pulse_with_echo(link->pulse, &echo);
+    const bool sent = text && send_text(link, &(Frame){.kind = FRAME_PULSE}, text);
+    free(text);
+    if (!sent)
         return;
     free(link->pulse);
     link->pulse = NULL;
@@ -589,30 +596,12 @@ int probe_link_hello(ProbeLink *link, const char *json) {
 }
 
 void probe_link_status(ProbeLink *link, ProbeLinkStatus *status) {
-    (void)pthread_mutex_lock(&link->desk.lock);
     link_desk_status(&link->desk, status);
-    (void)pthread_mutex_unlock(&link->desk.lock);
 }
 
 int probe_link_drain(ProbeLink *link, unsigned timeout_ms, uint64_t *left_flowsp) {
-    struct timespec until = {0};
-    (void)clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_sec += timeout_ms / 1000;
-    until.tv_nsec += (long)(timeout_ms % 1000) * 1000000;
-    if (until.tv_nsec >= 1000000000) {
-        until.tv_sec++;
-        until.tv_nsec -= 1000000000;
-    }
     ProbeLinkStatus status;
-    (void)pthread_mutex_lock(&link->desk.lock);
-    for (;;) {
-        link_desk_status(&link->desk, &status);
-        if (!status.pending_batches ||
-            pthread_cond_timedwait(&link->desk.moved, &link->desk.lock, &until) == ETIMEDOUT)
-            break;
-    }
-    link_desk_status(&link->desk, &status);
-    (void)pthread_mutex_unlock(&link->desk.lock);
+    link_desk_wait(&link->desk, timeout_ms, &status);
     *left_flowsp = status.pending.flows;
     return status.pending_batches ? PROBE_LINK_E_LEFT : 0;
 }

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/error.h"
 #include "channel/frame.h"
@@ -101,7 +102,7 @@ void link_desk_end(LinkDesk *desk) {
 }
 
 int link_desk_put_text(LinkDesk *desk, char **place, const char *json) {
-    if (strlen(json) > FRAME_JSON_MAX_BYTES)
+    if (strlen(json) > FRAME_JSON_MAX_BYTES - PULSE_ECHO_MAX_BYTES)
         return error_origin(-EMSGSIZE);
     char *copy = strdup(json);
     if (!copy)
@@ -122,11 +123,37 @@ char *link_desk_take_text(LinkDesk *desk, char **place) {
     return text;
 }
 
-void link_desk_status(LinkDesk *desk, ProbeLinkStatus *status) {
+static void fill(const LinkDesk *desk, ProbeLinkStatus *status) {
     *status = desk->word.status;
     status->pending_batches += desk->waiting.pending_batches;
     status->pending_bytes += desk->waiting.pending_bytes;
     status->pending = batch_counts_add(status->pending, desk->waiting.pending);
+}
+
+void link_desk_status(LinkDesk *desk, ProbeLinkStatus *status) {
+    (void)pthread_mutex_lock(&desk->lock);
+    fill(desk, status);
+    (void)pthread_mutex_unlock(&desk->lock);
+}
+
+void link_desk_wait(LinkDesk *desk, unsigned timeout_ms, ProbeLinkStatus *status) {
+    struct timespec until = {0};
+    (void)clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_sec += timeout_ms / 1000;
+    until.tv_nsec += (long)(timeout_ms % 1000) * 1000000;
+    if (until.tv_nsec >= 1000000000) {
+        until.tv_sec++;
+        until.tv_nsec -= 1000000000;
+    }
+    (void)pthread_mutex_lock(&desk->lock);
+    for (;;) {
+        fill(desk, status);
+        if (!status->pending_batches ||
+            pthread_cond_timedwait(&desk->moved, &desk->lock, &until) == ETIMEDOUT)
+            break;
+    }
+    fill(desk, status);
+    (void)pthread_mutex_unlock(&desk->lock);
 }
 
 bool link_desk_wants_epoch(LinkDesk *desk) {

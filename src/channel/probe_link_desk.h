@@ -68,4 +68,6 @@ int link_desk_put_text(LinkDesk *desk, char **place, const char *json);
 char *link_desk_take_text(LinkDesk *desk, char **place);
 
 void link_desk_status(LinkDesk *desk, ProbeLinkStatus *status);
+/** link_desk_wait() - until nothing is pending, or the time is over */
+void link_desk_wait(LinkDesk *desk, unsigned timeout_ms, ProbeLinkStatus *status);
 bool link_desk_wants_epoch(LinkDesk *desk);

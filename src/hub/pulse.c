@@ -108,6 +108,12 @@ static ProbeSpool spool_of(const json_t *object) {
     };
 }
 
+static ProbeEcho echo_of(const json_t *object) {
+    return (ProbeEcho){.hub_ms = bounded(object, "hub_ms"),
+                       .held_ms = bounded(object, "held_ms"),
+                       .sent_ms = bounded(object, "sent_ms")};
+}
+
 int pulse_take(Probes *probes, Live *live, const PeerKey *key, const char *json, size_t size,
                uint64_t now_ms) {
     json_t *root = json_loadb(json, size, 0, NULL);
@@ -126,6 +132,7 @@ int pulse_take(Probes *probes, Live *live, const PeerKey *key, const char *json,
         .flows_metered = bounded(root, "flows_metered"),
         .flows_export_dropped = bounded(root, "flows_export_dropped"),
         .spool = spool_of(json_object_get(root, "spool")),
+        .echo = echo_of(json_object_get(root, "echo")),
         .packets_per_s = per_s(number(root, "packets"), interval_ms),
         .octets_per_s = per_s(number(root, "octets"), interval_ms),
         .cause = cause_of(json_object_get(root, "causes")),

@@ -28,6 +28,7 @@ enum {
 
 /* what the receive thread queues: a pulse, or an event with its texts */
 typedef struct Report {
+    uint64_t at_ms; /* when it came */
     bool is_pulse;
     HubEventKind kind;
     unsigned interface;
@@ -98,6 +99,7 @@ static void put(Watch *watch, const Report *head, const char *json, size_t size)
     Report *report = room ? malloc(sizeof(*report) + size + 1) : NULL;
     if (report) {
         *report = *head;
+        report->at_ms = clock_wall_ms();
         report->size = size;
         if (size)
             memcpy(report->json, json, size);
@@ -213,7 +215,7 @@ static void take_event(Watch *watch, const Report *report, uint64_t now_ms) {
 }
 
 static void take_report(Watch *watch, const Report *report) {
-    const uint64_t now_ms = clock_wall_ms();
+    const uint64_t now_ms = report->at_ms;
     if (!report->is_pulse) {
         take_event(watch, report, now_ms);
         return;
