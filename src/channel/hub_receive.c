@@ -286,7 +286,7 @@ static int on_message(HubLink *link, Arrival *arrival) {
     memcpy(arrival->key.z85, user, sizeof(arrival->key.z85));
     arrival->address = address ? address : "";
     hub_line_of(&arrival->line, &arrival->header);
-    hub_watch_spoke(link->watch, arrival->interface, arrival->line.fd);
+    hub_watch_spoke(link->watch, arrival->interface, arrival->line.fd, &arrival->key);
     int r =
         frame_read(&arrival->frame, zmq_msg_data(&arrival->header), zmq_msg_size(&arrival->header));
     if (r == 0)
@@ -355,7 +355,8 @@ static int on_subscription(HubLink *link, size_t side, zmq_msg_t *message) {
         return 0;
     SessionLine line;
     hub_line_of(&line, message);
-    hub_watch_spoke(link->watch, side, line.fd);
+    if (own) /* a connection that went away has nothing to say any more */
+        hub_watch_spoke(link->watch, side, line.fd, &key);
     if (!hub_admit_subscription(link, (unsigned)side, &key, &line, bytes[0]))
         return 0;
 

@@ -153,7 +153,8 @@ static const Sample interface_samples[INTERFACE_SAMPLES] = {
     {"weir_interface_wrong_key", "counter", "Handshakes with a wrong server key."},
     {"weir_interface_plain_peers", "counter", "Peers that do not encrypt."},
     {"weir_interface_cut", "counter",
-     "Silent connections cut so that descriptors and memory last."},
+     "Connections cut: silent ones so that descriptors and memory last, and the oldest of a key "
+     "with too many."},
     {"weir_interface_refused", "counter", "Messages of probes that are not admitted."},
 };
 
