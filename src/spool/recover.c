@@ -416,7 +416,9 @@ static void match_hubs(Spool *spool) {
                   "them",
                   adopted, spool->path);
     /* should it not be noted, the next start comes to the same end */
-    int error = spool->cursors_changed ? cursors_write(spool) : 0;
+    int error = adopted ? cursors_write_adopted(spool) : 0;
+    if (!error && spool->cursors_changed)
+        error = cursors_write(spool);
     if (error)
         spool_disk_failed(spool, error);
 }
