@@ -105,7 +105,8 @@ static bool has_waited(const Spool *spool, uint64_t number, bool *notedp) {
         (void)unlinkat(spool->folder, note, 0);
         return true;
     }
-    cleanup(closep) int fd = *notedp ? -1 : openat(spool->folder, note, O_CREAT | O_WRONLY, 0600);
+    int fd = *notedp ? -1 : openat(spool->folder, note, O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
+    closep(&fd);
     return false;
 }
 
