@@ -298,6 +298,8 @@ static void on_state(ProbeLink *link, const void *bytes, size_t size) {
         link->state = state;
         link->state_ms = clock_monotonic_ms();
         link->status.clock_offset_ms = (int64_t)state.server_time_ms - (int64_t)clock_wall_ms();
+        (void)do_jobs(
+            link); /* it may speak of what was submitted just now, by a link to the same hub */
         delivery_sender_state(link->sender, &state.delivery);
     }
 }
