@@ -214,23 +214,6 @@ static int do_jobs(ProbeLink *link) {
     return error_trace(r);
 }
 
-static void publish(ProbeLink *link) {
-    DeliverySenderStatus sender;
-    LinkWord word = {.status = link->status,
-                     .wants_epoch = delivery_sender_wants_epoch(link->sender)};
-    delivery_sender_status(link->sender, &sender);
-    word.status.session = sender.session;
-    word.status.pending_batches = sender.pending_batches;
-    word.status.pending_bytes = sender.pending_bytes;
-    word.status.pending = sender.pending;
-    word.status.stored = sender.stored;
-    word.status.dropped = sender.dropped;
-    word.status.resent_batches = sender.resent_batches;
-    word.diverged = delivery_sender_diverged(link->sender, &word.diverged_epoch,
-                                             &word.diverged_first, &word.diverged_last);
-    link_desk_publish(&link->desk, &word);
-}
-
 /** send_due() - true when there may be more to send at once */
 static bool send_due(ProbeLink *link) {
     DeliveryItem item;
@@ -378,7 +361,7 @@ static void note_end(ProbeLink *link, int r) {
                    strerror(-r));
     link->status.word = PROBE_LINK_CONNECTING;
     (void)snprintf(link->status.reason, sizeof(link->status.reason), "%s", reason);
-    publish(link);
+    link_desk_publish(&link->desk, &link->status, link->sender);
     link_desk_end(&link->desk);
     if (link->config.on_change)
         link->config.on_change(link->config.userdata, PROBE_LINK_CONNECTING, reason);
@@ -403,7 +386,7 @@ static void *run(void *arg) {
             r = read_states(link);
         more = send_due(link);
         note_standing(link);
-        publish(link);
+        link_desk_publish(&link->desk, &link->status, link->sender);
     }
     if (r)
         note_end(link, r);
@@ -504,7 +487,7 @@ int probe_link_new(ProbeLink **linkp, const ProbeLinkConfig *config, Reason *rea
     if (!r)
         r = attach(link, reason);
     if (!r)
-        publish(link);
+        link_desk_publish(&link->desk, &link->status, link->sender);
     if (!r)
         r = -pthread_create(&link->thread, NULL, run, link);
     if (r)

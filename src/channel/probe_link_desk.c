@@ -80,13 +80,31 @@ size_t link_desk_take(LinkDesk *desk, const LinkJob **jobsp) {
     return n;
 }
 
-void link_desk_publish(LinkDesk *desk, const LinkWord *word) {
+static LinkWord word_of(const ProbeLinkStatus *status, const DeliverySender *of) {
+    DeliverySenderStatus sender;
+    LinkWord word = {.status = *status, .wants_epoch = delivery_sender_wants_epoch(of)};
+    delivery_sender_status(of, &sender);
+    word.status.session = sender.session;
+    word.status.pending_batches = sender.pending_batches;
+    word.status.pending_bytes = sender.pending_bytes;
+    word.status.pending = sender.pending;
+    word.status.stored = sender.stored;
+    word.status.dropped = sender.dropped;
+    word.status.resent_batches = sender.resent_batches;
+    word.diverged = delivery_sender_diverged(of, &word.diverged_epoch, &word.diverged_first,
+                                             &word.diverged_last);
+    return word;
+}
+
+void link_desk_publish(LinkDesk *desk, const ProbeLinkStatus *status,
+                       const DeliverySender *sender) {
+    const LinkWord word = word_of(status, sender);
     (void)pthread_mutex_lock(&desk->lock);
     bool moved = false; /* what it was told of a move may be waiting here */
     for (size_t i = 0; i < desk->n_jobs; i++)
         moved = moved || desk->jobs[i].kind == LINK_JOB_MOVED;
-    desk->word = *word;
-    desk->word.diverged = word->diverged && !moved;
+    desk->word = word;
+    desk->word.diverged = word.diverged && !moved;
     desk->waiting.pending_batches -= desk->in_hand.pending_batches;
     desk->waiting.pending_bytes -= desk->in_hand.pending_bytes;
     desk->waiting.pending = batch_counts_subtract(desk->waiting.pending, desk->in_hand.pending);

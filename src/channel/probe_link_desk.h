@@ -60,7 +60,8 @@ void link_desk_deinit(LinkDesk *desk);
 int link_desk_put(LinkDesk *desk, const LinkJob *job);
 /** link_desk_take() - all jobs, in order; they stay the desk's, until the next call */
 size_t link_desk_take(LinkDesk *desk, const LinkJob **jobsp);
-void link_desk_publish(LinkDesk *desk, const LinkWord *word);
+/** link_desk_publish() - how the thread stands, at the end of its turn */
+void link_desk_publish(LinkDesk *desk, const ProbeLinkStatus *status, const DeliverySender *sender);
 void link_desk_end(LinkDesk *desk);
 
 /** link_desk_text() - in place of one that was not yet taken; taken ones are the caller's */
