@@ -88,7 +88,7 @@ static void sim_send(Sim *sim, SimProbe *probe) {
     while (probe->link.n < SIM_LINK && delivery_sender_next(probe->sender, &item, sim->now_ms)) {
         if (sim_random(sim) % 64 == 0)
             return; /* would block */
-        Message message = {.batch = item.batch};
+        Message message = {.key = probe->key, .batch = item.batch};
         if (item.kind == DELIVERY_ITEM_HELLO) {
             message.hello = true;
             message.hello_body = malloc(sizeof(DeliveryHello));
@@ -111,13 +111,14 @@ static void sim_arrive(Sim *sim, SimProbe *probe, const Message *message) {
     if (!sim->receiver)
         return;
     if (message->hello) {
-        if (delivery_receiver_hello(sim->receiver, &probe->key, message->hello_body, sim->now_ms))
+        if (delivery_receiver_hello(sim->receiver, &message->key, message->hello_body, sim->now_ms))
             SIM_FAIL(sim, "hello failed");
         return;
     }
     DeliveryVerdict verdict = DELIVERY_MALFORMED;
-    Taken taken = {.probe = (size_t)(probe - sim->probes), .batch = message->batch};
-    if (delivery_receiver_take(sim->receiver, &probe->key, &message->batch, sim->now_ms, &verdict,
+    Taken taken = {
+        .probe = (size_t)(probe - sim->probes), .key = message->key, .batch = message->batch};
+    if (delivery_receiver_take(sim->receiver, &message->key, &message->batch, sim->now_ms, &verdict,
                                &taken.counts))
         SIM_FAIL(sim, "take failed");
     if (verdict == DELIVERY_MALFORMED)
@@ -127,7 +128,7 @@ static void sim_arrive(Sim *sim, SimProbe *probe, const Message *message) {
         return;
     }
     if (sim_strikes(sim, 2000)) { /* the queue behind is full */
-        delivery_receiver_untake(sim->receiver, &probe->key, &message->batch);
+        delivery_receiver_untake(sim->receiver, &message->key, &message->batch);
         return;
     }
     sim->pending = sim_grow(sim->pending, sim->n_pending, &sim->pending_capacity, sizeof(Taken));
@@ -143,6 +144,14 @@ static void sim_deliver(Sim *sim, SimProbe *probe, Link *link, uint64_t n) {
         link->head = (link->head + 1) % SIM_LINK;
         link->n--;
     }
+}
+
+static TruthRow *sim_row(TruthEpoch *epoch, const PeerKey *key) {
+    for (size_t i = 0; i < epoch->n_rows; i++)
+        if (memcmp(&epoch->rows[i].key, key, sizeof(*key)) == 0)
+            return &epoch->rows[i];
+    epoch->rows[epoch->n_rows] = (TruthRow){.key = *key};
+    return &epoch->rows[epoch->n_rows++];
 }
 
 /** sim_store() - what the store does with one row of a transaction; the heart of the test */
@@ -176,6 +185,7 @@ static void sim_store(Sim *sim, const Taken *taken) {
         sim->n_stored += !batch->gap;
     }
     epoch->cursor = batch->last;
+    sim_row(epoch, &taken->key)->cursor = batch->last;
 }
 
 static void sim_commit(Sim *sim, size_t n, bool tell) {
@@ -186,7 +196,7 @@ static void sim_commit(Sim *sim, size_t n, bool tell) {
         if (i + 1 < n && sim->pending[i + 1].probe == taken->probe &&
             epoch_equal(&sim->pending[i + 1].batch.epoch, &taken->batch.epoch))
             continue; /* cumulative */
-        delivery_receiver_stored(sim->receiver, &sim->probes[taken->probe].key, &taken->batch.epoch,
+        delivery_receiver_stored(sim->receiver, &taken->key, &taken->batch.epoch,
                                  taken->batch.last);
     }
     sim->n_pending -= n;
@@ -208,12 +218,25 @@ static void sim_start_hub(Sim *sim) {
         SimProbe *probe = &sim->probes[p];
         for (size_t i = 0; i < probe->n_epochs; i++) {
             const TruthEpoch *epoch = &probe->epochs[i];
-            if (epoch->cursor &&
-                delivery_receiver_load(sim->receiver, &probe->key, &epoch->id, epoch->cursor,
-                                       probe->truth[epoch->start + epoch->cursor - 1].totals))
-                abort();
+            const Truth *base = &probe->truth[epoch->start] - 1;
+            for (size_t k = epoch->n_rows; k-- > 0;) { /* the order says nothing */
+                const TruthRow *row = &epoch->rows[k];
+                if (row->cursor && delivery_receiver_load(sim->receiver, &row->key, &epoch->id,
+                                                          row->cursor, base[row->cursor].totals))
+                    abort();
+            }
         }
     }
+}
+
+static void sim_back_up(Sim *sim) {
+    for (size_t p = 0; p < SIM_PROBES; p++)
+        for (size_t i = 0; i < sim->probes[p].n_epochs; i++) {
+            TruthEpoch *epoch = &sim->probes[p].epochs[i];
+            epoch->backup = epoch->cursor;
+            for (size_t k = 0; k < epoch->n_rows; k++)
+                epoch->rows[k].backup = epoch->rows[k].cursor;
+        }
 }
 
 static void sim_roll_back(SimProbe *probe) {
@@ -226,6 +249,8 @@ static void sim_roll_back(SimProbe *probe) {
             truth->beyond = i + DELIVERY_FINISHED_MAX / 2 < probe->n_epochs;
         }
         epoch->cursor = epoch->backup;
+        for (size_t k = 0; k < epoch->n_rows; k++)
+            epoch->rows[k].cursor = epoch->rows[k].backup;
     }
 }
 
@@ -354,9 +379,7 @@ static void sim_step_hub(Sim *sim) {
     if (sim_strikes(sim, 6000))
         sim_crash_hub(sim);
     if (sim->plan.rollbacks && sim_below(sim, 2000) == 0)
-        for (size_t p = 0; p < SIM_PROBES; p++)
-            for (size_t i = 0; i < sim->probes[p].n_epochs; i++)
-                sim->probes[p].epochs[i].backup = sim->probes[p].epochs[i].cursor;
+        sim_back_up(sim);
 }
 
 static bool is_missing(const Truth *truth) {

@@ -15,7 +15,7 @@
 
 #include "channel/delivery.h"
 
-enum { SIM_PROBES = 3, SIM_STEP_MS = 10, SIM_LINK = 64, SIM_CONTROLS = 64 };
+enum { SIM_PROBES = 3, SIM_STEP_MS = 10, SIM_LINK = 64, SIM_CONTROLS = 64, SIM_KEYS = 8 };
 
 typedef struct SimPlan {
     uint64_t seed;
@@ -25,6 +25,7 @@ typedef struct SimPlan {
     bool rollbacks;   /* the store may go back to a backup */
     bool small_credit;
     bool restarts; /* probes start again so often that more epochs wait than a hello can name */
+    bool keys;     /* a probe that starts again may have another key */
     bool power;    /* a probe that starts again has lost what was written last, sent or not */
 } SimPlan;
 
@@ -43,18 +44,27 @@ typedef struct Truth {
     bool beyond;   /* so long ago that the sender does not remember its epoch */
 } Truth;
 
+/** TruthRow - a cursor as the store keeps it, by the key under which it came */
+typedef struct TruthRow {
+    PeerKey key;
+    uint64_t cursor, backup;
+} TruthRow;
+
 typedef struct TruthEpoch {
     EpochId id;
     size_t start; /* index of sequence 1 */
     uint64_t n;
     uint64_t kept; /* of the spool; less than n after a loss of power */
     uint64_t released;
-    uint64_t cursor, backup; /* of the store */
+    uint64_t cursor, backup; /* of the store, of all keys */
+    TruthRow rows[SIM_KEYS];
+    size_t n_rows;
     /* the window, counted independently of the sender */
     uint64_t sent, received, stored;
 } TruthEpoch;
 
 typedef struct Message {
+    PeerKey key;
     bool hello;
     DeliveryHello *hello_body;
     DeliveryBatch batch;
@@ -92,6 +102,7 @@ typedef struct SimProbe {
 
 typedef struct Taken {
     size_t probe;
+    PeerKey key;
     DeliveryBatch batch;
     BatchCounts counts;
 } Taken;
@@ -249,6 +260,8 @@ static void sim_start_probe(Sim *sim, SimProbe *probe) {
     probe->sender = delivery_sender_free(probe->sender);
     if (delivery_sender_new(&probe->sender, &owner))
         abort();
+    if (sim->plan.keys) /* its key was deleted; the spool was not */
+        memset(probe->key.z85 + 1, 'a' + (int)sim_below(sim, SIM_KEYS), 39);
     if (sim->plan.power && sim_below(sim, 2))
         sim_lose_power(sim, probe);
     for (size_t i = 0; i < probe->n_epochs; i++)

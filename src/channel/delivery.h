@@ -32,8 +32,10 @@ enum {
 /** DeliveryMark - where an epoch stands */
 typedef struct DeliveryMark {
     EpochId epoch;
-    uint64_t received; /* last sequence taken */
-    uint64_t stored;   /* last sequence committed */
+    uint64_t received;  /* last sequence taken */
+    uint64_t stored;    /* last sequence committed */
+    bool counted;       /* an older hub does not say the totals */
+    BatchCounts totals; /* of the epoch, up to and including `received` */
 } DeliveryMark;
 
 /** DeliveryState - what the hub repeats to one probe: state, not commands; any of it may be lost */
@@ -110,7 +112,8 @@ typedef struct DeliveryOwner {
     void *userdata;
     /* what stands at this place; a gap reaches as far as it goes. Or an answer of below */
     int (*load)(void *userdata, const EpochId *epoch, uint64_t sequence, DeliveryBatch *batch);
-    /* all of the epoch up to here is stored, or known to be missing: it will not be asked for */
+    /* all of the epoch up to here is stored, or known to be missing: it will not be asked for.
+     * Without totals: all that there is, and it is not to be remembered */
     void (*release)(void *userdata, const EpochId *epoch, uint64_t last, const BatchCounts *totals);
 } DeliveryOwner;
 
@@ -159,6 +162,15 @@ void delivery_sender_drop(DeliverySender *sender, const EpochId *epoch, uint64_t
 /** delivery_sender_torn() - this one batch cannot be read */
 void delivery_sender_torn(DeliverySender *sender, const EpochId *epoch, uint64_t sequence);
 
+/**
+ * delivery_sender_diverged() - an epoch that is over because the hub has another's batches of it
+ * (delivery_fork.c). What the owner has of it from first to last is to be appended anew, in another
+ * epoch; delivery_sender_moved() says that this was done.
+ */
+bool delivery_sender_diverged(const DeliverySender *sender, EpochId *epoch, uint64_t *firstp,
+                              uint64_t *lastp);
+void delivery_sender_moved(DeliverySender *sender, const EpochId *epoch);
+
 /** delivery_sender_session_begin() - a subscription frame came. hello_id is random */
 void delivery_sender_session_begin(DeliverySender *sender, uint64_t hello_id, uint64_t now_ms);
 void delivery_sender_session_end(DeliverySender *sender);
@@ -185,6 +197,7 @@ typedef enum DeliveryVerdict {
     DELIVERY_OUT_OF_ORDER,
     DELIVERY_OVER_BUDGET,
     DELIVERY_NOT_ADMITTED,
+    DELIVERY_DIVERGED,  /* the next in sequence, but what is before it there is not what is here */
     DELIVERY_MALFORMED, /* a sequence of 0, an end before the start, too large, too many epochs */
     DELIVERY_N_VERDICTS,
 } DeliveryVerdict;
@@ -208,6 +221,7 @@ typedef struct DeliveryPeerStatus {
     uint64_t n_verdicts[DELIVERY_N_VERDICTS]; /* batches by verdict */
     BatchCounts received; /* taken since start; a discarded group counts again when resent */
     BatchCounts gaps;     /* of gaps taken since start */
+    uint64_t n_elsewhere; /* times that another key got stored what this one has, too */
 } DeliveryPeerStatus;
 
 int delivery_receiver_new(DeliveryReceiver **receiverp, const DeliveryReceiverConfig *config);

@@ -7,24 +7,16 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "channel/ring.h"
 
 Entry *epoch_entry(const SenderEpoch *epoch, size_t i) {
     return &epoch->ring[(epoch->head + i) & (epoch->capacity - 1)];
 }
 
 int epoch_push(SenderEpoch *epoch, const Entry *entry) {
-    if (epoch->n == epoch->capacity) {
-        size_t capacity = epoch->capacity ? epoch->capacity * 2 : 16;
-        Entry *ring = malloc(capacity * sizeof(*ring));
-        if (!ring)
-            return error_origin(-ENOMEM);
-        for (size_t i = 0; i < epoch->n; i++)
-            ring[i] = *epoch_entry(epoch, i);
-        free(epoch->ring);
-        epoch->ring = ring;
-        epoch->capacity = capacity;
-        epoch->head = 0;
-    }
+    int r = ring_grow(&epoch->ring, &epoch->head, epoch->n, &epoch->capacity, sizeof(*entry), 16);
+    if (r)
+        return error_trace(r);
     epoch->n++;
     *epoch_entry(epoch, epoch->n - 1) = *entry;
     return 0;

@@ -27,6 +27,9 @@ typedef struct Entry {
 typedef struct SenderEpoch {
     EpochId id;
     bool closed;
+    bool former;   /* of another run */
+    bool diverged; /* the hub has other batches of it, behind `common` */
+    bool moved;    /* what was behind that is in another epoch now */
     bool announced;
     uint64_t last; /* appended */
     BatchCounts last_totals;
@@ -37,7 +40,9 @@ typedef struct SenderEpoch {
     uint64_t base; /* last sequence that was freed, and the totals there */
     BatchCounts base_totals;
     uint64_t confirmed; /* what the hub said last that it has stored; behind base: it went back */
-    uint64_t bytes;     /* pending */
+    uint64_t common;    /* last place where the hub's totals were those here */
+    BatchCounts common_totals;
+    uint64_t bytes; /* pending */
     uint64_t in_flight;
     Entry *ring;
     size_t head, n, capacity;

@@ -3,9 +3,11 @@
 /*
  * Delivery, the hub's side
  *
- * A peer is a probe's key with its epochs; an epoch keeps a ring of what was taken and is not yet
- * stored, so that `received` can go back to `stored` with the totals that belong there. What an
- * epoch has stored is never forgotten while the probe may still send of it.
+ * A peer is a probe's key with its epochs. An epoch is known by its id alone, whichever keys send
+ * of it: two that do (a copied spool, a new key with an old one) take turns in one sequence. It
+ * keeps a ring of what was taken and is not yet stored, so that `received` can go back to `stored`
+ * with the totals that belong there. What an epoch has stored is never forgotten while a probe may
+ * still send of it.
  */
 
 #include "channel/delivery.h"
@@ -22,13 +24,13 @@
 #endif
 
 enum {
-    PEER_EPOCHS_MAX = 4096, /* what one key may make the hub remember */
-    RESYNC_DOUBLINGS = 6,   /* 0.5 s becomes 32 s while a probe does not come back in step */
+    RESYNC_DOUBLINGS = 6, /* 0.5 s becomes 32 s while a probe does not come back in step */
     SCAN_MS = 5,
 };
 
 struct DeliveryReceiver {
     DeliveryReceiverConfig config;
+    EpochTable epochs;
     Peer **peers;
     size_t n_peers, capacity;
     uint32_t *table; /* index of the peer + 1, open addressing */
@@ -133,100 +135,9 @@ static uint64_t left(uint64_t whole, uint64_t part) {
     return whole > part ? whole - part : 0;
 }
 
-/* ------------------------------------------------------------------------------- the epochs */
-
-static ReceiverEpoch *peer_epoch(Peer *peer, const EpochId *id) {
-    if (peer->recent < peer->n_epochs && epoch_equal(&peer->epochs[peer->recent].id, id))
-        return &peer->epochs[peer->recent];
-    for (size_t i = peer->n_epochs; i-- > 0;)
-        if (epoch_equal(&peer->epochs[i].id, id)) {
-            peer->recent = i;
-            return &peer->epochs[i];
-        }
-    return NULL;
-}
-
-static void drop_epoch(Peer *peer, size_t i) {
-    ReceiverEpoch *epoch = &peer->epochs[i];
-    free(epoch->ring);
-    memmove(epoch, epoch + 1, (peer->n_epochs - i - 1) * sizeof(*epoch));
-    peer->n_epochs--;
-}
-
-/** forget_epoch() - make room: the oldest that the probe no longer speaks of and nothing is held of
- */
-static void forget_epoch(Peer *peer) {
-    for (size_t i = 0; i < peer->n_epochs; i++)
-        if (!peer->epochs[i].announced && !peer->epochs[i].n) {
-            drop_epoch(peer, i);
-            return;
-        }
-}
-
-/** forget_unused() - but the newest announced: one hello after the other must not cost memory */
-static void forget_unused(Peer *peer) {
-    size_t kept = 0;
-    for (size_t i = peer->n_epochs; i-- > 0;) {
-        const ReceiverEpoch *epoch = &peer->epochs[i];
-        if (epoch->received || epoch->stored || epoch->n || epoch->out_of_step)
-            continue;
-        if (epoch->announced && kept < DELIVERY_EPOCHS_MAX)
-            kept++;
-        else
-            drop_epoch(peer, i);
-    }
-}
-
-/** need_epoch() - *epochp is NULL when this peer has too many */
-static int need_epoch(Peer *peer, const EpochId *id, ReceiverEpoch **epochp) {
-    ReceiverEpoch *epoch = peer_epoch(peer, id);
-    if (!epoch) {
-        if (peer->n_epochs == PEER_EPOCHS_MAX)
-            forget_epoch(peer);
-        if (peer->n_epochs == PEER_EPOCHS_MAX) {
-            *epochp = NULL;
-            return 0;
-        }
-        if (peer->n_epochs == peer->capacity) {
-            size_t capacity = peer->capacity ? peer->capacity * 2 : 2;
-            epoch = realloc(peer->epochs, capacity * sizeof(*epoch));
-            if (!epoch)
-                return error_origin(-ENOMEM);
-            peer->epochs = epoch;
-            peer->capacity = capacity;
-        }
-        epoch = &peer->epochs[peer->n_epochs++];
-        *epoch = (ReceiverEpoch){.id = *id};
-    }
-    *epochp = epoch;
-    return 0;
-}
-
-static Held *held_at(const ReceiverEpoch *epoch, size_t i) {
-    return &epoch->ring[(epoch->head + i) & (epoch->capacity - 1)];
-}
-
-static int hold(ReceiverEpoch *epoch, const Held *held) {
-    if (epoch->n == epoch->capacity) {
-        size_t capacity = epoch->capacity ? epoch->capacity * 2 : 8;
-        Held *ring = malloc(capacity * sizeof(*ring));
-        if (!ring)
-            return error_origin(-ENOMEM);
-        for (size_t i = 0; i < epoch->n; i++)
-            ring[i] = *held_at(epoch, i);
-        free(epoch->ring);
-        epoch->ring = ring;
-        epoch->capacity = capacity;
-        epoch->head = 0;
-    }
-    epoch->n++;
-    *held_at(epoch, epoch->n - 1) = *held;
-    return 0;
-}
-
-static void unhold(DeliveryReceiver *receiver, Peer *peer, const Held *held) {
+static void unhold(DeliveryReceiver *receiver, const Held *held) {
     receiver->held_bytes -= held->bytes;
-    peer->status.held_bytes -= held->bytes;
+    receiver->peers[held->peer]->status.held_bytes -= held->bytes;
 }
 
 /* ------------------------------------------------------------------------------ the interface */
@@ -236,6 +147,7 @@ int delivery_receiver_new(DeliveryReceiver **receiverp, const DeliveryReceiverCo
     if (!receiver)
         return error_origin(-ENOMEM);
     receiver->config = *config;
+    receiver->epochs.seed = config->nonce_seed;
     int r = grow(receiver);
     if (r)
         return error_trace(r);
@@ -248,12 +160,10 @@ DeliveryReceiver *delivery_receiver_free(DeliveryReceiver *receiver) {
     if (!receiver)
         return NULL;
     for (size_t i = 0; i < receiver->n_peers; i++) {
-        Peer *peer = receiver->peers[i];
-        for (size_t k = 0; k < peer->n_epochs; k++)
-            free(peer->epochs[k].ring);
-        free(peer->epochs);
-        free(peer);
+        free(receiver->peers[i]->epochs);
+        free(receiver->peers[i]);
     }
+    epoch_table_free(&receiver->epochs);
     free(receiver->peers);
     free(receiver->table);
     free(receiver->urgent);
@@ -264,14 +174,16 @@ DeliveryReceiver *delivery_receiver_free(DeliveryReceiver *receiver) {
 int delivery_receiver_load(DeliveryReceiver *receiver, const PeerKey *key, const EpochId *id,
                            uint64_t stored, BatchCounts totals) {
     Peer *peer = NULL;
-    ReceiverEpoch *epoch = NULL;
+    PeerEpoch *epoch = NULL;
     int r = need_peer(receiver, key, &peer);
     if (!r)
-        r = need_epoch(peer, id, &epoch);
+        r = peer_epoch_need(&receiver->epochs, peer, id, &epoch);
     if (r || !epoch)
         return error_trace(r);
-    epoch->stored = epoch->received = stored;
-    epoch->stored_totals = epoch->received_totals = totals;
+    if (stored <= epoch->at->stored && !MUTANT(LOADS_BACKWARDS))
+        return 0; /* it has come further under another key */
+    epoch->at->stored = epoch->at->received = stored;
+    epoch->at->stored_totals = epoch->at->received_totals = totals;
     return 0;
 }
 
@@ -290,20 +202,24 @@ int delivery_receiver_hello(DeliveryReceiver *receiver, const PeerKey *key,
     int r = need_peer(receiver, key, &peer);
     if (r)
         return error_trace(r);
+    /* a new session sends from where this side stands; that of another process goes on as it was */
+    const bool anew = hello->hello_id != peer->hello_id && !hello->keep;
     for (size_t i = 0; i < peer->n_epochs; i++) {
         peer->epochs[i].announced = peer->epochs[i].announced && hello->keep;
-        if (hello->hello_id != peer->hello_id) /* a new session sends from where this side stands */
-            peer->epochs[i].out_of_step = false;
+        peer->epochs[i].out_of_step = peer->epochs[i].out_of_step && !anew;
     }
+    peer->astray = peer->astray && !anew;
+    if (anew)
+        peer_catches_up(peer);
     for (size_t i = 0; i < hello->n_epochs && i < DELIVERY_EPOCHS_MAX; i++) {
-        ReceiverEpoch *epoch = NULL;
-        r = need_epoch(peer, &hello->epochs[i].epoch, &epoch);
+        PeerEpoch *epoch = NULL;
+        r = peer_epoch_need(&receiver->epochs, peer, &hello->epochs[i].epoch, &epoch);
         if (r)
             return error_trace(r);
         if (epoch)
             epoch->announced = true;
     }
-    forget_unused(peer);
+    peer_forget_unused(&receiver->epochs, peer);
     peer->hello_id = hello->hello_id;
     peer->heard_ms = now_ms;
     peer->n_resyncs = 0;
@@ -325,23 +241,38 @@ static bool well_formed(const DeliveryBatch *batch) {
     return batch->gap ? batch->bytes == 0 : batch->first == batch->last;
 }
 
+/** follows() - two histories of one epoch differ in their totals (delivery_fork.c) */
+static bool follows(const HubEpoch *epoch, const DeliveryBatch *batch) {
+    const BatchCounts before = epoch ? epoch->received_totals : (BatchCounts){0};
+    return batch->gap || MUTANT(TAKES_TWICE) || MUTANT(TAKES_ANY_ORDER) ||
+           batch_counts_equal(batch_counts_add(before, batch->counts), batch->totals);
+}
+
+/** judge() - `epoch` is NULL when it is not known */
 static DeliveryVerdict judge(const DeliveryReceiver *receiver, const Peer *peer,
-                             const ReceiverEpoch *epoch, const DeliveryBatch *batch) {
+                             const HubEpoch *epoch, const DeliveryBatch *batch) {
+    const uint64_t received = epoch ? epoch->received : 0;
     if (!peer->admitted)
         return DELIVERY_NOT_ADMITTED;
-    if (batch->last <= epoch->received && !MUTANT(TAKES_TWICE))
+    if (batch->last <= received && !MUTANT(TAKES_TWICE))
         return DELIVERY_DUPLICATE;
-    if (batch->first > epoch->received + 1 && !MUTANT(TAKES_ANY_ORDER))
+    if (batch->first > received + 1 && !MUTANT(TAKES_ANY_ORDER))
         return DELIVERY_OUT_OF_ORDER;
+    if (!follows(epoch, batch))
+        return DELIVERY_DIVERGED;
     if (batch->bytes && receiver->held_bytes + batch->bytes > receiver->config.budget_bytes)
         return DELIVERY_OVER_BUDGET;
     return DELIVERY_TAKEN;
 }
 
-static int take(DeliveryReceiver *receiver, Peer *peer, ReceiverEpoch *epoch,
-                const DeliveryBatch *batch, BatchCounts *takenp) {
-    Held held = {.last = batch->last, .bytes = batch->bytes, .totals = batch->totals};
-    int r = hold(epoch, &held);
+static int take(DeliveryReceiver *receiver, Peer *peer, PeerEpoch *of, const DeliveryBatch *batch,
+                BatchCounts *takenp) {
+    HubEpoch *epoch = of->at;
+    Held held = {.last = batch->last,
+                 .bytes = batch->bytes,
+                 .peer = (uint32_t)delivery_receiver_find(receiver, &peer->key),
+                 .totals = batch->totals};
+    int r = hub_epoch_hold(epoch, &held);
     if (r)
         return error_trace(r);
     BatchCounts before = epoch->received_totals;
@@ -353,7 +284,8 @@ static int take(DeliveryReceiver *receiver, Peer *peer, ReceiverEpoch *epoch,
     *sum = batch_counts_add(*sum, *takenp);
     epoch->received = batch->last;
     epoch->received_totals = batch->totals;
-    epoch->out_of_step = false;
+    of->out_of_step = false;
+    of->announced = true;
     peer->n_resyncs = 0;
     receiver->held_bytes += batch->bytes;
     peer->status.held_bytes += batch->bytes;
@@ -362,32 +294,42 @@ static int take(DeliveryReceiver *receiver, Peer *peer, ReceiverEpoch *epoch,
     return 0;
 }
 
+/** note_discarded() - an epoch gets a place only by what is taken of it or a hello, else one that
+ * makes them up would fill the memory */
+static void note_discarded(Peer *peer, PeerEpoch *epoch) {
+    if (epoch)
+        epoch->out_of_step = true;
+    else
+        peer->astray = true;
+}
+
 int delivery_receiver_take(DeliveryReceiver *receiver, const PeerKey *key,
                            const DeliveryBatch *batch, uint64_t now_ms, DeliveryVerdict *verdictp,
                            BatchCounts *takenp) {
     Peer *peer = NULL;
-    ReceiverEpoch *epoch = NULL;
     int r = need_peer(receiver, key, &peer);
     if (r)
         return error_trace(r);
     peer->heard_ms = now_ms;
     DeliveryVerdict verdict = DELIVERY_MALFORMED;
     if (well_formed(batch)) {
-        r = need_epoch(peer, &batch->epoch, &epoch);
-        if (r)
-            return error_trace(r);
-    }
-    if (epoch) {
-        epoch->announced = true;
+        PeerEpoch *epoch = peer_epoch(peer, &batch->epoch);
         peer->status.backlog_bytes = batch->backlog_bytes;
         set_demand(receiver, peer, batch->backlog_bytes);
-        verdict = judge(receiver, peer, epoch, batch);
+        verdict = judge(receiver, peer, epoch_table_find(&receiver->epochs, &batch->epoch), batch);
+        if (epoch)
+            epoch->announced = true;
         if (verdict == DELIVERY_OUT_OF_ORDER || verdict == DELIVERY_OVER_BUDGET)
-            epoch->out_of_step = true;
+            note_discarded(peer, epoch);
+        if (verdict == DELIVERY_DIVERGED) /* the totals in the state tell it */
+            tell_soon(receiver, peer, true);
         if (verdict == DELIVERY_TAKEN) {
-            r = take(receiver, peer, epoch, batch, takenp);
+            r = peer_epoch_need(&receiver->epochs, peer, &batch->epoch, &epoch);
+            if (!r && epoch)
+                r = take(receiver, peer, epoch, batch, takenp);
             if (r)
                 return error_trace(r);
+            verdict = epoch ? verdict : DELIVERY_MALFORMED;
         }
     }
     peer->status.n_verdicts[verdict]++;
@@ -401,26 +343,26 @@ void delivery_receiver_tell(DeliveryReceiver *receiver, const PeerKey *key) {
         tell_soon(receiver, peer, true);
 }
 
-/** step_back() - received and its totals are where the last held batch ends, else where stored is
- */
-static void step_back(ReceiverEpoch *epoch) {
-    const Held *held = epoch->n ? held_at(epoch, epoch->n - 1) : NULL;
-    epoch->received = held ? held->last : epoch->stored;
-    if (!MUTANT(KEEPS_TOTALS))
-        epoch->received_totals = held ? held->totals : epoch->stored_totals;
+/** step_back() - and its totals with it */
+static void step_back(HubEpoch *epoch) {
+    const BatchCounts totals = epoch->received_totals;
+    hub_epoch_step_back(epoch);
+    if (MUTANT(KEEPS_TOTALS))
+        epoch->received_totals = totals;
 }
 
 void delivery_receiver_untake(DeliveryReceiver *receiver, const PeerKey *key,
                               const DeliveryBatch *batch) {
     Peer *peer = find_peer(receiver, key);
-    ReceiverEpoch *epoch = peer ? peer_epoch(peer, &batch->epoch) : NULL;
-    if (!epoch || !epoch->n || held_at(epoch, epoch->n - 1)->last != batch->last)
+    PeerEpoch *of = peer ? peer_epoch(peer, &batch->epoch) : NULL;
+    HubEpoch *epoch = of ? of->at : NULL;
+    if (!epoch || !epoch->n || hub_epoch_held(epoch, epoch->n - 1)->last != batch->last)
         return;
-    unhold(receiver, peer, held_at(epoch, epoch->n - 1));
+    unhold(receiver, hub_epoch_held(epoch, epoch->n - 1));
     epoch->n--;
     BatchCounts to = epoch->received_totals;
     step_back(epoch);
-    epoch->out_of_step = true;
+    of->out_of_step = true;
     peer->status.n_verdicts[DELIVERY_TAKEN]--;
     peer->status.n_verdicts[DELIVERY_OVER_BUDGET]++;
     BatchCounts *sum = batch->gap ? &peer->status.gaps : &peer->status.received;
@@ -428,40 +370,49 @@ void delivery_receiver_untake(DeliveryReceiver *receiver, const PeerKey *key,
         *sum, batch->gap ? batch_counts_subtract(to, epoch->received_totals) : batch->counts);
 }
 
+/** note_elsewhere() - the others that have this epoch need not send it: their spools get smaller
+ * without anything of theirs being stored */
+static void note_elsewhere(DeliveryReceiver *receiver, const Peer *peer, const HubEpoch *epoch) {
+    for (size_t i = 0; epoch->n_peers > 1 && i < receiver->n_peers; i++)
+        if (receiver->peers[i] != peer && peer_epoch(receiver->peers[i], &epoch->id))
+            receiver->peers[i]->status.n_elsewhere++;
+}
+
 void delivery_receiver_stored(DeliveryReceiver *receiver, const PeerKey *key, const EpochId *id,
                               uint64_t sequence) {
     Peer *peer = find_peer(receiver, key);
-    ReceiverEpoch *epoch = peer ? peer_epoch(peer, id) : NULL;
+    HubEpoch *epoch = epoch_table_find(&receiver->epochs, id);
     if (!epoch)
         return;
-    while (epoch->n && held_at(epoch, 0)->last <= sequence) {
-        const Held *held = held_at(epoch, 0);
-        unhold(receiver, peer, held);
+    note_elsewhere(receiver, peer, epoch);
+    while (epoch->n && hub_epoch_held(epoch, 0)->last <= sequence) {
+        const Held *held = hub_epoch_held(epoch, 0);
+        unhold(receiver, held);
         epoch->stored = held->last;
         epoch->stored_totals = held->totals;
         epoch->head = (epoch->head + 1) & (epoch->capacity - 1);
         epoch->n--;
     }
-    tell_soon(receiver, peer, false);
+    if (peer)
+        tell_soon(receiver, peer, false);
 }
 
 void delivery_receiver_discard(DeliveryReceiver *receiver) {
-    for (size_t i = 0; i < receiver->n_peers; i++) {
-        Peer *peer = receiver->peers[i];
-        bool lost = false;
-        for (size_t k = 0; k < peer->n_epochs; k++) {
-            ReceiverEpoch *epoch = &peer->epochs[k];
-            lost = lost || epoch->n;
-            while (epoch->n) {
-                unhold(receiver, peer, held_at(epoch, epoch->n - 1));
-                epoch->n--;
-            }
+    for (size_t i = 0; i < receiver->epochs.n_buckets; i++)
+        for (HubEpoch *epoch = receiver->epochs.buckets[i]; epoch; epoch = epoch->next) {
+            if (!epoch->n)
+                continue;
+            while (epoch->n)
+                unhold(receiver, hub_epoch_held(epoch, --epoch->n));
             step_back(epoch);
         }
-        if (lost) {
-            peer->nonce = new_nonce(receiver);
-            tell_soon(receiver, peer, true);
-        }
+    for (size_t i = 0; i < receiver->n_peers; i++) {
+        Peer *peer = receiver->peers[i];
+        if (!peer_is_behind(peer))
+            continue;
+        peer_catches_up(peer);
+        peer->nonce = new_nonce(receiver);
+        tell_soon(receiver, peer, true);
     }
 }
 
@@ -489,7 +440,7 @@ static uint32_t credit_of(const DeliveryReceiver *receiver, const Peer *peer) {
 
 /** ask_again() - a new nonce for a peer that is out of step, once there is room for what comes */
 static void ask_again(DeliveryReceiver *receiver, Peer *peer, uint64_t now_ms) {
-    bool out_of_step = false;
+    bool out_of_step = peer->astray || peer_is_behind(peer);
     for (size_t i = 0; i < peer->n_epochs && !out_of_step; i++)
         out_of_step = peer->epochs[i].out_of_step;
     uint64_t wait_ms = receiver->config.resync_ms << peer->n_resyncs;
@@ -499,6 +450,8 @@ static void ask_again(DeliveryReceiver *receiver, Peer *peer, uint64_t now_ms) {
         return;
     for (size_t i = 0; i < peer->n_epochs; i++)
         peer->epochs[i].out_of_step = false;
+    peer_catches_up(peer);
+    peer->astray = false;
     if (!MUTANT(NEVER_ASKS_AGAIN))
         peer->nonce = new_nonce(receiver);
     peer->nonce_ms = now_ms;
@@ -519,10 +472,13 @@ static void write_state(DeliveryReceiver *receiver, Peer *peer, uint64_t now_ms,
     state->admitted = peer->admitted;
     state->n_marks = 0;
     for (size_t i = peer->n_epochs; i-- > 0 && state->n_marks < DELIVERY_EPOCHS_MAX;) {
-        const ReceiverEpoch *epoch = &peer->epochs[i];
-        if (epoch->announced)
-            state->marks[state->n_marks++] = (DeliveryMark){
-                .epoch = epoch->id, .received = epoch->received, .stored = epoch->stored};
+        const HubEpoch *epoch = peer->epochs[i].at;
+        if (peer->epochs[i].announced)
+            state->marks[state->n_marks++] = (DeliveryMark){.epoch = epoch->id,
+                                                            .received = epoch->received,
+                                                            .stored = epoch->stored,
+                                                            .counted = true,
+                                                            .totals = epoch->received_totals};
     }
 }
 

@@ -20,48 +20,25 @@
 #include <string.h>
 
 #include "base/error.h"
-#include "channel/delivery_epoch.h"
-
-#ifndef MUTANT /* test-delivery-mutants.c breaks the machine here and there to test its test */
-#define MUTANT(name) false
-#endif
+#include "channel/delivery_inner.h"
 
 enum {
     SHARE_PERCENT = 80, /* of the credit, for the closed epochs; likewise for the live one */
-    AHEAD_ENTRIES = 64, /* appended ones that are kept though their turn has not come */
-};
-
-struct DeliverySender {
-    DeliveryOwner owner;
-    EpochList epochs;   /* the last one is live unless it is closed */
-    EpochList former;   /* of former runs, for which there is no room above yet */
-    EpochList finished; /* remembered, in the order in which they ended */
-    size_t n_restored;  /* of `epochs` the first so many are of former runs */
-
-    bool session, synced, admitted;
-    bool wants_epoch;
-    bool looks_back; /* the hello has the finished epochs too */
-    uint64_t hello_id, nonce;
-    uint64_t hello_ms;
-    bool hello_sent;
-    uint32_t credit;
-    bool closed_turn;
-    DeliverySenderStatus status;
 };
 
 /* ------------------------------------------------------------------------------- the epochs */
 
-static SenderEpoch *live_epoch(const DeliverySender *sender) {
+SenderEpoch *sender_live(const DeliverySender *sender) {
     SenderEpoch *last = sender->epochs.n ? &sender->epochs.at[sender->epochs.n - 1] : NULL;
     return last && !last->closed ? last : NULL;
 }
 
-static SenderEpoch *find_epoch(const DeliverySender *sender, const EpochId *id) {
+SenderEpoch *sender_find(const DeliverySender *sender, const EpochId *id) {
     return epoch_list_find(&sender->epochs, id);
 }
 
-/** bring_in() - former epochs, as long as half the room is free: each time costs a hello */
-static void bring_in(DeliverySender *sender) {
+/** sender_bring_in() - former epochs, as long as half the room is free: each time costs a hello */
+void sender_bring_in(DeliverySender *sender) {
     if (!sender->former.n || sender->epochs.n > DELIVERY_EPOCHS_MAX / 2)
         return;
     size_t n = 0;
@@ -75,7 +52,7 @@ static void bring_in(DeliverySender *sender) {
     memmove(sender->former.at, sender->former.at + n, sender->former.n * sizeof(SenderEpoch));
 }
 
-static void say_hello_again(DeliverySender *sender) {
+void sender_say_hello_again(DeliverySender *sender) {
     if (!sender->session)
         return;
     sender->hello_id++;
@@ -90,7 +67,9 @@ static const DeliveryMark *find_mark(const DeliveryState *state, const EpochId *
     return NULL;
 }
 
-static void remember(DeliverySender *sender, const SenderEpoch *epoch) {
+void sender_remember(DeliverySender *sender, const SenderEpoch *epoch) {
+    if (!epoch->last)
+        return;
     EpochList *list = &sender->finished;
     const SenderEpoch over = {
         .id = epoch->id,
@@ -125,21 +104,21 @@ static void look_back(DeliverySender *sender, const DeliveryState *state) {
     }
     list->n = kept;
     sender->looks_back = false;
-    bring_in(sender);
-    say_hello_again(sender);
+    sender_bring_in(sender);
+    sender_say_hello_again(sender);
 }
 
-/** close_finished() - a closed epoch that is stored to its end is over */
-static void close_finished(DeliverySender *sender) {
+/** sender_close_finished() - a closed epoch that is stored to its end is over */
+void sender_close_finished(DeliverySender *sender) {
     size_t kept = 0;
     size_t restored = 0;
     bool waiting = false;
     for (size_t i = 0; i < sender->epochs.n; i++) {
         SenderEpoch *epoch = &sender->epochs.at[i];
-        if (epoch->closed && epoch->base >= epoch->last && epoch->next > epoch->base &&
-            epoch->confirmed >= epoch->last) {
+        if (epoch->closed && epoch->diverged == epoch->moved && epoch->base >= epoch->last &&
+            epoch->next > epoch->base && epoch->confirmed >= epoch->last) {
             sender->status.pending_bytes -= epoch->bytes; /* what was said "about" */
-            remember(sender, epoch);
+            sender_remember(sender, epoch);
             free(epoch->ring);
             continue;
         }
@@ -151,11 +130,11 @@ static void close_finished(DeliverySender *sender) {
     sender->n_restored = restored;
     if (!removed)
         return;
-    bring_in(sender);
+    sender_bring_in(sender);
     for (size_t i = 0; i < sender->epochs.n; i++)
         waiting = waiting || !sender->epochs.at[i].announced;
     if (waiting) /* there is room to announce the others */
-        say_hello_again(sender);
+        sender_say_hello_again(sender);
 }
 
 int delivery_sender_new(DeliverySender **senderp, const DeliveryOwner *owner) {
@@ -177,230 +156,6 @@ DeliverySender *delivery_sender_free(DeliverySender *sender) {
     return NULL;
 }
 
-/* -------------------------------------------------------------------------- what comes, goes */
-
-static uint64_t less(uint64_t whole, uint64_t part) {
-    return whole > part ? whole - part : 0;
-}
-
-static void no_longer_pending(DeliverySender *sender, SenderEpoch *epoch, const Entry *entry,
-                              uint64_t bytes) {
-    uint64_t before = epoch->bytes;
-    epoch->bytes = less(before, bytes);
-    sender->status.pending_bytes -= before - epoch->bytes;
-    sender->status.pending_batches -= entry->last - entry->first + 1;
-    sender->status.pending = batch_counts_subtract(sender->status.pending, entry->counts);
-}
-
-static void add_pending(DeliverySender *sender, SenderEpoch *epoch, uint64_t batches,
-                        uint64_t bytes, BatchCounts counts) {
-    epoch->bytes += bytes;
-    sender->status.pending_bytes += bytes;
-    sender->status.pending_batches += batches;
-    sender->status.pending = batch_counts_add(sender->status.pending, counts);
-}
-
-static void drop_entry(DeliverySender *sender, SenderEpoch *epoch, Entry *entry, uint64_t bytes) {
-    if (entry->gone)
-        return;
-    no_longer_pending(sender, epoch, entry, bytes);
-    sender->status.dropped = batch_counts_add(sender->status.dropped, entry->counts);
-    entry->gone = true;
-}
-
-/** put_gone() - a gap behind the ring, up to this place; it grows the gap that is there, if any */
-static int put_gone(DeliverySender *sender, SenderEpoch *epoch, uint64_t last, BatchCounts totals,
-                    uint64_t bytes) {
-    Entry entry = {
-        .first = epoch->loaded + 1,
-        .last = last,
-        .counts = batch_counts_subtract(totals, epoch->loaded_totals),
-        .totals = totals,
-    };
-    Entry *before = epoch->n ? epoch_entry(epoch, epoch->n - 1) : NULL;
-    bool grows = before && before->gone && !before->sent && !before->sent_as_gap;
-    int r = grows ? 0 : epoch_push(epoch, &entry);
-    if (r)
-        return error_trace(r);
-    epoch->loaded = last;
-    epoch->loaded_totals = totals;
-    drop_entry(sender, epoch, grows ? &entry : epoch_entry(epoch, epoch->n - 1), bytes);
-    if (grows) {
-        before->last = last;
-        before->totals = totals;
-        before->counts = batch_counts_add(before->counts, entry.counts);
-    }
-    return 0;
-}
-
-/** load_next() - one more into the ring, or not now */
-static int load_next(DeliverySender *sender, SenderEpoch *epoch) {
-    DeliveryBatch batch = {.last = epoch->last, .totals = epoch->last_totals, .gap = true};
-    uint64_t sequence = epoch->loaded + 1;
-    int r = sender->owner.load(sender->owner.userdata, &epoch->id, sequence, &batch);
-    if (r < 0 || (r == DELIVERY_E_LATER && !MUTANT(LATER_IS_NEVER)))
-        return r;
-    if (r || batch.last > epoch->last)
-        batch = (DeliveryBatch){.last = epoch->last, .totals = epoch->last_totals, .gap = true};
-    if (batch.gap)
-        return error_trace(put_gone(sender, epoch, batch.last, batch.totals, 0));
-    Entry entry = {
-        .first = sequence,
-        .last = sequence,
-        .counts = batch.counts,
-        .totals = batch.totals,
-        .bytes = batch.bytes,
-    };
-    r = epoch_push(epoch, &entry);
-    if (r)
-        return error_trace(r);
-    epoch->loaded = sequence;
-    epoch->loaded_totals = batch.totals;
-    return 0;
-}
-
-/** load_up_to() - false: not all of it now */
-static bool load_up_to(DeliverySender *sender, SenderEpoch *epoch, uint64_t sequence) {
-    if (sequence > epoch->last)
-        sequence = epoch->last;
-    while (epoch->loaded < sequence)
-        if (load_next(sender, epoch))
-            return false;
-    return true;
-}
-
-static int open_epoch(DeliverySender *sender, const EpochId *id) {
-    SenderEpoch epoch = {.id = *id, .next = 1, .announced = true};
-    size_t before = sender->epochs.n;
-    int r = epoch_list_insert(&sender->epochs, before, &epoch);
-    if (r)
-        return error_trace(r);
-    if (before)
-        sender->epochs.at[before - 1].closed = true;
-    sender->wants_epoch = false;
-    if (before >= DELIVERY_EPOCHS_MAX - 1) /* more than the hub speaks of: say which first */
-        say_hello_again(sender);
-    return 0;
-}
-
-int delivery_sender_append(DeliverySender *sender, const DeliveryBatch *batch, uint64_t now_ms) {
-    SenderEpoch *epoch = live_epoch(sender);
-    if (!epoch || !epoch_equal(&epoch->id, &batch->epoch)) {
-        int r = open_epoch(sender, &batch->epoch);
-        if (r)
-            return error_trace(r);
-        epoch = live_epoch(sender);
-    }
-    if (batch->last != epoch->last + 1)
-        return error_origin(-EINVAL);
-    Entry entry = {
-        .first = batch->last,
-        .last = batch->last,
-        .appended_ms = now_ms,
-        .counts = batch->counts,
-        .totals = batch->totals,
-        .bytes = batch->bytes,
-    };
-    bool in_turn =
-        epoch->loaded == epoch->last && less(epoch->loaded + 1, epoch->next) < AHEAD_ENTRIES;
-    int r = in_turn ? epoch_push(epoch, &entry) : 0;
-    if (r)
-        return error_trace(r);
-    epoch->last = batch->last;
-    epoch->last_totals = batch->totals;
-    if (in_turn) {
-        epoch->loaded = batch->last;
-        epoch->loaded_totals = batch->totals;
-    }
-    add_pending(sender, epoch, 1, batch->bytes, batch->counts);
-    return 0;
-}
-
-int delivery_sender_restore(DeliverySender *sender, const DeliveryFormer *former) {
-    SenderEpoch epoch = {
-        .id = former->epoch,
-        .closed = true,
-        .last = former->last,
-        .last_totals = former->last_totals,
-        .loaded = former->stored,
-        .loaded_totals = former->stored_totals,
-        .base = former->stored,
-        .base_totals = former->stored_totals,
-        .next = 1,
-    };
-    if (former->stored >= former->last) {
-        remember(sender, &epoch);
-        return 0;
-    }
-    int r = epoch_list_insert(&sender->former, sender->former.n, &epoch);
-    if (r)
-        return error_trace(r);
-    add_pending(sender, &sender->former.at[sender->former.n - 1], former->last - former->stored,
-                former->bytes, batch_counts_subtract(former->last_totals, former->stored_totals));
-    bring_in(sender);
-    return 0;
-}
-
-bool delivery_sender_wants_epoch(const DeliverySender *sender) {
-    return sender->wants_epoch;
-}
-
-void delivery_sender_drop(DeliverySender *sender, const EpochId *id, uint64_t last,
-                          const BatchCounts *totals, uint64_t bytes) {
-    SenderEpoch *epoch = find_epoch(sender, id);
-    if (!epoch)
-        epoch = epoch_list_find(&sender->former, id);
-    if (!epoch)
-        return;
-    for (size_t i = 0; i < epoch->n && epoch_entry(epoch, i)->last <= last; i++) {
-        Entry *entry = epoch_entry(epoch, i);
-        bytes = less(bytes, entry->gone ? 0 : entry->bytes);
-        drop_entry(sender, epoch, entry, entry->bytes);
-    }
-    if (last > epoch->loaded && last <= epoch->last)
-        (void)put_gone(sender, epoch, last, *totals, bytes); /* or found out when it is loaded */
-}
-
-void delivery_sender_torn(DeliverySender *sender, const EpochId *id, uint64_t sequence) {
-    SenderEpoch *epoch = find_epoch(sender, id);
-    size_t i = epoch ? epoch_find(epoch, sequence) : 0;
-    if (epoch && i < epoch->n && epoch_entry(epoch, i)->first == sequence)
-        drop_entry(sender, epoch, epoch_entry(epoch, i), epoch_entry(epoch, i)->bytes);
-}
-
-static void free_first(DeliverySender *sender, SenderEpoch *epoch) {
-    Entry *entry = epoch_entry(epoch, 0);
-    epoch_uncharge(epoch, entry);
-    if (!entry->gone)
-        no_longer_pending(sender, epoch, entry, entry->bytes);
-    else if (!entry->sent_as_gap) /* dropped here, but the hub had it by then */
-        sender->status.dropped = batch_counts_subtract(sender->status.dropped, entry->counts);
-    if (!entry->gone || !entry->sent_as_gap)
-        sender->status.stored = batch_counts_add(sender->status.stored, entry->counts);
-    epoch->base = entry->last;
-    epoch->base_totals = entry->totals;
-    epoch->head = (epoch->head + 1) & (epoch->capacity - 1);
-    epoch->n--;
-}
-
-/** free_stored() - everything up to the sequence is in the hub's store, as a batch or as a gap */
-static void free_stored(DeliverySender *sender, SenderEpoch *epoch, uint64_t stored) {
-    uint64_t before = epoch->base;
-    if (stored > epoch->last)
-        stored = epoch->last;
-    while (epoch->base < stored) {
-        if (!epoch->n && load_next(sender, epoch))
-            break;
-        if (epoch_entry(epoch, 0)->last > stored)
-            break;
-        free_first(sender, epoch);
-    }
-    if (epoch->next <= epoch->base && epoch->received >= epoch->base)
-        epoch->next = epoch->base + 1;
-    if (epoch->base > before)
-        sender->owner.release(sender->owner.userdata, &epoch->id, epoch->base, &epoch->base_totals);
-}
-
 /* ----------------------------------------------------------------------------- the session */
 
 static bool is_stale(const SenderEpoch *live, uint64_t now_ms) {
@@ -411,10 +166,10 @@ static bool is_stale(const SenderEpoch *live, uint64_t now_ms) {
 }
 
 void delivery_sender_session_begin(DeliverySender *sender, uint64_t hello_id, uint64_t now_ms) {
-    const SenderEpoch *live = live_epoch(sender);
+    const SenderEpoch *live = sender_live(sender);
     sender->wants_epoch =
         live && sender->epochs.n < DELIVERY_EPOCHS_MAX - 1 && is_stale(live, now_ms);
-    bring_in(sender);
+    sender_bring_in(sender);
     sender->looks_back = sender->finished.n && !MUTANT(FORGETS_THE_FINISHED);
     sender->session = true;
     sender->synced = false;
@@ -458,6 +213,8 @@ void delivery_sender_state(DeliverySender *sender, const DeliveryState *state) {
     for (size_t i = 0; i < sender->epochs.n; i++) {
         SenderEpoch *epoch = &sender->epochs.at[i];
         const DeliveryMark *mark = find_mark(state, &epoch->id);
+        if (mark)
+            sender_compare(sender, epoch, mark);
         if (resync && !MUTANT(NEVER_GOES_BACK))
             epoch_go_back(epoch, mark ? mark->received : 0);
         else if (answered && mark)
@@ -465,7 +222,7 @@ void delivery_sender_state(DeliverySender *sender, const DeliveryState *state) {
         if (mark && (resync || mark->stored > epoch->confirmed))
             epoch->confirmed = mark->stored;
         if (mark)
-            free_stored(sender, epoch, mark->stored);
+            sender_free_stored(sender, epoch, mark->stored);
     }
     if (answered) {
         sender->synced = true;
@@ -476,7 +233,7 @@ void delivery_sender_state(DeliverySender *sender, const DeliveryState *state) {
         if (sender->credit > DELIVERY_CREDIT_MAX_BYTES)
             sender->credit = DELIVERY_CREDIT_MAX_BYTES;
     }
-    close_finished(sender);
+    sender_close_finished(sender);
     if (answered && sender->looks_back)
         look_back(sender, state);
 }
@@ -486,7 +243,7 @@ void delivery_sender_state(DeliverySender *sender, const DeliveryState *state) {
 static SenderEpoch *oldest_waiting(const DeliverySender *sender) {
     for (size_t i = 0; i < sender->epochs.n; i++) {
         SenderEpoch *epoch = &sender->epochs.at[i];
-        if (epoch->closed && epoch->announced && epoch->next <= epoch->last)
+        if (epoch->closed && epoch->announced && epoch->next <= sender_end(epoch))
             return epoch;
     }
     return NULL;
@@ -498,9 +255,9 @@ static SenderEpoch *oldest_waiting(const DeliverySender *sender) {
  * small batches would keep a large one out for ever.
  */
 static bool next_batch(DeliverySender *sender, DeliveryItem *item) {
-    SenderEpoch *live = live_epoch(sender);
+    SenderEpoch *live = sender_live(sender);
     SenderEpoch *closed = oldest_waiting(sender);
-    bool live_waits = live && live->next <= live->last;
+    bool live_waits = live && live->next <= sender_end(live);
     uint64_t closed_bytes = 0;
     for (size_t i = 0; i < sender->epochs.n; i++)
         closed_bytes += sender->epochs.at[i].closed ? sender->epochs.at[i].in_flight : 0;
@@ -511,7 +268,7 @@ static bool next_batch(DeliverySender *sender, DeliveryItem *item) {
     for (int turn = 0; turn < 2; turn++) {
         bool take_closed = sender->closed_turn == (turn == 0);
         SenderEpoch *epoch = take_closed ? closed : live_waits ? live : NULL;
-        if (!epoch || !load_up_to(sender, epoch, epoch->next))
+        if (!epoch || !sender_load_up_to(sender, epoch, epoch->next))
             continue;
         epoch_item(epoch, item);
         uint64_t bytes = item->batch.bytes;
@@ -552,7 +309,7 @@ void delivery_sender_sent(DeliverySender *sender, const DeliveryItem *item, uint
         mark_announced(sender);
         return;
     }
-    SenderEpoch *epoch = find_epoch(sender, &item->batch.epoch);
+    SenderEpoch *epoch = sender_find(sender, &item->batch.epoch);
     if (!epoch)
         return;
     for (size_t i = epoch_find(epoch, item->batch.first); i < epoch->n; i++) {

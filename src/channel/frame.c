@@ -165,6 +165,14 @@ static void put_hex(Json *json, const char *name, uint64_t v) {
     json_text(json, name, text);
 }
 
+static void put_totals(Json *json, const BatchCounts *totals) {
+    json_array_begin(json, "totals");
+    json_u64(json, NULL, totals->flows);
+    json_u64(json, NULL, totals->packets);
+    json_u64(json, NULL, totals->octets);
+    json_array_end(json);
+}
+
 void control_write(Buffer *to, const ControlState *state) {
     Json json = json_make(to);
     json_object_begin(&json, NULL);
@@ -179,6 +187,8 @@ void control_write(Buffer *to, const ControlState *state) {
         json_text(&json, "epoch", text);
         json_u64(&json, "received", state->delivery.marks[i].received);
         json_u64(&json, "stored", state->delivery.marks[i].stored);
+        if (state->delivery.marks[i].counted)
+            put_totals(&json, &state->delivery.marks[i].totals);
         json_object_end(&json);
     }
     json_array_end(&json);
@@ -233,6 +243,19 @@ static void copy_object(char *to, size_t size, const json_t *value) {
     to[n < size ? n : 0] = 0;
 }
 
+/** get_totals() - false: it does not say, or not in numbers that can be compared */
+static bool get_totals(const json_t *object, BatchCounts *totals) {
+    const json_t *array = json_object_get(object, "totals");
+    uint64_t *to[] = {&totals->flows, &totals->packets, &totals->octets};
+    for (size_t i = 0; i < 3; i++) {
+        const json_t *value = json_array_get(array, i);
+        if (!json_is_integer(value) || json_integer_value(value) < 0)
+            return false;
+        *to[i] = (uint64_t)json_integer_value(value);
+    }
+    return true;
+}
+
 static bool read_marks(DeliveryState *state, const json_t *epochs) {
     if (!json_is_array(epochs) || json_array_size(epochs) > DELIVERY_EPOCHS_MAX)
         return false;
@@ -243,6 +266,7 @@ static bool read_marks(DeliveryState *state, const json_t *epochs) {
             !get_u64(object, "received", &mark->received) ||
             !get_u64(object, "stored", &mark->stored) || mark->stored > mark->received)
             return false;
+        mark->counted = get_totals(object, &mark->totals);
     }
     state->n_marks = json_array_size(epochs);
     return true;
@@ -283,4 +307,19 @@ int control_read(ControlState *state, const void *bytes, size_t size) {
     if (good && version != FRAME_VERSION)
         return FRAME_E_VERSION;
     return good ? 0 : FRAME_E_MALFORMED;
+}
+
+char *pulse_with_echo(const char *json, const PulseEcho *echo) {
+    const char *end = strrchr(json, '}');
+    char *text = NULL;
+    if (!end || !echo->hub_ms)
+        return strdup(json);
+    const bool first = strspn(json + 1, " ") == (size_t)(end - json - 1);
+    if (asprintf(&text,
+                 "%.*s%s\"echo\":{\"hub_ms\":%" PRIu64 ",\"held_ms\":%" PRIu64
+                 ",\"sent_ms\":%" PRIu64 "}}",
+                 (int)(end - json), json, first ? "" : ",", echo->hub_ms, echo->held_ms,
+                 echo->sent_ms) < 0)
+        return NULL;
+    return text;
 }

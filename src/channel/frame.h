@@ -66,5 +66,16 @@ typedef struct ControlState {
 void control_write(Buffer *to, const ControlState *state);
 int control_read(ControlState *state, const void *bytes, size_t size);
 
+/** PulseEcho - what a pulse says of time: the hub's in its last state (0: none), how long ago that
+ * came, and the probe's clock when it is sent */
+typedef struct PulseEcho {
+    uint64_t hub_ms, held_ms, sent_ms;
+} PulseEcho;
+
+enum { PULSE_ECHO_MAX_BYTES = 128 };
+
+/** pulse_with_echo() - the object with one member more; the caller's to free(), NULL: no memory */
+char *pulse_with_echo(const char *json, const PulseEcho *echo);
+
 /** epoch_text() - 32 hex digits */
 void epoch_text(char text[33], const EpochId *epoch);

@@ -269,11 +269,13 @@ static void fill_probe(HubProbeStatus *status, const Session *session,
         .backlog_bytes = delivery->backlog_bytes,
         .credit_bytes = delivery->credit_bytes,
         .n_duplicate = delivery->n_verdicts[DELIVERY_DUPLICATE],
-        .n_out_of_order = delivery->n_verdicts[DELIVERY_OUT_OF_ORDER],
+        .n_out_of_order =
+            delivery->n_verdicts[DELIVERY_OUT_OF_ORDER] + delivery->n_verdicts[DELIVERY_DIVERGED],
         .n_over_budget = delivery->n_verdicts[DELIVERY_OVER_BUDGET],
         .n_malformed = delivery->n_verdicts[DELIVERY_MALFORMED] + session->n_malformed,
         .received = delivery->received,
         .gaps = delivery->gaps,
+        .n_elsewhere = delivery->n_elsewhere,
     };
     memcpy(status->address, session->address, sizeof(status->address));
 }

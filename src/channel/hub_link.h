@@ -62,7 +62,8 @@ typedef enum HubEventKind {
     HUB_EVENT_WRONG_KEY,     /* a peer at address used another server key */
     HUB_EVENT_PLAIN_PEER,    /* a peer at address does not encrypt */
     HUB_EVENT_NOT_SPOKEN,    /* a peer at address connected and did not finish the handshake */
-    HUB_EVENT_TOO_MANY,      /* a peer at address opens connections and says nothing on them */
+    HUB_EVENT_TOO_MANY,      /* a peer at address opens connections and says nothing on them; with
+                              * a key: more of that than one needs */
     HUB_EVENT_CLONE,         /* two live processes use this key, at address and other; each 5 s */
 } HubEventKind;
 
@@ -131,7 +132,7 @@ typedef struct HubInterfaceStatus {
     uint64_t foreign;     /* messages of topics nobody here understands */
     uint64_t n_wrong_key; /* handshakes */
     uint64_t n_plain_peer;
-    uint64_t n_too_many; /* silent connections that were cut */
+    uint64_t n_too_many; /* connections that were cut, silent or too many of a key */
     uint64_t n_refused;  /* batches of keys that are pending, messages of revoked ones */
 } HubInterfaceStatus;
 
@@ -154,6 +155,7 @@ typedef struct HubProbeStatus {
     uint64_t n_malformed;
     BatchCounts received;
     BatchCounts gaps;
+    uint64_t n_elsewhere; /* as of DeliveryPeerStatus */
 } HubProbeStatus;
 
 int hub_link_new(HubLink **linkp, const HubLinkConfig *config, Reason *reason);

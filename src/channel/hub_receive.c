@@ -127,12 +127,19 @@ void hub_count_malformed(HubLink *link, unsigned interface, const PeerKey *key) 
     (void)pthread_mutex_unlock(&link->lock);
 }
 
-/** others_speak() - on another connection of this key, by what may be another process */
+/** others_speak() - on another connection of this key, by what may be another process. One that
+ * says to be the same speaks only if it does so beside this one: else it is what this one left */
 static bool others_speak(const Session *session, const Arrival *arrival) {
     const uint64_t now_ms = clock_monotonic_ms();
+    const SessionLine *own = NULL;
+    for (size_t i = 0; i < SESSION_LINES; i++)
+        if (session->lines[i].fd == arrival->line.fd &&
+            session->lines[i].port == arrival->line.port)
+            own = &session->lines[i];
     for (size_t i = 0; i < SESSION_LINES; i++) {
         const SessionLine *line = &session->lines[i];
-        if (line->fd && (line->fd != arrival->line.fd || line->port != arrival->line.port) &&
+        const bool same = own && strcmp(own->instance, line->instance) == 0;
+        if (line->fd && line != own && (!same || line->heard_ms > own->since_ms) &&
             now_ms - line->heard_ms < SESSION_LINE_SILENT_MS)
             return true;
     }
@@ -180,7 +187,13 @@ static int on_pulse(HubLink *link, Arrival *arrival) {
 static int take(HubLink *link, Arrival *arrival, HubBatch *batch, bool *takenp) {
     DeliveryVerdict verdict = DELIVERY_MALFORMED;
     size_t bytes = zmq_msg_size(&arrival->payload);
+    *takenp = false;
     (void)pthread_mutex_lock(&link->lock);
+    if (link->sessions.sessions[arrival->peer].unserved != CAUSE_NONE) { /* it was told */
+        link->interfaces[arrival->interface].n_refused++;
+        (void)pthread_mutex_unlock(&link->lock);
+        return 0;
+    }
     int r = delivery_receiver_take(link->receiver, &arrival->key, &arrival->frame.batch,
                                    clock_monotonic_ms(), &verdict, &batch->counts);
     batch->generation = link->generation;
@@ -273,7 +286,7 @@ static int on_message(HubLink *link, Arrival *arrival) {
     memcpy(arrival->key.z85, user, sizeof(arrival->key.z85));
     arrival->address = address ? address : "";
     hub_line_of(&arrival->line, &arrival->header);
-    hub_watch_spoke(link->watch, arrival->interface, arrival->line.fd);
+    hub_watch_spoke(link->watch, arrival->interface, arrival->line.fd, &arrival->key);
     int r =
         frame_read(&arrival->frame, zmq_msg_data(&arrival->header), zmq_msg_size(&arrival->header));
     if (r == 0)
@@ -342,7 +355,8 @@ static int on_subscription(HubLink *link, size_t side, zmq_msg_t *message) {
         return 0;
     SessionLine line;
     hub_line_of(&line, message);
-    hub_watch_spoke(link->watch, side, line.fd);
+    if (own) /* a connection that went away has nothing to say any more */
+        hub_watch_spoke(link->watch, side, line.fd, &key);
     if (!hub_admit_subscription(link, (unsigned)side, &key, &line, bytes[0]))
         return 0;
 
@@ -407,8 +421,18 @@ static void send_states(HubLink *link, unsigned events, const PeerKey *key, Cont
     }
 }
 
+/** refuse_version() - a probe of a version that is not served: it keeps what it has, and why it is
+ * told, for an older one does not find out by itself */
+static void refuse_version(const Session *session, ControlState *state) {
+    state->delivery.admitted = false;
+    state->delivery.n_marks = 0;
+    state->delivery.credit_bytes = 0;
+    (void)snprintf(state->admission, sizeof(state->admission), "pending");
+    cause_line(state->reason, sizeof(state->reason), session->unserved, "", session->version);
+}
+
 static void tell_states(HubLink *link) {
-    ControlState state = {.admission = "admitted"};
+    ControlState state;
     PeerKey key;
     for (int i = 0; i < STATES_BURST; i++) {
         size_t peer = 0;
@@ -416,6 +440,7 @@ static void tell_states(HubLink *link) {
         unsigned events = 0;
         uint64_t hellos[SESSION_LINES] = {0};
         const uint64_t now_ms = clock_monotonic_ms();
+        state = (ControlState){.admission = "admitted"};
         (void)pthread_mutex_lock(&link->lock);
         bool due = delivery_receiver_next_state(link->receiver, now_ms, &key, &state.delivery);
         if (due && state.delivery.admitted &&
@@ -425,6 +450,8 @@ static void tell_states(HubLink *link) {
             (void)snprintf(state.configuration, sizeof(state.configuration), "%s",
                            session->configuration ? session->configuration : "");
             state.server_keys = hub_serve_said(link, session->interface);
+            if (session->unserved != CAUSE_NONE)
+                refuse_version(session, &state);
             for (size_t k = 0; k < SESSION_LINES; k++)
                 if (session->lines[k].fd &&
                     now_ms - session->lines[k].heard_ms < SESSION_LINE_SILENT_MS)

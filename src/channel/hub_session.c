@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "channel/version.h"
 
 static void session_deinit(Session *session) {
     free(session->hello);
@@ -82,6 +83,9 @@ void session_line_hello(Session *session, SessionLine *line, const char *json, u
     const char *text = json_string_value(json_object_get(hello, "instance"));
     char instance[sizeof(line->instance)];
     (void)snprintf(instance, sizeof(instance), "%s", text ? text : "");
+    text = json_string_value(json_object_get(hello, "version"));
+    (void)snprintf(session->version, sizeof(session->version), "%s", text ? text : "");
+    session->unserved = version_judge(WEIR_VERSION, session->version);
     json_decref(hello);
     if (strcmp(instance, line->instance) != 0)
         line->since_ms = now_ms;
@@ -89,7 +93,9 @@ void session_line_hello(Session *session, SessionLine *line, const char *json, u
     line->hello_id = hello_id;
     for (size_t i = 0; i < SESSION_LINES; i++) {
         SessionLine *other = &session->lines[i];
-        if (other != line && strcmp(other->instance, instance) == 0)
+        /* a copy of a running process says the same until it finds out: who speaks is not over */
+        if (other != line && strcmp(other->instance, instance) == 0 &&
+            now_ms - other->heard_ms >= SESSION_LINE_SILENT_MS)
             *other = (SessionLine){0};
     }
 }

@@ -51,6 +51,8 @@ typedef struct Session {
     SessionLine lines[SESSION_LINES];
     int events_fd;
     uint16_t events_port;
+    Cause unserved; /* of its version, as its last hello says; CAUSE_NONE: it is served */
+    char version[24];
     uint64_t clone_ms; /* monotonic: when clones were last told of */
     uint64_t batches, bytes, n_malformed;
 } Session;
@@ -75,7 +77,8 @@ bool session_heard(Session *session, unsigned interface, const char *address, ui
 /** session_line() - the one of this connection (fd, port, address), maybe in place of another */
 SessionLine *session_line(Session *session, const SessionLine *from, uint64_t now_ms);
 
-/** session_line_hello() - what its hello says. The other is of the same process: it is over */
+/** session_line_hello() - what its hello says. Another of the same process that is silent is over
+ */
 void session_line_hello(Session *session, SessionLine *line, const char *json, uint64_t hello_id,
                         uint64_t now_ms);
 

@@ -61,6 +61,13 @@ typedef struct Told {
     uint64_t told_ms;
 } Told;
 
+/** Speaker - whose connection it is, on which side, and the how manieth that spoke */
+typedef struct Speaker {
+    _Atomic uint64_t turn; /* 0: it has not spoken */
+    const Side *side;
+    PeerKey key;
+} Speaker;
+
 struct HubWatch {
     pthread_t thread;
     bool started;
@@ -71,6 +78,8 @@ struct HubWatch {
     size_t n_sides;
     size_t n_fds;          /* as many as this process may have */
     size_t most_strangers; /* since memory was given back last */
+    Speaker *speakers;     /* by descriptor, of any side */
+    uint64_t n_spoken;
     Told told[TOLD_MAX];
     size_t n_told;
     HubEvent waiting[WAITING_MAX];
@@ -116,14 +125,16 @@ static bool was_told(HubWatch *watch, HubEventKind kind, const char *address, ui
     return false;
 }
 
-static void tell(HubWatch *watch, const Side *side, HubEventKind kind, const char *address,
-                 uint64_t now_ms) {
+/** tell() - NULL: not now, or it was told lately */
+static HubEvent *tell(HubWatch *watch, const Side *side, HubEventKind kind, const char *address,
+                      uint64_t now_ms) {
     if (watch->n_waiting == WAITING_MAX || was_told(watch, kind, address, now_ms))
-        return;
+        return NULL;
     HubEvent *event = &watch->waiting[(watch->head + watch->n_waiting++) % WAITING_MAX];
     *event = (HubEvent){.kind = kind, .interface = side->config.interface};
     (void)snprintf(event->address, sizeof(event->address), "%s", address);
     zsock_wake(watch->wake_fd);
+    return event;
 }
 
 /** has_greeted() - libzmq takes memory for a peer once its greeting of 64 bytes is complete */
@@ -138,7 +149,7 @@ static bool keep_descriptors(HubWatch *watch, Side *side, uint32_t fd, const cha
     if (fd < watch->n_fds / 2 ||
         (fd + FDS_RESERVE < watch->n_fds && strangers_of(side->strangers, address) <= SILENT_MAX))
         return false;
-    tell(watch, side, HUB_EVENT_TOO_MANY, address, now_ms);
+    (void)tell(watch, side, HUB_EVENT_TOO_MANY, address, now_ms);
     return true;
 }
 
@@ -167,12 +178,47 @@ static void keep_memory(Side *side) {
             cut(side, fd);
 }
 
-void hub_watch_spoke(HubWatch *watch, size_t i, int fd) {
+/** keep_few() - a key needs one connection a side; some more for those that are gone and not yet
+ * known to be, and for its clones. Beyond that the one that spoke first is cut */
+static void keep_few(HubWatch *watch, Side *side, const PeerKey *key) {
+    size_t n = 0, oldest = 0;
+    for (size_t fd = 0; fd < side->n_addresses && fd < watch->n_fds; fd++) {
+        const Speaker *speaker = &watch->speakers[fd];
+        if (!speaker->turn || speaker->side != side ||
+            memcmp(&speaker->key, key, sizeof(*key)) != 0)
+            continue;
+        if (!n++ || speaker->turn < watch->speakers[oldest].turn)
+            oldest = fd;
+    }
+    if (n <= HUB_WATCH_KEY_MAX)
+        return;
+    zsock_cut((int)oldest, side->addresses[oldest], 0);
+    atomic_store(&watch->speakers[oldest].turn, 0);
+    side->counts.n_too_many++;
+    HubEvent *event =
+        tell(watch, side, HUB_EVENT_TOO_MANY, side->addresses[oldest], clock_monotonic_ms());
+    if (event)
+        event->key = *key;
+}
+
+void hub_watch_spoke(HubWatch *watch, size_t i, int fd, const PeerKey *key) {
     strangers_spoke(watch->sides[i].strangers, fd);
+    if (fd < 0 || (size_t)fd >= watch->n_fds || atomic_load(&watch->speakers[fd].turn))
+        return;
+    (void)pthread_mutex_lock(&watch->lock);
+    Side *side = &watch->sides[i];
+    watch->speakers[fd].key = *key;
+    watch->speakers[fd].side = side;
+    atomic_store(&watch->speakers[fd].turn, ++watch->n_spoken);
+    if (side->config.bind)
+        keep_few(watch, side, key);
+    (void)pthread_mutex_unlock(&watch->lock);
 }
 
 /** forget_descriptor() - it is closed; true: it was cut here */
-static bool forget_descriptor(Side *side, uint32_t fd) {
+static bool forget_descriptor(HubWatch *watch, Side *side, uint32_t fd) {
+    if (fd < watch->n_fds)
+        atomic_store(&watch->speakers[fd].turn, 0);
     if (fd < side->n_addresses)
         side->addresses[fd][0] = '\0';
     return strangers_went(side->strangers, fd);
@@ -199,7 +245,7 @@ static void failed_at(HubWatch *watch, Side *side, const char *address) {
     if (*address) {
         side->named_ms[kind] = now_ms;
         side->nameless_ms[kind] = 0;
-        tell(watch, side, kind, address, now_ms);
+        (void)tell(watch, side, kind, address, now_ms);
     } else if (!side->nameless_ms[kind] &&
                (!side->named_ms[kind] || now_ms - side->named_ms[kind] > TOLD_AGAIN_MS)) {
         side->nameless_ms[kind] = now_ms;
@@ -212,7 +258,7 @@ static void tell_nameless(HubWatch *watch, Side *side) {
         if (!side->nameless_ms[kind] || now_ms - side->nameless_ms[kind] < NAMELESS_WAIT_MS)
             continue;
         side->nameless_ms[kind] = 0;
-        tell(watch, side, (HubEventKind)kind, "", now_ms);
+        (void)tell(watch, side, (HubEventKind)kind, "", now_ms);
     }
 }
 
@@ -242,7 +288,7 @@ static void on_disconnected(HubWatch *watch, Side *side, uint32_t fd) {
         (void)snprintf(address, sizeof(address), "%s", side->config.peer);
     else if (fd < side->n_addresses)
         memcpy(address, side->addresses[fd], sizeof(address));
-    const bool cut = forget_descriptor(side, fd);
+    const bool cut = forget_descriptor(watch, side, fd);
     if (side->failed && !cut)
         failed_at(watch, side, address);
     side->failed = false;
@@ -269,7 +315,7 @@ static void on_event(HubWatch *watch, Side *side, const ZsockEvent *event) {
         on_disconnected(watch, side, event->value);
         break;
     case ZMQ_EVENT_CLOSED:
-        (void)forget_descriptor(side, event->value);
+        (void)forget_descriptor(watch, side, event->value);
         break;
     default:
         break;
@@ -310,8 +356,9 @@ int hub_watch_new(HubWatch **watchp, void *context, const HubWatchSide *sides, s
     watch->n_fds = getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < FDS_MAX
                        ? (size_t)limit.rlim_cur
                        : FDS_MAX;
+    watch->speakers = calloc(watch->n_fds + 1, sizeof(*watch->speakers));
     watch->sides = calloc(n_sides, sizeof(*watch->sides));
-    if (!watch->sides)
+    if (!watch->sides || !watch->speakers)
         return error_origin(-ENOMEM);
     watch->n_sides = n_sides;
     for (size_t i = 0; i < n_sides; i++) {
@@ -349,6 +396,7 @@ HubWatch *hub_watch_free(HubWatch *watch) {
         free(watch->sides[i].addresses);
     }
     free(watch->sides);
+    free(watch->speakers);
     (void)pthread_mutex_destroy(&watch->lock);
     free(watch);
     return NULL;

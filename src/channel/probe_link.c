@@ -19,6 +19,7 @@
 #include "channel/delivery.h"
 #include "channel/frame.h"
 #include "channel/probe_keys.h"
+#include "channel/probe_link_desk.h"
 #include "channel/probe_link_reason.h"
 #include "channel/probe_watch.h"
 #include "channel/version.h"
@@ -46,14 +47,13 @@ struct ProbeLink {
     bool started;
     atomic_bool stop;
 
-    pthread_mutex_t lock;
-    pthread_cond_t moved; /* something was stored or dropped */
+    LinkDesk desk; /* for other threads */
+
+    /* the thread's own */
     DeliverySender *sender;
     char *hello, *pulse;
     bool hello_again;
     ProbeLinkStatus status;
-
-    /* the thread's own */
     unsigned n_subscribers;
     uint64_t session_ms, state_ms; /* monotonic; 0 for none */
     ControlState state;
@@ -157,13 +157,20 @@ static bool send_item(ProbeLink *link, const DeliveryItem *item) {
     return false;
 }
 
-/** send_pulse() - the newest; on a slow line they would leave little room for flows */
+/** send_pulse() - the newest, with what the hub needs to tell the clocks apart, as of this very
+ * moment; on a slow line they would leave little room for flows */
 static void send_pulse(ProbeLink *link) {
     const uint64_t now_ms = clock_monotonic_ms();
     if (!link->pulse || (link->full && now_ms - link->pulse_ms < PULSE_LATE_MS &&
                          link->pulse_room_bytes < strlen(link->pulse)))
         return;
-    if (!send_text(link, &(Frame){.kind = FRAME_PULSE}, link->pulse))
+    const PulseEcho echo = {.hub_ms = link->state_ms ? link->state.server_time_ms : 0,
+                            .held_ms = now_ms - link->state_ms,
+                            .sent_ms = clock_wall_ms()};
+    char *text = pulse_with_echo(link->pulse, &echo);
+    const bool sent = text && send_text(link, &(Frame){.kind = FRAME_PULSE}, text);
+    free(text);
+    if (!sent)
         return;
     free(link->pulse);
     link->pulse = NULL;
@@ -172,12 +179,49 @@ static void send_pulse(ProbeLink *link) {
     link->full = false;
 }
 
+static void take_texts(ProbeLink *link) {
+    char *pulse = link_desk_take_text(&link->desk, &link->desk.pulse);
+    char *hello = link_desk_take_text(&link->desk, &link->desk.hello);
+    if (pulse) {
+        free(link->pulse);
+        link->pulse = pulse;
+    }
+    if (hello) {
+        free(link->hello);
+        link->hello = hello;
+        link->hello_again = true;
+    }
+}
+
+/** do_jobs() - what other threads have left */
+static int do_jobs(ProbeLink *link) {
+    const LinkJob *jobs = NULL;
+    const size_t n = link_desk_take(&link->desk, &jobs);
+    int r = 0;
+    for (size_t i = 0; i < n && !r; i++) {
+        const DeliveryBatch *batch = &jobs[i].batch;
+        switch (jobs[i].kind) {
+        case LINK_JOB_SUBMIT:
+            r = delivery_sender_append(link->sender, batch, jobs[i].now_ms);
+            break;
+        case LINK_JOB_DROP:
+            delivery_sender_drop(link->sender, &batch->epoch, batch->last, &batch->totals,
+                                 jobs[i].bytes);
+            break;
+        case LINK_JOB_MOVED:
+            delivery_sender_moved(link->sender, &batch->epoch);
+            break;
+        }
+    }
+    return error_trace(r);
+}
+
 /** send_due() - true when there may be more to send at once */
 static bool send_due(ProbeLink *link) {
     DeliveryItem item;
     bool more = true;
     link->blocked = false;
-    (void)pthread_mutex_lock(&link->lock);
+    take_texts(link);
     if (link->n_subscribers)
         send_pulse(link);
     if (link->n_subscribers && link->hello_again && send_hello(link))
@@ -189,7 +233,6 @@ static bool send_due(ProbeLink *link) {
             delivery_sender_sent(link->sender, &item, now_ms);
     }
     link->full = link->full || link->blocked;
-    (void)pthread_mutex_unlock(&link->lock);
     return more && !link->blocked;
 }
 
@@ -210,7 +253,6 @@ static void begin_session(ProbeLink *link) {
 static void on_subscription(ProbeLink *link, const uint8_t *frame, size_t size) {
     if (size < 1 || size - 1 > strlen(FRAME_TOPIC) || memcmp(frame + 1, FRAME_TOPIC, size - 1) != 0)
         return; /* to something that is not ours to send */
-    (void)pthread_mutex_lock(&link->lock);
     if (frame[0] == 1) {
         link->n_subscribers++;
         begin_session(link);
@@ -218,7 +260,6 @@ static void on_subscription(ProbeLink *link, const uint8_t *frame, size_t size) 
         delivery_sender_session_end(link->sender);
         link->session_ms = 0;
     }
-    (void)pthread_mutex_unlock(&link->lock);
 }
 
 static int read_subscriptions(ProbeLink *link) {
@@ -234,7 +275,6 @@ static int read_subscriptions(ProbeLink *link) {
 static void on_state(ProbeLink *link, const void *bytes, size_t size) {
     ControlState state;
     int r = control_read(&state, bytes, size);
-    (void)pthread_mutex_lock(&link->lock);
     if (r) {
         link->status.malformed_states++;
     } else {
@@ -243,10 +283,10 @@ static void on_state(ProbeLink *link, const void *bytes, size_t size) {
         link->state = state;
         link->state_ms = clock_monotonic_ms();
         link->status.clock_offset_ms = (int64_t)state.server_time_ms - (int64_t)clock_wall_ms();
+        (void)do_jobs(
+            link); /* it may speak of what was submitted just now, by a link to the same hub */
         delivery_sender_state(link->sender, &state.delivery);
-        (void)pthread_cond_broadcast(&link->moved);
     }
-    (void)pthread_mutex_unlock(&link->lock);
     if (!r && *state.configuration && link->config.on_configuration)
         link->config.on_configuration(link->config.userdata, state.configuration);
 }
@@ -285,7 +325,6 @@ static void note_standing(ProbeLink *link) {
     DeliverySenderStatus sender;
     ProbeLinkWord word;
     char reason[512];
-    (void)pthread_mutex_lock(&link->lock);
     delivery_sender_status(link->sender, &sender);
     standing.session_ms = link->session_ms;
     standing.state_ms = link->state_ms;
@@ -305,7 +344,6 @@ static void note_standing(ProbeLink *link) {
     bool changed = word != link->status.word || strcmp(reason, link->status.reason) != 0;
     link->status.word = word;
     (void)snprintf(link->status.reason, sizeof(link->status.reason), "%s", reason);
-    (void)pthread_mutex_unlock(&link->lock);
     if (changed && link->config.on_change)
         link->config.on_change(link->config.userdata, word, reason);
 
@@ -334,14 +372,12 @@ static int follow_keys(ProbeLink *link) {
     int r = 0;
     if (!news && !step)
         return 0;
-    (void)pthread_mutex_lock(&link->lock);
     link->hello_again = link->hello_again || news;
     if (step)
         r = probe_keys_go(&link->keys, link->watch, link->sockets, link->endpoints, link->attached);
     (void)snprintf(link->status.peer, sizeof(link->status.peer), "%s", link->attached[0]);
     (void)snprintf(link->status.events, sizeof(link->status.events), "%s", link->attached[1]);
     memset(link->n_again, 0, sizeof(link->n_again));
-    (void)pthread_mutex_unlock(&link->lock);
     return error_trace(r);
 }
 
@@ -350,10 +386,10 @@ static void note_end(ProbeLink *link, int r) {
     char reason[512];
     (void)snprintf(reason, sizeof(reason), "%s: the link has stopped: %s", link->attached[0],
                    strerror(-r));
-    (void)pthread_mutex_lock(&link->lock);
     link->status.word = PROBE_LINK_CONNECTING;
     (void)snprintf(link->status.reason, sizeof(link->status.reason), "%s", reason);
-    (void)pthread_mutex_unlock(&link->lock);
+    link_desk_publish(&link->desk, &link->status, link->sender);
+    link_desk_end(&link->desk);
     if (link->config.on_change)
         link->config.on_change(link->config.userdata, PROBE_LINK_CONNECTING, reason);
 }
@@ -370,13 +406,16 @@ static void *run(void *arg) {
         };
         (void)zmq_poll(items, 3, more ? 0 : link->blocked ? BLOCKED_MS : TURN_MS);
         zsock_wake_clear(link->wake_fd);
-        r = read_subscriptions(link);
+        r = do_jobs(link); /* first: a state may be of what was just submitted */
+        if (!r)
+            r = read_subscriptions(link);
         if (!r)
             r = read_states(link);
         if (!r)
             r = follow_keys(link);
         more = send_due(link);
         note_standing(link);
+        link_desk_publish(&link->desk, &link->status, link->sender);
     }
     if (r)
         note_end(link, r);
@@ -467,12 +506,7 @@ int probe_link_new(ProbeLink **linkp, const ProbeLinkConfig *config, Reason *rea
     if (!link)
         return error_origin(-ENOMEM);
     link->wake_fd = -1;
-    pthread_condattr_t monotonic;
-    (void)pthread_condattr_init(&monotonic);
-    (void)pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-    (void)pthread_mutex_init(&link->lock, NULL);
-    (void)pthread_cond_init(&link->moved, &monotonic);
-    (void)pthread_condattr_destroy(&monotonic);
+    link_desk_init(&link->desk);
     int r = read_config(link, config, reason);
     if (!r)
         r = open_sender(link);
@@ -482,6 +516,8 @@ int probe_link_new(ProbeLink **linkp, const ProbeLinkConfig *config, Reason *rea
         r = open_sockets(link);
     if (!r)
         r = attach(link, reason);
+    if (!r)
+        link_desk_publish(&link->desk, &link->status, link->sender);
     if (!r)
         r = -pthread_create(&link->thread, NULL, run, link);
     if (r)
@@ -514,99 +550,74 @@ ProbeLink *probe_link_free(ProbeLink *link) {
     free(link->hello);
     free(link->pulse);
     key_pair_wipe(&link->config.keys);
-    (void)pthread_cond_destroy(&link->moved);
-    (void)pthread_mutex_destroy(&link->lock);
+    link_desk_deinit(&link->desk);
     free(link);
     return NULL;
+}
+
+static int put_job(ProbeLink *link, const LinkJob *job) {
+    int r = link_desk_put(&link->desk, job);
+    zsock_wake(link->wake_fd);
+    return error_trace(r);
 }
 
 int probe_link_submit(ProbeLink *link, const DeliveryBatch *batch) {
     if (batch->bytes > BATCH_PAYLOAD_MAX_BYTES)
         return error_origin(-EMSGSIZE);
-    (void)pthread_mutex_lock(&link->lock);
-    int r = delivery_sender_append(link->sender, batch, clock_monotonic_ms());
-    (void)pthread_mutex_unlock(&link->lock);
-    zsock_wake(link->wake_fd);
-    return error_trace(r);
+    return error_trace(put_job(
+        link,
+        &(LinkJob){.kind = LINK_JOB_SUBMIT, .batch = *batch, .now_ms = clock_monotonic_ms()}));
 }
 
 bool probe_link_wants_epoch(ProbeLink *link) {
-    (void)pthread_mutex_lock(&link->lock);
-    bool wants = delivery_sender_wants_epoch(link->sender);
-    (void)pthread_mutex_unlock(&link->lock);
-    return wants;
+    return link_desk_wants_epoch(&link->desk);
+}
+
+bool probe_link_diverged(ProbeLink *link, EpochId *epoch, uint64_t *firstp, uint64_t *lastp) {
+    (void)pthread_mutex_lock(&link->desk.lock);
+    const LinkWord *word = &link->desk.word;
+    const bool diverged = word->diverged;
+    if (diverged) {
+        *epoch = word->diverged_epoch;
+        *firstp = word->diverged_first;
+        *lastp = word->diverged_last;
+    }
+    (void)pthread_mutex_unlock(&link->desk.lock);
+    return diverged;
+}
+
+void probe_link_moved(ProbeLink *link, const EpochId *epoch) {
+    /* for want of memory it is asked for once more */
+    (void)put_job(link, &(LinkJob){.kind = LINK_JOB_MOVED, .batch = {.epoch = *epoch}});
 }
 
 void probe_link_dropped(ProbeLink *link, const EpochId *epoch, uint64_t last,
                         const BatchCounts *totals, uint64_t bytes) {
-    (void)pthread_mutex_lock(&link->lock);
-    delivery_sender_drop(link->sender, epoch, last, totals, bytes);
-    (void)pthread_cond_broadcast(&link->moved);
-    (void)pthread_mutex_unlock(&link->lock);
-    zsock_wake(link->wake_fd);
-}
-
-static int replace_text(ProbeLink *link, char **place, const char *json, bool again) {
-    if (strlen(json) > FRAME_JSON_MAX_BYTES)
-        return error_origin(-EMSGSIZE);
-    char *copy = strdup(json);
-    if (!copy)
-        return error_origin(-ENOMEM);
-    (void)pthread_mutex_lock(&link->lock);
-    free(*place);
-    *place = copy;
-    link->hello_again = link->hello_again || again;
-    (void)pthread_mutex_unlock(&link->lock);
-    zsock_wake(link->wake_fd);
-    return 0;
+    /* for want of memory it is found out when it is to be sent */
+    (void)put_job(link, &(LinkJob){.kind = LINK_JOB_DROP,
+                                   .batch = {.epoch = *epoch, .last = last, .totals = *totals},
+                                   .bytes = bytes});
 }
 
 int probe_link_pulse(ProbeLink *link, const char *json) {
-    return error_trace(replace_text(link, &link->pulse, json, false));
+    int r = link_desk_put_text(&link->desk, &link->desk.pulse, json);
+    zsock_wake(link->wake_fd);
+    return error_trace(r);
 }
 
 int probe_link_hello(ProbeLink *link, const char *json) {
-    return error_trace(replace_text(link, &link->hello, json, true));
-}
-
-static void fill_status(const ProbeLink *link, ProbeLinkStatus *status) {
-    DeliverySenderStatus sender;
-    delivery_sender_status(link->sender, &sender);
-    *status = link->status;
-    status->session = sender.session;
-    status->pending_batches = sender.pending_batches;
-    status->pending_bytes = sender.pending_bytes;
-    status->pending = sender.pending;
-    status->stored = sender.stored;
-    status->dropped = sender.dropped;
-    status->resent_batches = sender.resent_batches;
+    int r = link_desk_put_text(&link->desk, &link->desk.hello, json);
+    zsock_wake(link->wake_fd);
+    return error_trace(r);
 }
 
 void probe_link_status(ProbeLink *link, ProbeLinkStatus *status) {
-    (void)pthread_mutex_lock(&link->lock);
-    fill_status(link, status);
-    (void)pthread_mutex_unlock(&link->lock);
+    link_desk_status(&link->desk, status);
 }
 
 int probe_link_drain(ProbeLink *link, unsigned timeout_ms, uint64_t *left_flowsp) {
-    struct timespec until = {0};
-    (void)clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_sec += timeout_ms / 1000;
-    until.tv_nsec += (long)(timeout_ms % 1000) * 1000000;
-    if (until.tv_nsec >= 1000000000) {
-        until.tv_sec++;
-        until.tv_nsec -= 1000000000;
-    }
     ProbeLinkStatus status;
-    (void)pthread_mutex_lock(&link->lock);
-    for (;;) {
-        fill_status(link, &status);
-        if (!status.pending_batches ||
-            pthread_cond_timedwait(&link->moved, &link->lock, &until) == ETIMEDOUT)
-            break;
-    }
-    fill_status(link, &status);
-    (void)pthread_mutex_unlock(&link->lock);
+    link_desk_wait(&link->desk, timeout_ms, &status);
     *left_flowsp = status.pending.flows;
     return status.pending_batches ? PROBE_LINK_E_LEFT : 0;
 }

@@ -11,7 +11,8 @@
  *     spool_append(spool, bytes, size, counts, &batch)    first in the spool, which numbers it,
  *     probe_link_submit(link, &batch)                     then, for every hub, here
  *
- * All functions may be called from any thread; none waits for the network but probe_link_drain().
+ * All functions may be called from any thread; none waits for the network, nor for what the link
+ * asks of the spool, but probe_link_drain().
  * Callbacks come from the link's thread; they must be quick and must not call the link.
  */
 
@@ -31,7 +32,8 @@ typedef struct ProbeLink ProbeLink;
 /** ProbeLinkSpool - what the link asks of the spool, from the link's thread or a caller's */
 typedef struct ProbeLinkSpool {
     void *spool;
-    /* as of DeliveryOwner: what stands there, and what will not be asked for again */
+    /* as of DeliveryOwner: what stands there, and what will not be asked for again (without
+     * totals: all of it, and it is not to be remembered) */
     int (*load)(void *spool, const EpochId *epoch, uint64_t sequence, DeliveryBatch *batch);
     void (*release)(void *spool, const EpochId *epoch, uint64_t last, const BatchCounts *totals);
     /* copy the `size` bytes of the batch; DELIVERY_E_UNKNOWN: no longer there, or damaged */
@@ -124,6 +126,14 @@ int probe_link_submit(ProbeLink *link, const DeliveryBatch *batch);
 bool probe_link_wants_epoch(ProbeLink *link);
 
 /**
+ * probe_link_diverged() - the hub has batches of another process under this epoch's name (a virtual
+ * machine went back to a snapshot, or was copied): what the spool has of it from first to last is
+ * to be appended and submitted anew, and then probe_link_moved() to be called. After each submit
+ */
+bool probe_link_diverged(ProbeLink *link, EpochId *epoch, uint64_t *firstp, uint64_t *lastp);
+void probe_link_moved(ProbeLink *link, const EpochId *epoch);
+
+/**
  * probe_link_dropped() - the spool let go of the epoch up to here, for its limit: what the hub has
  * not stored becomes an explicit gap
  */
@@ -136,6 +146,7 @@ int probe_link_pulse(ProbeLink *link, const char *json);
 /** probe_link_hello() - replace what the hello says (an interface was added) and say it again */
 int probe_link_hello(ProbeLink *link, const char *json);
 
+/** probe_link_status() - as of the last turn of the link's thread, and what was submitted since */
 void probe_link_status(ProbeLink *link, ProbeLinkStatus *status);
 const char *probe_link_word(ProbeLinkWord word);
 

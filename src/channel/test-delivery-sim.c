@@ -83,6 +83,11 @@ static void test_many_restarts(void **state) {
     run_many(10, &(SimPlan){.restarts = true, .power = true}, "many restarts");
 }
 
+static void test_other_keys(void **state) {
+    (void)state;
+    run_many(10, &(SimPlan){.keys = true, .limited = true}, "old spool, new key");
+}
+
 static void test_rollbacks(void **state) {
     (void)state;
     run_many(10, &(SimPlan){.limited = true, .rollbacks = true}, "store back to a backup");
@@ -93,6 +98,7 @@ int main(void) {
         cmocka_unit_test(test_unlimited),     cmocka_unit_test(test_small_budget),
         cmocka_unit_test(test_limited),       cmocka_unit_test(test_power),
         cmocka_unit_test(test_many_restarts), cmocka_unit_test(test_rollbacks),
+        cmocka_unit_test(test_other_keys),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

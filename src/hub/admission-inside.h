@@ -28,6 +28,8 @@ struct Admission {
     /* who made room: a flood of new keys must not cost a transaction each */
     SettingsKey gone[ADMISSION_GONE_MAX];
     size_t n_gone;
+    uint64_t waits_ms; /* since when it is counted what the log says of those who wait */
+    unsigned n_waits;
 };
 
 static inline void admission_text(char *to, size_t size, const char *text) {

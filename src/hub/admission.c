@@ -249,6 +249,25 @@ static void set_namesake(Admission *admission, const PeerKey *key, const Look *l
     admission->suggested = admission->suggested || away;
 }
 
+enum { WAITS_SPAN_MS = 60000, WAITS_MAX = 20 };
+
+/** say_waits() - whoever holds the public key can make keys, and change what it says each second */
+static void say_waits(Admission *admission, const Probe *probe, const char *reason,
+                      uint64_t now_ms) {
+    if (now_ms - admission->waits_ms >= WAITS_SPAN_MS || now_ms < admission->waits_ms) {
+        admission->waits_ms = now_ms;
+        admission->n_waits = 0;
+    }
+    if (admission->n_waits++ > WAITS_MAX)
+        return;
+    if (admission->n_waits <= WAITS_MAX)
+        log_warning("probe %s at %s waits: %s; key %s", probes_name(probe), probe->address, reason,
+                    probe->key.z85);
+    else
+        log_warning("more probes wait, or wait for other reasons; those of this minute are only "
+                    "on the page");
+}
+
 /** judge() - a key nothing was decided of, or that waits; its hello is in `probes` */
 static int judge(Admission *admission, const PeerKey *key, uint64_t now_ms) {
     Probe probe;
@@ -277,8 +296,7 @@ static int judge(Admission *admission, const PeerKey *key, uint64_t now_ms) {
     }
     if (probe.enrolment.admission != HUB_PENDING ||
         strcmp(probe.enrolment.reason, verdict.reason) != 0)
-        log_warning("probe %s at %s waits: %s; key %s", probes_name(&probe), probe.address,
-                    verdict.reason, key->z85);
+        say_waits(admission, &probe, verdict.reason, now_ms);
     admission_set(admission, key, HUB_PENDING, verdict.reason);
     admission_tell(admission, key, HUB_PENDING, verdict.reason);
     return 0;

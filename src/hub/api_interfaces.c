@@ -101,6 +101,7 @@ static void write_probe(Json *json, Hub *hub, const Probe *probe, uint64_t now_m
     json_f64(json, "packets_per_s", fresh ? (double)probe->pulse.packets_per_s : 0);
     json_f64(json, "bits_per_s", fresh ? (double)probe->pulse.octets_per_s * 8 : 0);
     json_i64(json, "clock_offset_ms", probe->clock_offset_ms);
+    json_i64(json, "round_trip_ms", probe->round_trip_known ? (int64_t)probe->round_trip_ms : -1);
     write_spool(json, &probe->pulse.spool);
     write_ledger(json, probe, now_ms);
     api_write_configuration(json, "configuration", hub, probe);

@@ -110,7 +110,7 @@ typedef struct Sample {
     const char *help;
 } Sample;
 
-enum { PROBE_SAMPLES = 16, INTERFACE_SAMPLES = 10 };
+enum { PROBE_SAMPLES = 18, INTERFACE_SAMPLES = 10 };
 
 static const Sample probe_samples[PROBE_SAMPLES] = {
     {"weir_probe_connected", "gauge", "1 while the probe has a session."},
@@ -137,6 +137,10 @@ static const Sample probe_samples[PROBE_SAMPLES] = {
     {"weir_probe_ledger_differs", "gauge",
      "1 while the flows the probe has metered do not add up with those stored, waiting and "
      "missing."},
+    {"weir_probe_clock_offset_milliseconds", "gauge",
+     "The probe's clock minus the hub's, half of the way taken off."},
+    {"weir_probe_round_trip_milliseconds", "gauge",
+     "The way to the probe and back, the shortest of the last reports; 0: not known."},
     {"weir_probe_configuration_unconfirmed", "gauge",
      "1 while the probe has not confirmed what this hub wants it to be set to, or has refused it."},
 };
@@ -151,7 +155,8 @@ static const Sample interface_samples[INTERFACE_SAMPLES] = {
     {"weir_interface_wrong_key", "counter", "Handshakes with a wrong server key."},
     {"weir_interface_plain_peers", "counter", "Peers that do not encrypt."},
     {"weir_interface_cut", "counter",
-     "Silent connections cut so that descriptors and memory last."},
+     "Connections cut: silent ones so that descriptors and memory last, and the oldest of a key "
+     "with too many."},
     {"weir_interface_refused", "counter", "Messages of probes that are not admitted."},
 };
 
@@ -185,22 +190,24 @@ static void put_probe_sample(void *context, const Probe *probe) {
     if (probe->enrolment.admission != HUB_ADMITTED)
         return; /* whoever holds the public key could fill the page */
     const ProbeSpool *spool = &probe->pulse.spool;
-    const uint64_t values[PROBE_SAMPLES] = {
+    const int64_t values[PROBE_SAMPLES] = {
         probe->connected,
-        probe->packets,
-        probe->octets,
-        probe->drops,
-        probe->received.flows,
-        probe->flows_stored,
-        probe->missing.flows,
-        spool->flows,
-        spool->bytes,
-        spool->limit_bytes,
-        spool->oldest_ms,
-        (uint64_t)(spool->hours_left * 3600),
+        (int64_t)probe->packets,
+        (int64_t)probe->octets,
+        (int64_t)probe->drops,
+        (int64_t)probe->received.flows,
+        (int64_t)probe->flows_stored,
+        (int64_t)probe->missing.flows,
+        (int64_t)spool->flows,
+        (int64_t)spool->bytes,
+        (int64_t)spool->limit_bytes,
+        (int64_t)spool->oldest_ms,
+        (int64_t)(spool->hours_left * 3600),
         spool->disk == PROBE_DISK_FULL || spool->disk == PROBE_DISK_FAILING,
-        spool->flows_dropped,
+        (int64_t)spool->flows_dropped,
         probe_ledger(probe, clock_wall_ms()) == LEDGER_DIFFERS,
+        probe->clock_offset_ms,
+        probe->round_trip_known ? (int64_t)probe->round_trip_ms : 0,
         sampling->sample == PROBE_SAMPLES - 1 &&
             configure_unconfirmed(sampling->hub->configure, &probe->key),
     };
@@ -210,7 +217,7 @@ static void put_probe_sample(void *context, const Probe *probe) {
     put_label(to, "probe", probes_name(probe));
     buffer_put_text(to, ",");
     put_label(to, "key", probe->key.z85);
-    buffer_printf(to, "} %llu\n", (unsigned long long)values[sampling->sample]);
+    buffer_printf(to, "} %lld\n", (long long)values[sampling->sample]);
 }
 
 static void write_interface_samples(Buffer *to, const Hub *hub) {

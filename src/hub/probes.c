@@ -230,6 +230,7 @@ void probes_hello(Probes *probes, const PeerKey *key, unsigned interface, const 
         take_instance(probe, json_object_get(hello, "instance"));
         if (!probe->connected) {
             ledger_session(&probe->ledger);
+            probe->clock = (ProbeClock){0};
             probe->session_ms = now_ms;
             probe->pulse_ms = 0;
             probe->second_known = false;
@@ -307,6 +308,18 @@ LedgerState probe_ledger(const Probe *probe, uint64_t now_ms) {
     return probe->pulse.spool.hubs ? ledger_state(&probe->ledger) : LEDGER_UNKNOWN;
 }
 
+static void take_clock(Probe *probe, uint64_t now_ms) {
+    const ProbePulse *pulse = &probe->pulse;
+    if (!pulse->echo.hub_ms) { /* an older probe, or nothing was told to it yet */
+        probe->clock_offset_ms = (int64_t)pulse->time_ms - (int64_t)now_ms;
+        probe->round_trip_known = false;
+        return;
+    }
+    (void)probe_clock_take(&probe->clock, &pulse->echo, now_ms);
+    probe->round_trip_known =
+        probe_clock_read(&probe->clock, &probe->clock_offset_ms, &probe->round_trip_ms);
+}
+
 uint64_t probes_pulse(Probes *probes, const PeerKey *key, const ProbePulse *pulse,
                       uint64_t now_ms) {
     Probe *probe = probes_lock(probes, key);
@@ -323,7 +336,7 @@ uint64_t probes_pulse(Probes *probes, const PeerKey *key, const ProbePulse *puls
     probe->drops += pulse->drops;
     probe->pulse_ms = now_ms;
     probe->last_seen_ms = now_ms;
-    probe->clock_offset_ms = (int64_t)pulse->time_ms - (int64_t)now_ms;
+    take_clock(probe, now_ms);
 
     /* one pulse a second: keep the distance to the hub's seconds while it stays within one, so
      * that uneven travel does not put two pulses into one second and none into the next */
@@ -351,6 +364,9 @@ void probes_take_status(Probes *probes, const HubProbeStatus *statuses, size_t n
             atomic_store(&probes->changed, true);
         }
         probe->received = statuses[i].received;
+        if (probe->n_elsewhere != statuses[i].n_elsewhere)
+            probe->ledger = (Ledger){0}; /* what it waits with gets less by what others bring */
+        probe->n_elsewhere = statuses[i].n_elsewhere;
         if (statuses[i].heard_ms > probe->last_seen_ms)
             probe->last_seen_ms = statuses[i].heard_ms;
         probes_unlock(probes);

@@ -20,6 +20,7 @@
 #include "channel/identity.h"
 #include "channel/server_keys.h"
 #include "hub/ledger.h"
+#include "hub/probe_clock.h"
 
 typedef struct Probes Probes;
 
@@ -70,6 +71,7 @@ typedef struct ProbePulse {
     ProbeSpool spool;
     uint64_t packets_per_s;
     uint64_t octets_per_s;
+    ProbeEcho echo;
     Cause cause; /* what it says is wrong with it, in the hub's words, or CAUSE_NONE */
 } ProbePulse;
 
@@ -126,14 +128,18 @@ typedef struct Probe {
     uint64_t octets;
     uint64_t drops;
     int64_t clock_offset_ms; /* the probe's clock minus the hub's */
-    int64_t second_offset;   /* hub's second of a pulse minus the probe's, kept while it fits */
+    uint64_t round_trip_ms;  /* while round_trip_known; else the offset has the way in it */
+    bool round_trip_known;
+    ProbeClock clock;
+    int64_t second_offset; /* hub's second of a pulse minus the probe's, kept while it fits */
     bool second_known;
     BatchCounts received;    /* since the hub started */
     BatchCounts missing;     /* of all gaps stored, those of former runs included */
     BatchCounts undecodable; /* of these since the hub started: set aside in quarantine/ */
     uint64_t flows_stored;
     Ledger ledger;
-    uint64_t instance;   /* hash of that in its hello: its run */
+    uint64_t n_elsewhere; /* as of HubProbeStatus */
+    uint64_t instance;    /* hash of that in its hello: its run */
     ServerKeysHeld held; /* as it said last, of this run of the hub; else only .now is known */
 } Probe;
 

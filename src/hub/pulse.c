@@ -109,6 +109,12 @@ static ProbeSpool spool_of(const json_t *object) {
     };
 }
 
+static ProbeEcho echo_of(const json_t *object) {
+    return (ProbeEcho){.hub_ms = bounded(object, "hub_ms"),
+                       .held_ms = bounded(object, "held_ms"),
+                       .sent_ms = bounded(object, "sent_ms")};
+}
+
 /* none, or one that cannot be read: it is as if it had said nothing */
 static void take_configuration(Configure *configure, const PeerKey *key, const json_t *object) {
     ConfigurationReport report;
@@ -134,6 +140,7 @@ int pulse_take(Probes *probes, Live *live, Configure *configure, const PeerKey *
         .flows_metered = bounded(root, "flows_metered"),
         .flows_export_dropped = bounded(root, "flows_export_dropped"),
         .spool = spool_of(json_object_get(root, "spool")),
+        .echo = echo_of(json_object_get(root, "echo")),
         .packets_per_s = per_s(number(root, "packets"), interval_ms),
         .octets_per_s = per_s(number(root, "octets"), interval_ms),
         .cause = cause_of(json_object_get(root, "causes")),

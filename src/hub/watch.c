@@ -28,6 +28,7 @@ enum {
 
 /* what the receive thread queues: a pulse, or an event with its texts */
 typedef struct Report {
+    uint64_t at_ms; /* when it came */
     bool is_pulse;
     HubEventKind kind;
     unsigned interface;
@@ -98,6 +99,7 @@ static void put(Watch *watch, const Report *head, const char *json, size_t size)
     Report *report = room ? malloc(sizeof(*report) + size + 1) : NULL;
     if (report) {
         *report = *head;
+        report->at_ms = clock_wall_ms();
         report->size = size;
         if (size)
             memcpy(report->json, json, size);
@@ -208,6 +210,10 @@ static void take_event(Watch *watch, const Report *report, uint64_t now_ms) {
         take_problem(watch, report, PEER_MALFORMED, now_ms);
         return;
     case HUB_EVENT_TOO_MANY:
+        if (*report->key.z85)
+            log_warning("more than a few connections from %s use the key %s; the oldest are cut. "
+                        "Stop what runs with a copy of a probe's data directory",
+                        report->address, report->key.z85);
         take_problem(watch, report, PEER_TOO_MANY, now_ms);
         return;
     case HUB_EVENT_CLONE:
@@ -217,7 +223,7 @@ static void take_event(Watch *watch, const Report *report, uint64_t now_ms) {
 }
 
 static void take_report(Watch *watch, const Report *report) {
-    const uint64_t now_ms = clock_wall_ms();
+    const uint64_t now_ms = report->at_ms;
     if (!report->is_pulse) {
         take_event(watch, report, now_ms);
         return;

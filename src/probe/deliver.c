@@ -24,7 +24,7 @@
 #include "channel/probe_link.h"
 #include "probe/kept_keys.h"
 
-enum { ENDPOINT_TEXT = 280 };
+enum { ENDPOINT_TEXT = 280, INSTANCE_DIGITS = 16 };
 
 typedef struct Hub {
     Deliver *deliver;
@@ -45,6 +45,8 @@ struct Deliver {
     KeptKeys *kept;
     KeyString key;
     Buffer hello;
+    char *instance; /* within it: INSTANCE_DIGITS */
+    void *again;    /* room for a batch; NULL until it is needed */
     Spool *spool;
     bool fanout;
     bool patient; /* the exporting thread's, once it runs */
@@ -116,16 +118,22 @@ static void default_id(const char *host, char *text, size_t size) {
     buffer_deinit(&machine);
 }
 
+/* a virtual machine that went back to a snapshot may draw the same number again: so the time, too
+ */
+static void draw_instance(char text[INSTANCE_DIGITS + 1]) {
+    uint64_t run = 0;
+    const uint64_t now[] = {clock_wall_ms(), clock_monotonic_ns()};
+    (void)getrandom(&run, sizeof(run), 0);
+    (void)snprintf(text, INSTANCE_DIGITS + 1, "%016" PRIx64, run ^ hash_bytes(now, sizeof(now), 1));
+}
+
 static int make_hello(Deliver *deliver, const ProbeConfig *config, const DeliverSource *source) {
     char host[256];
     char id[300];
-    uint64_t run = 0;
     host_name(host, sizeof(host));
     default_id(host, id, sizeof(id));
-    if (getrandom(&run, sizeof(run), 0) != sizeof(run))
-        run = clock_monotonic_ns();
-    char instance[20];
-    (void)snprintf(instance, sizeof(instance), "%016" PRIx64, run);
+    char instance[INSTANCE_DIGITS + 1];
+    draw_instance(instance);
 
     Json json = json_make(&deliver->hello);
     json_object_begin(&json, NULL);
@@ -143,7 +151,10 @@ static int make_hello(Deliver *deliver, const ProbeConfig *config, const Deliver
     if (deliver->key.token[0])
         json_text(&json, "token", deliver->key.token);
     json_object_end(&json);
-    return deliver->hello.failed ? error_origin(-ENOMEM) : 0;
+    if (deliver->hello.failed)
+        return error_origin(-ENOMEM);
+    deliver->instance = strstr(buffer_text(&deliver->hello), instance);
+    return 0;
 }
 
 /* --- life --------------------------------------------------------------------------------- */
@@ -415,6 +426,7 @@ Deliver *deliver_free(Deliver *deliver) {
         probe_link_free(deliver->hubs[i].link);
     spool_free(deliver->spool);
     buffer_deinit(&deliver->hello);
+    free(deliver->again);
     key_pair_wipe(&deliver->keys);
     kept_keys_free(deliver->kept);
     closep(&deliver->spool_lock);
@@ -480,13 +492,12 @@ static void wait_for_room(Deliver *deliver, size_t size) {
     }
 }
 
-int deliver_submit(void *userdata, unsigned lane, const void *bytes, size_t size,
-                   const BatchCounts *counts) {
-    Deliver *deliver = userdata;
+/* into the spool, and to the hubs of its lane */
+static int append(Deliver *deliver, unsigned lane, const void *bytes, size_t size,
+                  const BatchCounts *counts) {
     size_t first = deliver->fanout ? 0 : lane;
     size_t end = deliver->fanout ? deliver->n_hubs : first + 1;
     bool fresh = false;
-    wait_for_room(deliver, size);
     for (size_t i = first; i < end; i++)
         fresh = fresh || probe_link_wants_epoch(deliver->hubs[i].link);
     if (fresh)
@@ -500,6 +511,66 @@ int deliver_submit(void *userdata, unsigned lane, const void *bytes, size_t size
     for (size_t i = first; r == 0 && i < end; i++)
         r = probe_link_submit(deliver->hubs[i].link, &batch);
     return error_trace(r);
+}
+
+/* --- another goes on with an epoch of this process ------------------------------------------- */
+
+/* one batch of it into the lane's epoch; what cannot be read is gone */
+static int append_again(Deliver *deliver, unsigned lane, const Hub *hub, const EpochId *epoch,
+                        uint64_t sequence) {
+    SpoolBatch old;
+    int r = spool_peek(deliver->spool, hub->number, epoch, sequence, &old);
+    if (!r && old.gap)
+        return 0;
+    if (!r)
+        r = spool_fetch(deliver->spool, hub->number, epoch, sequence, deliver->again, old.bytes);
+    if (r)
+        return r == SPOOL_E_LATER ? r : 0;
+    return error_trace(append(deliver, lane, deliver->again, old.bytes, &old.counts));
+}
+
+static void be_another(Deliver *deliver) {
+    char instance[INSTANCE_DIGITS + 1];
+    draw_instance(instance);
+    memcpy(deliver->instance, instance, INSTANCE_DIGITS);
+    for (size_t i = 0; i < deliver->n_hubs; i++)
+        (void)probe_link_hello(deliver->hubs[i].link, buffer_text(&deliver->hello));
+}
+
+/* 0, or what is left is tried with the next batch. What was done of it by then is done twice */
+static int move_diverged(Deliver *deliver, unsigned lane, const Hub *hub) {
+    EpochId epoch;
+    uint64_t first = 0;
+    uint64_t last = 0;
+    int r = 0;
+    while (!r && probe_link_diverged(hub->link, &epoch, &first, &last)) {
+        log_warning("%s: the hub has flows of another process under the name of this one: this "
+                    "machine went back to a snapshot, or a copy of it runs; it goes on under "
+                    "another name",
+                    hub->data);
+        if (!deliver->again)
+            deliver->again = malloc(BATCH_PAYLOAD_MAX_BYTES);
+        if (!deliver->again)
+            return error_origin(-ENOMEM);
+        be_another(deliver);
+        for (uint64_t sequence = first; !r && sequence <= last; sequence++)
+            r = append_again(deliver, lane, hub, &epoch, sequence);
+        if (!r)
+            probe_link_moved(hub->link, &epoch);
+    }
+    return r;
+}
+
+int deliver_submit(void *userdata, unsigned lane, const void *bytes, size_t size,
+                   const BatchCounts *counts) {
+    Deliver *deliver = userdata;
+    size_t first = deliver->fanout ? 0 : lane;
+    size_t end = deliver->fanout ? deliver->n_hubs : first + 1;
+    wait_for_room(deliver, size);
+    int r = append(deliver, lane, bytes, size, counts);
+    for (size_t i = first; r == 0 && i < end; i++)
+        r = move_diverged(deliver, lane, &deliver->hubs[i]);
+    return r > 0 ? 0 : error_trace(r);
 }
 
 void deliver_pulse(Deliver *deliver, const char *json) {

@@ -24,6 +24,9 @@
  *      "conversations":[{"src_ip","dst_ip","vlan","app_name","octets","rev_octets","packets"},
  * …20]}
  *
+ * The link adds, when it sends it to a hub that has spoken, "echo":{"hub_ms","held_ms","sent_ms"}:
+ * the hub's time in its last state, how long ago that came, and the probe's time now.
+ *
  * Octets are IP bytes, as in flow records. octets_out is what the host sent. src_ip is the
  * initiator. vlan and app_name only where there is one. flows_metered, flows_export_dropped and the
  * last three of spool count since the probe's start; spool holds also what former runs left, and is

@@ -10,6 +10,9 @@
  *               holders x {hub 8, stored 8, totals there 24}
  *     CRC-32C 4
  *
+ * What was adopted stands in a second file of this form, ADOPTED_NAME, too, written once: should
+ * the first be lost, the hub would get it under another name, and store it again.
+ *
  * It may be older than the segments: then hubs are asked about, or sent, what they have. It is
  * written before a segment goes for the limit, so that the gap is told even if the epoch has
  * nothing else left.
@@ -59,6 +62,20 @@ static void put_epoch(Buffer *to, const SpoolEpoch *epoch) {
     }
 }
 
+static void put_adopted(const Spool *spool, Buffer *to) {
+    uint32_t n = 0;
+    for (size_t i = 0; i < spool->n_epochs; i++)
+        n += spool->epochs[i]->adopted;
+    buffer_put(to, tag, sizeof(tag));
+    buffer_put_u32(to, (uint32_t)VERSION << 24);
+    buffer_put_u32(to, n);
+    for (size_t i = 0; i < spool->n_epochs; i++)
+        if (spool->epochs[i]->adopted)
+            put_epoch(to, spool->epochs[i]);
+    if (!to->failed)
+        buffer_put_u32(to, crc32c(0, to->bytes, to->size));
+}
+
 static void put_all(const Spool *spool, Buffer *to) {
     buffer_put(to, tag, sizeof(tag));
     buffer_put_u32(to, (uint32_t)VERSION << 24);
@@ -93,6 +110,14 @@ int cursors_write(Spool *spool) {
         spool->cursors_changed = false;
         spool->cursors_written++;
     }
+    return r;
+}
+
+int cursors_write_adopted(Spool *spool) {
+    Buffer bytes = {0};
+    put_adopted(spool, &bytes);
+    int r = write_file(spool, ADOPTED_NAME, &bytes);
+    buffer_deinit(&bytes);
     return r;
 }
 
@@ -192,21 +217,30 @@ int cursors_parse(Spool *spool, const void *bytes, size_t size) {
     return 0;
 }
 
-int cursors_read(Spool *spool) {
+/** read_cursors() - an answer of file_read(), -EBADMSG, or 0 */
+static int read_cursors(Spool *spool, const char *name) {
     char path[PATH_MAX];
     Buffer bytes = {0};
-    int n = snprintf(path, sizeof(path), "%s/" CURSORS_NAME, spool->path);
+    int n = snprintf(path, sizeof(path), "%s/%s", spool->path, name);
     int r = n > 0 && (size_t)n < sizeof(path) ? file_read(&bytes, path, CURSORS_MAX_BYTES, NULL)
                                               : FILE_E_REFUSED;
-    if (r == 0 && bytes.size)
-        r = cursors_parse(spool, bytes.bytes, bytes.size);
+    if (r == 0)
+        r = bytes.size ? cursors_parse(spool, bytes.bytes, bytes.size) : FILE_E_REFUSED;
+    buffer_deinit(&bytes);
+    return r;
+}
+
+int cursors_read(Spool *spool) {
+    int r = read_cursors(spool, CURSORS_NAME);
     if (r == -EBADMSG) {
         spool->tally.set_aside++;
         spool_say(spool, true,
-                  "%s is damaged: hubs are asked how far they are, and what was let go at the end "
+                  "%s/" CURSORS_NAME
+                  " is damaged: hubs are asked how far they are, and what was let go at the end "
                   "of an epoch is not told",
-                  path);
+                  spool->path);
     }
-    buffer_deinit(&bytes);
+    if (r == -EBADMSG || r > 0)
+        r = read_cursors(spool, ADOPTED_NAME);
     return r == -EBADMSG || r > 0 ? 0 : error_trace(r);
 }

@@ -28,6 +28,7 @@ enum {
 };
 
 #define CURSORS_NAME "cursors"
+#define ADOPTED_NAME "adopted"
 
 /** HolderMark - how far one of the hubs that an epoch is for has come */
 typedef struct HolderMark {
@@ -47,6 +48,7 @@ struct SpoolEpoch {
     BatchCounts gone_totals;
     uint64_t torn_batches; /* of those not stored */
     bool live;             /* a lane appends to it */
+    bool renounced;        /* its end was appended anew, under another name: not to be remembered */
     bool goes_on;          /* its end could not be read by this run: it is not over */
     Segment *earliest;     /* while the ends of segments are worked out: the last one seen */
 
@@ -175,6 +177,8 @@ void spool_commit_stop(Spool *spool);
 /* cursors.c */
 /** cursors_write() - 0, or the errno of the disk */
 int cursors_write(Spool *spool);
+/** cursors_write_adopted() - likewise, of what this run has adopted, to ADOPTED_NAME */
+int cursors_write_adopted(Spool *spool);
 /** cursors_write_aside() - likewise; the lock is let go meanwhile */
 int cursors_write_aside(Spool *spool);
 /** cursors_read() - into the epochs that are there; adds those of which only a gap is left */

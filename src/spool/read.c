@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "spool/inside.h"
@@ -39,27 +41,6 @@ void spool_forget_indexes(Spool *spool) {
     }
 }
 
-static bool is_passing(int error) {
-    return error == EMFILE || error == ENFILE || error == ENOMEM;
-}
-
-/** need_index() - 0 even if it cannot be read, for all of it is a gap then; or SPOOL_E_LATER */
-static int need_index(Spool *spool, Segment *segment) {
-    segment->used = ++spool->use;
-    SegmentEnd end = {0};
-    int r = segment->offsets ? segment_open(segment, spool->folder)
-                             : segment_index(segment, spool->folder, false, &end);
-    if (!r && !segment->counted) {
-        spool->tally.torn_bytes += end.torn_bytes;
-        spool->tally.torn_batches += end.torn_batches;
-        segment->counted = true;
-    }
-    if (r)
-        segment_unindex(segment);
-    spool_forget_indexes(spool);
-    return is_passing(r) ? SPOOL_E_LATER : 0;
-}
-
 /** gap_to() - from a sequence that cannot be read to where the segment goes on, or ends */
 static void gap_to(Spool *spool, Segment *segment, uint64_t sequence, SpoolBatch *batch) {
     batch->gap = true;
@@ -78,33 +59,6 @@ static void gap_to(Spool *spool, Segment *segment, uint64_t sequence, SpoolBatch
     }
 }
 
-/** look() - what stands at a sequence of the epoch, in the epoch's own numbers */
-static int look(Spool *spool, const SpoolEpoch *epoch, uint64_t sequence, SpoolBatch *batch) {
-    if (sequence == 0 || sequence > epoch->last)
-        return SPOOL_E_UNKNOWN;
-    *batch = (SpoolBatch){.epoch = epoch->id, .first = sequence};
-    Segment *segment = find_segment(spool, epoch, sequence);
-    if (!segment || sequence < segment->first) { /* gone */
-        batch->gap = true;
-        batch->last = segment ? segment->first - 1 : epoch->last;
-        batch->totals = segment ? segment->before : epoch->last_totals;
-        return 0;
-    }
-    if (need_index(spool, segment))
-        return SPOOL_E_LATER;
-    Record record;
-    size_t offset = 0;
-    if (!segment_read_head(segment, spool->folder, sequence, &record, &offset)) {
-        gap_to(spool, segment, sequence, batch);
-        return 0;
-    }
-    batch->last = sequence;
-    batch->bytes = record.payload_bytes;
-    batch->counts = record.counts;
-    batch->totals = record.totals;
-    return 0;
-}
-
 static bool is_for(const SpoolEpoch *epoch, unsigned hub) {
     for (unsigned i = 0; i < epoch->n_holders; i++)
         if (epoch->holders[i].hub == (int)hub)
@@ -121,53 +75,241 @@ static void leave_reading(Spool *spool) {
     (void)pthread_mutex_unlock(&spool->lock);
 }
 
+/* --- reading with the lock let go ------------------------------------------------------------ */
+
+/*
+ * Whoever appends must not wait for a disk that is slow to read. So with the lock held it is only
+ * looked up where a record is; the file is read without it, by a descriptor of its own, for the
+ * segment may go meanwhile.
+ */
+
+/** Reading - a record, by the names and numbers that a hub knows */
+typedef struct Reading {
+    unsigned hub;
+    EpochId shown;
+    uint64_t sequence; /* the epoch's own from here on */
+    uint64_t from;
+    BatchCounts from_totals;
+    uint64_t number; /* of its segment */
+    uint64_t bytes;  /* of the segment */
+    size_t offset;
+    int fd;        /* the reading's own; -1: it is in memory, or not there */
+    bool no_index; /* the segment cannot be read */
+} Reading;
+
+enum { READING_TORN = 100 }; /* beside the spool's answers */
+
+static bool is_passing(int error) {
+    return error == EMFILE || error == ENFILE || error == ENOMEM;
+}
+
+static bool starts_reading(Spool *spool, Reading *reading, SpoolEpoch **epochp) {
+    SpoolEpoch *epoch = spool_find_shown(spool, &reading->shown);
+    if (!epoch || !is_for(epoch, reading->hub))
+        return false;
+    reading->from = epoch->from;
+    reading->from_totals = epoch->from_totals;
+    *epochp = epoch;
+    return true;
+}
+
+/** make_index() - without the lock; then it is the segment's, if that is still there */
+static int make_index(Spool *spool, const Segment *segment, Reading *reading) {
+    Segment copy = {.number = segment->number,
+                    .first = segment->first,
+                    .last = segment->last,
+                    .before = segment->before,
+                    .totals = segment->totals,
+                    .bytes = segment->bytes,
+                    .begun_ms = segment->begun_ms,
+                    .fd = -1};
+    SegmentEnd end = {0};
+    (void)pthread_mutex_unlock(&spool->lock);
+    const int r = segment_index(&copy, spool->folder, false, &end);
+    (void)pthread_mutex_lock(&spool->lock);
+    Segment *to = NULL;
+    for (size_t i = 0; i < spool->n_segments && !to; i++)
+        to = spool->segments[i]->number == copy.number ? spool->segments[i] : NULL;
+    if (r || !to || to->offsets) {
+        segment_unindex(&copy);
+        reading->no_index = r != 0;
+        return is_passing(r) ? SPOOL_E_LATER : 0;
+    }
+    if (to->fd >= 0)
+        (void)close(to->fd);
+    to->fd = copy.fd;
+    to->offsets = copy.offsets;
+    to->ages_s = copy.ages_s;
+    to->n_offsets = copy.n_offsets;
+    to->capacity = copy.capacity;
+    to->used = ++spool->use;
+    if (!to->counted) {
+        spool->tally.torn_bytes += end.torn_bytes;
+        spool->tally.torn_batches += end.torn_batches;
+        to->counted = true;
+    }
+    spool_forget_indexes(spool);
+    return 0;
+}
+
+/** locate() - 0: *segmentp may have it, NULL: it is gone, or never was */
+static int locate(Spool *spool, Reading *reading, SpoolEpoch **epochp, Segment **segmentp) {
+    for (;;) {
+        *segmentp = NULL;
+        if (!starts_reading(spool, reading, epochp))
+            return SPOOL_E_UNKNOWN;
+        const uint64_t sequence = reading->sequence + reading->from;
+        if (reading->sequence == 0 || sequence > (*epochp)->last)
+            return SPOOL_E_UNKNOWN;
+        Segment *segment = find_segment(spool, *epochp, sequence);
+        if (!segment || sequence < segment->first || segment->in_memory || segment->offsets ||
+            reading->no_index) {
+            *segmentp = segment;
+            return 0;
+        }
+        int r = make_index(spool, segment, reading);
+        if (r)
+            return r;
+    }
+}
+
+/** open_reading() - of a file; 0 also when it cannot be opened, for then it cannot be read */
+static int open_reading(const Spool *spool, Segment *segment, uint64_t sequence, Reading *reading) {
+    reading->fd = -1;
+    if (sequence - segment->first >= segment->n_offsets ||
+        segment->offsets[sequence - segment->first] == OFFSET_NONE)
+        return 0;
+    int r = segment_open(segment, spool->folder);
+    reading->fd = r ? -1 : fcntl(segment->fd, F_DUPFD_CLOEXEC, 0);
+    if (reading->fd < 0 && is_passing(r ? r : errno))
+        return SPOOL_E_LATER;
+    reading->number = segment->number;
+    reading->bytes = segment->bytes;
+    reading->offset = segment->offsets[sequence - segment->first];
+    return 0;
+}
+
+/** read_file() - without the lock: the head, and the payload if it is wanted and of that size */
+static int read_file(const Reading *reading, uint64_t sequence, Record *record, void *to,
+                     size_t size) {
+    uint8_t bytes[RECORD_HEAD_MAX_BYTES];
+    const size_t left = reading->offset < reading->bytes ? reading->bytes - reading->offset : 0;
+    const size_t most = left < sizeof(bytes) ? left : sizeof(bytes);
+    size_t head_bytes = 0;
+    if (!segment_read_at(reading->fd, bytes, most, reading->offset) ||
+        record_read(record, &head_bytes, bytes, most) != 0 || record->sequence != sequence ||
+        (to && record->payload_bytes != size))
+        return SPOOL_E_UNKNOWN;
+    if (!to)
+        return 0;
+    const bool sound = left - head_bytes >= size &&
+                       segment_read_at(reading->fd, to, size, reading->offset + head_bytes) &&
+                       record_payload_sound(record, to);
+    return sound ? 0 : READING_TORN;
+}
+
+/** read_memory() - likewise, of a segment that is not in a file: there is nothing to wait for */
+static int read_memory(const Spool *spool, Segment *segment, uint64_t sequence, Record *record,
+                       void *to, size_t size) {
+    size_t offset = 0;
+    if (!segment_read_head(segment, spool->folder, sequence, record, &offset) ||
+        (to && record->payload_bytes != size) ||
+        (to && !segment_read(segment, spool->folder, offset, to, size)))
+        return SPOOL_E_UNKNOWN;
+    return 0;
+}
+
+static void note_torn(Spool *spool, const Reading *reading, uint64_t sequence, size_t size) {
+    for (size_t i = 0; i < spool->n_segments; i++) {
+        Segment *segment = spool->segments[i];
+        if (segment->number != reading->number)
+            continue;
+        if (segment->offsets && sequence - segment->first < segment->n_offsets)
+            segment->offsets[sequence - segment->first] = OFFSET_NONE;
+        spool->tally.torn_batches++;
+        spool->tally.torn_bytes += size;
+    }
+}
+
+/** read_record() - the lock is held before and after, not between; *segmentp as of locate(), and
+ * only when nothing could be read */
+static int read_record(Spool *spool, Reading *reading, Record *record, void *to, size_t size) {
+    SpoolEpoch *epoch = NULL;
+    Segment *segment = NULL;
+    int r = locate(spool, reading, &epoch, &segment);
+    if (r)
+        return r;
+    const uint64_t sequence = reading->sequence + reading->from;
+    if (!segment || sequence < segment->first)
+        return READING_TORN; /* let go */
+    if (segment->in_memory)
+        return read_memory(spool, segment, sequence, record, to, size);
+    segment->used = ++spool->use;
+    r = open_reading(spool, segment, sequence, reading);
+    if (r || reading->fd < 0)
+        return r ? r : READING_TORN;
+    (void)pthread_mutex_unlock(&spool->lock);
+    r = read_file(reading, sequence, record, to, size);
+    (void)close(reading->fd);
+    (void)pthread_mutex_lock(&spool->lock);
+    if (r == READING_TORN)
+        note_torn(spool, reading, sequence, size);
+    return r;
+}
+
 /* --- the interface -------------------------------------------------------------------------- */
+
+/** gap_at() - there is no record: how far that goes. The few reads that takes are of a damaged file
+ */
+static int gap_at(Spool *spool, Reading *reading, SpoolBatch *batch) {
+    SpoolEpoch *epoch = NULL;
+    Segment *segment = NULL;
+    int r = locate(spool, reading, &epoch, &segment);
+    if (r)
+        return r;
+    const uint64_t sequence = reading->sequence + reading->from;
+    *batch = (SpoolBatch){.first = sequence, .gap = true};
+    if (segment && sequence >= segment->first) {
+        gap_to(spool, segment, sequence, batch);
+        return 0;
+    }
+    batch->last = segment ? segment->first - 1 : epoch->last;
+    batch->totals = segment ? segment->before : epoch->last_totals;
+    return 0;
+}
 
 int spool_peek(Spool *spool, unsigned hub, const EpochId *shown, uint64_t sequence,
                SpoolBatch *batch) {
+    Reading reading = {.hub = hub, .shown = *shown, .sequence = sequence};
+    Record record;
     (void)pthread_mutex_lock(&spool->lock);
-    const SpoolEpoch *epoch = spool_find_shown(spool, shown);
-    int r = SPOOL_E_UNKNOWN;
-    if (epoch && is_for(epoch, hub))
-        r = look(spool, epoch, sequence + epoch->from, batch);
+    int r = read_record(spool, &reading, &record, NULL, 0);
+    if (r == 0)
+        *batch = (SpoolBatch){.first = sequence + reading.from,
+                              .last = sequence + reading.from,
+                              .bytes = record.payload_bytes,
+                              .counts = record.counts,
+                              .totals = record.totals};
+    else if (r != SPOOL_E_LATER)
+        r = gap_at(spool, &reading, batch);
     if (!r) {
-        batch->epoch = epoch->shown;
-        batch->first -= epoch->from;
-        batch->last -= epoch->from;
-        batch->totals = batch_counts_subtract(batch->totals, epoch->from_totals);
+        batch->epoch = reading.shown;
+        batch->first -= reading.from;
+        batch->last -= reading.from;
+        batch->totals = batch_counts_subtract(batch->totals, reading.from_totals);
     }
     leave_reading(spool);
     return r;
 }
 
-static int fetch(Spool *spool, const SpoolEpoch *epoch, uint64_t sequence, void *to, size_t size) {
-    Segment *segment = find_segment(spool, epoch, sequence);
-    if (!segment || sequence < segment->first)
-        return SPOOL_E_UNKNOWN;
-    if (need_index(spool, segment))
-        return SPOOL_E_LATER;
-    Record record;
-    size_t offset = 0;
-    if (!segment_read_head(segment, spool->folder, sequence, &record, &offset) ||
-        record.payload_bytes != size)
-        return SPOOL_E_UNKNOWN;
-    if (segment_read(segment, spool->folder, offset, to, size) && record_payload_sound(&record, to))
-        return 0;
-    segment->offsets[sequence - segment->first] = OFFSET_NONE;
-    spool->tally.torn_batches++;
-    spool->tally.torn_bytes += size;
-    return SPOOL_E_UNKNOWN;
-}
-
 int spool_fetch(Spool *spool, unsigned hub, const EpochId *shown, uint64_t sequence, void *to,
                 size_t size) {
+    Reading reading = {.hub = hub, .shown = *shown, .sequence = sequence};
+    Record record;
     (void)pthread_mutex_lock(&spool->lock);
-    const SpoolEpoch *epoch = spool_find_shown(spool, shown);
-    int r = SPOOL_E_UNKNOWN;
-    if (epoch && is_for(epoch, hub))
-        r = fetch(spool, epoch, sequence + epoch->from, to, size);
+    int r = read_record(spool, &reading, &record, to, size);
     leave_reading(spool);
-    return r;
+    return r == READING_TORN ? SPOOL_E_UNKNOWN : r;
 }
 
 void spool_release(Spool *spool, unsigned hub, const EpochId *shown, uint64_t last,
@@ -175,12 +317,15 @@ void spool_release(Spool *spool, unsigned hub, const EpochId *shown, uint64_t la
     (void)pthread_mutex_lock(&spool->lock);
     SpoolEpoch *epoch = spool_find_shown(spool, shown);
     bool moved = false;
+    if (epoch && !totals)
+        epoch->renounced = true;
     for (unsigned i = 0; epoch && i < epoch->n_holders; i++) {
         HolderMark *mark = &epoch->holders[i];
-        if (mark->hub != (int)hub || mark->stored >= last + epoch->from)
+        const uint64_t to = totals ? last + epoch->from : epoch->last;
+        if (mark->hub != (int)hub || mark->stored >= to)
             continue;
-        mark->stored = last + epoch->from;
-        mark->totals = batch_counts_add(*totals, epoch->from_totals);
+        mark->stored = to;
+        mark->totals = totals ? batch_counts_add(*totals, epoch->from_totals) : epoch->last_totals;
         moved = true;
     }
     if (moved) {
@@ -230,7 +375,8 @@ bool spool_former(Spool *spool, unsigned hub, size_t i, SpoolFormer *former) {
 static bool has_all(const SpoolEpoch *epoch, unsigned hub) {
     for (unsigned i = 0; i < epoch->n_holders; i++)
         if (epoch->holders[i].hub == (int)hub && epoch->holders[i].stored >= epoch->last)
-            return !epoch->live && !epoch->goes_on && !epoch->adopted && epoch->last;
+            return !epoch->live && !epoch->goes_on && !epoch->adopted && !epoch->renounced &&
+                   epoch->last;
     return false;
 }
 
@@ -254,17 +400,14 @@ bool spool_finished(Spool *spool, unsigned hub, size_t i, SpoolFormer *former) {
 
 /* --- status --------------------------------------------------------------------------------- */
 
-static uint64_t oldest_written_ms(Spool *spool) {
+static uint64_t oldest_written_ms(const Spool *spool) {
     for (size_t i = 0; i < spool->n_segments; i++) {
-        Segment *segment = spool->segments[i];
+        const Segment *segment = spool->segments[i];
         uint64_t next = spool_least_stored(segment->epoch, NULL) + 1;
         if (segment->last < next || segment->last < segment->first)
             continue;
-        Record record;
-        size_t offset = 0;
-        if (next > segment->first && segment->offsets &&
-            segment_read_head(segment, spool->folder, next, &record, &offset))
-            return record.written_ms;
+        if (next > segment->first && segment->offsets && next - segment->first < segment->n_offsets)
+            return segment->begun_ms + (uint64_t)segment->ages_s[next - segment->first] * 1000;
         return segment->begun_ms;
     }
     return 0;

@@ -14,11 +14,14 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/error.h"
 #include "base/hash.h"
 #include "spool/inside.h"
+
+enum { UNREAD_DAYS = 3 };
 
 /* --- the files ------------------------------------------------------------------------------ */
 
@@ -83,12 +86,50 @@ static void set_aside(Spool *spool, uint64_t number, const char *why) {
               moved ? "set aside as .bad" : "left out");
 }
 
-/** leave() - it keeps its name and its bytes, uncounted: another start, or version, takes it */
-static void leave(Spool *spool, uint64_t number, const char *why) {
+static void unread_name(char note[SEGMENT_NAME_BYTES + 8], uint64_t number) {
     char name[SEGMENT_NAME_BYTES];
     segment_name(name, number);
-    spool_say(spool, true, "%s/%s cannot be read: %s; it stays there, the next start tries again",
-              spool->path, name, why);
+    (void)snprintf(note, SEGMENT_NAME_BYTES + 8, "%s.unread", name);
+}
+
+/** has_waited() - this one could not be read at a start some days ago either; a file beside it with
+ * no bytes says since when */
+static bool has_waited(const Spool *spool, uint64_t number, bool *notedp) {
+    char note[SEGMENT_NAME_BYTES + 8];
+    struct stat st;
+    struct timespec now;
+    unread_name(note, number);
+    (void)clock_gettime(CLOCK_REALTIME, &now);
+    *notedp = fstatat(spool->folder, note, &st, AT_SYMLINK_NOFOLLOW) == 0;
+    if (*notedp && now.tv_sec - st.st_mtim.tv_sec >= UNREAD_DAYS * 86400) {
+        (void)unlinkat(spool->folder, note, 0);
+        return true;
+    }
+    int fd = *notedp ? -1 : openat(spool->folder, note, O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
+    closep(&fd);
+    return false;
+}
+
+/** leave() - it keeps its name and its bytes, uncounted: another start takes it. Not for ever:
+ * true, it is set aside, and what it held is missing without a count */
+static bool leave(Spool *spool, uint64_t number, const char *why) {
+    char name[SEGMENT_NAME_BYTES];
+    char text[256];
+    bool noted = false;
+    segment_name(name, number);
+    if (has_waited(spool, number, &noted)) {
+        (void)snprintf(text, sizeof(text),
+                       "could not be read for %d days: %s; what it held is missing", UNREAD_DAYS,
+                       why);
+        set_aside(spool, number, text);
+        return true;
+    }
+    if (!noted) /* once, not at each start */
+        spool_say(spool, true,
+                  "%s/%s cannot be read: %s; it stays there, and is tried again at each start for "
+                  "%d days",
+                  spool->path, name, why, UNREAD_DAYS);
+    return false;
 }
 
 /** Look - what the beginning of a segment's file shows */
@@ -194,7 +235,7 @@ static int take_file(Spool *spool, uint64_t number) {
     } else if (look == LOOK_FOREIGN) {
         set_aside(spool, number, "holds no record of a spool");
     } else if (look == LOOK_UNREADABLE) {
-        leave(spool, number, strerror(error));
+        (void)leave(spool, number, strerror(error));
     } else if (look == LOOK_TORN) {
         spool->tally.torn_bytes += (uint64_t)st.st_size;
         (void)unlinkat(spool->folder, name, 0);
@@ -218,9 +259,8 @@ static void set_ends(Spool *spool) {
         segment_unindex(segment);
         segment->counted = true;
         if (r) { /* for now the epoch ends before it */
-            leave(spool, segment->number, strerror(r));
             segment->left = true;
-            segment->epoch->goes_on = true;
+            segment->epoch->goes_on = !leave(spool, segment->number, strerror(r));
             end = (SegmentEnd){.last = segment->first - 1, .totals = segment->before};
         }
         segment->last = end.last;
@@ -241,10 +281,14 @@ static void drop_left(Spool *spool) {
     size_t kept = 0;
     for (size_t i = 0; i < spool->n_segments; i++) {
         Segment *segment = spool->segments[i];
-        if (segment->left)
+        if (segment->left) {
             segment_free(segment);
-        else
-            spool->segments[kept++] = segment;
+            continue;
+        }
+        char note[SEGMENT_NAME_BYTES + 8];
+        unread_name(note, segment->number); /* mostly there is none */
+        (void)unlinkat(spool->folder, note, 0);
+        spool->segments[kept++] = segment;
     }
     spool->n_segments = kept;
 }
@@ -373,7 +417,9 @@ static void match_hubs(Spool *spool) {
                   "them",
                   adopted, spool->path);
     /* should it not be noted, the next start comes to the same end */
-    int error = spool->cursors_changed ? cursors_write(spool) : 0;
+    int error = adopted ? cursors_write_adopted(spool) : 0;
+    if (!error && spool->cursors_changed)
+        error = cursors_write(spool);
     if (error)
         spool_disk_failed(spool, error);
 }

@@ -32,6 +32,7 @@ Segment *segment_free(Segment *segment) {
     closep(&segment->fd);
     buffer_deinit(&segment->memory);
     free(segment->offsets);
+    free(segment->ages_s);
     free(segment);
     return NULL;
 }
@@ -94,8 +95,18 @@ static int need_offset(Segment *segment, size_t n) {
     if (!offsets)
         return ENOMEM;
     segment->offsets = offsets;
+    uint32_t *ages_s = realloc(segment->ages_s, capacity * sizeof(*ages_s));
+    if (!ages_s)
+        return ENOMEM;
+    segment->ages_s = ages_s;
     segment->capacity = capacity;
     return 0;
+}
+
+static void put_offset(Segment *segment, uint32_t offset, uint64_t written_ms) {
+    const uint64_t age_ms = written_ms > segment->begun_ms ? written_ms - segment->begun_ms : 0;
+    segment->ages_s[segment->n_offsets] = (uint32_t)(age_ms / 1000);
+    segment->offsets[segment->n_offsets++] = offset;
 }
 
 int segment_put(Segment *segment, const Record *record, const Buffer *bytes) {
@@ -114,7 +125,7 @@ int segment_put(Segment *segment, const Record *record, const Buffer *bytes) {
     }
     if (r)
         return r;
-    segment->offsets[segment->n_offsets++] = (uint32_t)segment->bytes;
+    put_offset(segment, (uint32_t)segment->bytes, record->written_ms);
     segment->bytes += bytes->size;
     segment->unsynced = !segment->in_memory;
     segment->last = record->sequence;
@@ -140,6 +151,10 @@ bool segment_read(Segment *segment, int folder, size_t offset, void *to, size_t 
         return read_at(segment->fd, to, size, offset);
     memcpy(to, segment->memory.bytes + offset, size);
     return true;
+}
+
+bool segment_read_at(int fd, void *to, size_t size, uint64_t offset) {
+    return read_at(fd, to, size, offset);
 }
 
 bool segment_read_head(Segment *segment, int folder, uint64_t sequence, Record *record,
@@ -192,16 +207,16 @@ static bool belongs(const EpochId *epoch, const Record *record, uint64_t after, 
            record->sequence <= end;
 }
 
-static int note_offset(Segment *segment, uint64_t sequence, size_t offset) {
-    size_t i = (size_t)(sequence - segment->first);
+static int note_offset(Segment *segment, const Record *record, size_t offset) {
+    size_t i = (size_t)(record->sequence - segment->first);
     if (i >= SEGMENT_FILE_MAX_BYTES / RECORD_HEAD_MIN_BYTES)
         return ERANGE;
     int r = need_offset(segment, i + 1);
     if (r)
         return r;
     while (segment->n_offsets < i)
-        segment->offsets[segment->n_offsets++] = OFFSET_NONE;
-    segment->offsets[segment->n_offsets++] = (uint32_t)offset;
+        put_offset(segment, OFFSET_NONE, record->written_ms);
+    put_offset(segment, (uint32_t)offset, record->written_ms);
     return 0;
 }
 
@@ -219,7 +234,7 @@ static int index_bytes(Segment *segment, const uint8_t *bytes, size_t size, bool
             end->torn_bytes += record.payload_bytes; /* about: the copy of something else */
             continue;
         }
-        if (note_offset(segment, record.sequence, offset))
+        if (note_offset(segment, &record, offset))
             continue;
         end->last = record.sequence;
         end->totals = record.totals;
@@ -257,7 +272,7 @@ static bool index_heads(Segment *segment, int folder, SegmentEnd *end) {
         if (at == 0)
             epoch = record.epoch;
         if (!belongs(&epoch, &record, end->last, segment->last) ||
-            note_offset(segment, record.sequence, at))
+            note_offset(segment, &record, at))
             return false;
         at += head_bytes + record.payload_bytes;
         end->last = record.sequence;
@@ -294,7 +309,8 @@ int segment_index(Segment *segment, int folder, bool verify, SegmentEnd *end) {
 
 void segment_unindex(Segment *segment) {
     free(segment->offsets);
-    segment->offsets = NULL;
+    free(segment->ages_s);
+    segment->offsets = segment->ages_s = NULL;
     segment->n_offsets = segment->capacity = 0;
     if (segment->fd >= 0)
         (void)close(segment->fd);

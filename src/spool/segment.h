@@ -34,6 +34,7 @@ typedef struct Segment {
     int fd;        /* -1: not open */
     Buffer memory;
     uint32_t *offsets; /* of sequence first + i; OFFSET_NONE: not there */
+    uint32_t *ages_s;  /* likewise: written so long after begun_ms */
     size_t n_offsets, capacity;
     uint64_t used; /* when the offsets were last of use */
     bool counted;  /* what is torn in it was told */
@@ -74,6 +75,9 @@ int segment_open(Segment *segment, int folder);
 
 /** segment_read() - bytes from an offset on */
 bool segment_read(Segment *segment, int folder, size_t offset, void *to, size_t size);
+
+/** segment_read_at() - likewise, of a descriptor of it */
+bool segment_read_at(int fd, void *to, size_t size, uint64_t offset);
 
 /** segment_index() - find where its records begin; `verify` checks the payloads as well */
 int segment_index(Segment *segment, int folder, bool verify, SegmentEnd *end);

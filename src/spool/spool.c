@@ -14,6 +14,7 @@
 #include "base/clock.h"
 #include "base/crc32c.h"
 #include "base/error.h"
+#include "base/hash.h"
 #include "spool/inside.h"
 
 /* --- epochs and segments -------------------------------------------------------------------- */
@@ -115,7 +116,7 @@ static bool is_over(const SpoolEpoch *epoch) {
 
 /* should a hub's store go back to a backup, it must learn of what it then lacks of it */
 static void remember(Spool *spool, SpoolEpoch *epoch) {
-    if (!epoch->last || epoch->adopted) {
+    if (!epoch->last || epoch->adopted || epoch->renounced) {
         free(epoch);
         return;
     }
@@ -278,12 +279,28 @@ void spool_rotate_lane(Spool *spool, SpoolLane *lane) {
     lane->epoch = NULL;
 }
 
+/* a virtual machine that went back to a snapshot may draw the same numbers again: so the time, too
+ */
+static int draw_epoch(EpochId *id) {
+    if (getrandom(id, sizeof(*id), 0) != sizeof(*id))
+        return error_origin(-errno);
+    const uint64_t now[] = {clock_wall_ms(), clock_monotonic_ns()};
+    for (size_t i = 0; i < sizeof(*id); i += 8) {
+        uint64_t random = 0;
+        memcpy(&random, id->bytes + i, 8);
+        random ^= hash_bytes(now, sizeof(now), i + 1);
+        memcpy(id->bytes + i, &random, 8);
+    }
+    return 0;
+}
+
 static int open_epoch(Spool *spool, unsigned lane) {
     EpochId id;
-    if (getrandom(&id, sizeof(id), 0) != sizeof(id))
-        return error_origin(-errno);
+    int r = draw_epoch(&id);
+    if (r)
+        return error_trace(r);
     SpoolEpoch *epoch = NULL;
-    int r = spool_add_epoch(spool, &id, &epoch);
+    r = spool_add_epoch(spool, &id, &epoch);
     if (r)
         return error_trace(r);
     unsigned first = spool->config.fanout ? 0 : lane;

@@ -143,7 +143,8 @@ int spool_peek(Spool *spool, unsigned hub, const EpochId *epoch, uint64_t sequen
 int spool_fetch(Spool *spool, unsigned hub, const EpochId *epoch, uint64_t sequence, void *to,
                 size_t size);
 
-/** spool_release() - the hub has stored all of the epoch up to this sequence */
+/** spool_release() - the hub has stored all of the epoch up to this sequence. Without totals: it
+ * needs nothing more of the epoch, and the epoch is not to be remembered */
 void spool_release(Spool *spool, unsigned hub, const EpochId *epoch, uint64_t last,
                    const BatchCounts *totals);
 

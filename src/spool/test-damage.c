@@ -331,12 +331,56 @@ static void test_all_full(void **state) {
     scene_remove(&scene);
 }
 
+/* what another hub was given it finds again, by the same name, though the file that says so is lost
+ */
+static void test_adopted_without_cursors(void **state) {
+    (void)state;
+    for (int how = 0; how < 3; how++) {
+        Scene scene;
+        SpoolBatch batch = {0};
+        SpoolFormer first, second;
+        char path[256];
+        scene_make(&scene);
+        scene_open(&scene);
+        for (uint64_t i = 1; i <= 20; i++)
+            batch = append(&scene, 0, i);
+        assert_int_equal(spool_peek(scene.spool, 0, &batch.epoch, 8, &batch), 0);
+        spool_release(scene.spool, 0, &batch.epoch, 8, &batch.totals);
+        scene_close(&scene);
+        scene.config.hubs[0] = 0x0000000700000009; /* another, at another place */
+        scene_open(&scene);
+        assert_true(spool_former(scene.spool, 0, 0, &first));
+        assert_false(epoch_equal(&first.epoch, &batch.epoch));
+        assert_int_equal(first.last, 12);
+        assert_int_equal(spool_peek(scene.spool, 0, &first.epoch, 5, &batch), 0);
+        spool_release(scene.spool, 0, &first.epoch, 5, &batch.totals);
+        scene_close(&scene);
+        scene_path(&scene, how == 0 ? ADOPTED_NAME : CURSORS_NAME, path, sizeof(path));
+        if (how == 2)
+            assert_int_equal(truncate(path, 30), 0);
+        else
+            assert_int_equal(unlink(path), 0);
+        scene_open(&scene);
+        assert_true(spool_former(scene.spool, 0, 0, &second));
+        assert_true(epoch_equal(&first.epoch, &second.epoch));
+        assert_int_equal(second.last, 12);
+        assert_true(batch_counts_equal(second.last_totals, first.last_totals));
+        assert_int_equal(second.stored, how == 0 ? 5 : 0); /* the hub knows better */
+        scene_remove(&scene);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_torn_tail),     cmocka_unit_test(test_flipped_bits),
-        cmocka_unit_test(test_power_lost),    cmocka_unit_test(test_cursors_damaged),
-        cmocka_unit_test(test_foreign_files), cmocka_unit_test(test_segment_missing_in_the_middle),
-        cmocka_unit_test(test_disk_full),     cmocka_unit_test(test_all_full),
+        cmocka_unit_test(test_adopted_without_cursors),
+        cmocka_unit_test(test_torn_tail),
+        cmocka_unit_test(test_flipped_bits),
+        cmocka_unit_test(test_power_lost),
+        cmocka_unit_test(test_cursors_damaged),
+        cmocka_unit_test(test_foreign_files),
+        cmocka_unit_test(test_segment_missing_in_the_middle),
+        cmocka_unit_test(test_disk_full),
+        cmocka_unit_test(test_all_full),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -224,7 +224,7 @@ static void test_reads_fail_at_start(void **state) {
         atomic_store(&read_error, EIO);
         scene_open(&scene);
         assert_true(scene_words(&scene, 1) >= 1);
-        assert_non_null(strstr(scene.word, "next start"));
+        assert_non_null(strstr(scene.word, "each start"));
         atomic_store(&read_error, 0);
         uint64_t had = 0;
         SpoolFormer former;

@@ -345,6 +345,8 @@ def probe_rolled_back(world, draw, site):
 
 @fault("state and spool cloned", "site", "net")
 def probe_cloned(world, draw, site):
+    if any(clone.namespace == site.namespace for clone in world.clones):
+        return "it has a clone"
     twin = world.clone(site)
     world.tell(f"rate wire{twin.number} {world.rate:.1f}")
     try:

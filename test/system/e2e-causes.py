@@ -194,6 +194,12 @@ def test_clock(lab):
         wait_for("the probe says so", lambda: [
             1 for line in lines(probe) if re.fullmatch(pattern, line)], SHOWN_S)
         shows_state(hub, re.escape(cause_text("PEER_CLOCK", "", "@")).replace("@", hub_says))
+        wait_for("its clock within 50 ms", lambda: [1 for p in hub.get("/probes")
+                 if p["name"] == name and abs(p["clock_offset_ms"] - seconds * 1000) <= 50
+                 and 0 <= p["round_trip_ms"] <= 1000], SHOWN_S)
+        wait_for("and in the metrics", lambda: re.search(
+            r'weir_probe_clock_offset_milliseconds\{probe="%s",.*\} %s4[45]\d{3}\n' %
+            (name, "-" if seconds < 0 else ""), hub.fetch("/metrics")[1].decode()), SHOWN_S)
         time.sleep(3)
         same(sum(bool(re.fullmatch(pattern, line)) for line in lines(probe)), 1, "times it says so")
         same(probe.stop(), 0, "the probe ends with")

@@ -3,6 +3,7 @@
 # time limit: 180 s
 """A capture file with more flows than the spool holds. While the hub is away the file waits; what a
 full spool lets go all the same is said, and is no success."""
+import os
 import random
 import re
 import signal
@@ -10,7 +11,7 @@ import socket
 import struct
 import time
 
-from _e2e import check, free_ports, main, offline, same, wait_for
+from _e2e import PROBE, check, free_ports, main, offline, same, wait_for
 
 FLOWS = 120000  # random addresses do not compress: twice the smallest spool
 
@@ -78,4 +79,45 @@ def test_signals(lab):
     check("told to stop" in probe.log(), probe.log()[-1500:])
 
 
-main([test_hub_comes_later, test_no_hub, test_signals])
+def test_new_key(lab):
+    """A state folder whose key was deleted, and not its spool: what the hub has of it under the old
+    key it does not store again, and the sum of the new one adds up."""
+    hub = lab.hub()
+    folder = lab.path("state")
+    options = ("-i", "lo", "-f", "udp and dst port 9", "-d", "1", "--no-dpi", "--data-dir", folder,
+               "--ntopng", f"tcp://127.0.0.1:{hub.port}", "--zmq-probe-mode",
+               "--zmq-encryption-key", hub.key())
+
+    def stored():
+        return hub.get("/flows", from_=0, to=2 ** 43, limit=1)["total"]
+
+    def send(n):
+        for _ in range(n):
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+                sender.sendto(b"weir", ("127.0.0.1", 9))
+
+    probe = lab.start("first", PROBE, *options)
+    wait_for("it is there", lambda: "connected" in probe.log())
+    time.sleep(1)
+    send(50)
+    wait_for("50 flows", lambda: stored() == 50, 30)
+    probe.kill()
+    check(not os.path.exists(os.path.join(folder, "spool", "cursors")), "it was noted already")
+    for name in os.listdir(folder):
+        if name.startswith("zmq-key"):
+            os.unlink(os.path.join(folder, name))
+    probe = lab.start("second", PROBE, *options)
+    wait_for("it is there again", lambda: "flows are delivered" in probe.log())
+    time.sleep(1)
+    send(30)
+    wait_for("30 more", lambda: stored() >= 80, 30)
+    time.sleep(12)
+    same(stored(), 80, "flows stored")
+    rows = {row["connected"]: row for row in hub.get("/probes")}
+    same(len(rows), 2, "probes")
+    same(rows[True]["flows_stored"], 30, "of the new key")
+    same(rows[True]["flows_missing"], 0, "missing")
+    same(rows[True]["ledger"]["state"], "balanced", "its sum")
+
+
+main([test_new_key, test_hub_comes_later, test_no_hub, test_signals])

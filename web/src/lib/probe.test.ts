@@ -48,6 +48,8 @@ test('a clock is said to the millisecond, as long as it is near', () => {
   expect(clockWords(0)).toBe('as the hub’s');
   expect(clockWords(12)).toBe('12 ms ahead');
   expect(clockWords(-41_000)).toBe('41 s behind');
+  expect(clockWords(12, 0)).toBe('12 ms ahead, round trip below 1 ms');
+  expect(clockWords(0, 34)).toBe('as the hub’s, round trip 34 ms');
 });
 
 const ledger = (members: Partial<Probe['ledger']>) =>

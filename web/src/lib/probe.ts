@@ -65,8 +65,9 @@ function lasting(hours: number): string {
 }
 
 /** The probe's clock against the hub's, in the unit that tells something. */
-export function clockWords(offsetMs: number): string {
-  return offsetMs === 0 ? 'as the hub’s' : `${span(Math.abs(offsetMs))} ${offsetMs > 0 ? 'ahead' : 'behind'}`;
+export function clockWords(offsetMs: number, roundTripMs = -1): string {
+  const clock = offsetMs === 0 ? 'as the hub’s' : `${span(Math.abs(offsetMs))} ${offsetMs > 0 ? 'ahead' : 'behind'}`;
+  return roundTripMs < 0 ? clock : `${clock}, round trip ${roundTripMs < 1 ? 'below 1 ms' : span(roundTripMs)}`;
 }
 
 /**
