@@ -18,8 +18,7 @@
 #include "channel/cause.h"
 #include "channel/delivery.h"
 #include "channel/frame.h"
-#include "channel/probe_keys.h"
-#include "channel/probe_link_desk.h"
+#include "channel/probe_link_inner.h"
 #include "channel/probe_link_reason.h"
 #include "channel/probe_watch.h"
 #include "channel/version.h"
@@ -28,213 +27,9 @@
 enum {
     TURN_MS = 100,  /* longest wait of the thread */
     BLOCKED_MS = 2, /* wait when the socket is full: XPUB does not say when it no longer is */
-    BURST = 64,     /* batches between two looks at what comes in */
     AGAIN_FIRST_MS = 1000,
     AGAIN_LAST_MS = 60000,
-    PULSE_SHARE = 10,     /* of a line that is full, pulses may have one part in so many */
-    PULSE_LATE_MS = 5000, /* but one goes after so long */
 };
-
-struct ProbeLink {
-    ProbeLinkConfig config;
-    Endpoint endpoints[PROBE_N_SIDES];
-    char attached[PROBE_N_SIDES][280];
-    void *context;
-    void *sockets[PROBE_N_SIDES]; /* XPUB data, SUB events; the thread's once it runs */
-    ProbeWatch *watch;
-    int wake_fd;
-    pthread_t thread;
-    bool started;
-    atomic_bool stop;
-
-    LinkDesk desk; /* for other threads */
-
-    /* the thread's own */
-    DeliverySender *sender;
-    char *hello, *pulse;
-    bool hello_again;
-    ProbeLinkStatus status;
-    unsigned n_subscribers;
-    uint64_t session_ms, state_ms; /* monotonic; 0 for none */
-    ControlState state;
-    ProbeKeys keys;
-    Buffer header;
-    unsigned n_again[PROBE_N_SIDES];
-    bool blocked;
-    bool full; /* blocked since the last pulse */
-    uint64_t pulse_ms, pulse_room_bytes;
-};
-
-/* --------------------------------------------------------------------------------- sending */
-
-static int send_part(ProbeLink *link, zmq_msg_t *part, int flags) {
-    if (zmq_msg_send(part, link->sockets[PROBE_SIDE_DATA], flags | ZMQ_DONTWAIT) >= 0)
-        return 0;
-    (void)zmq_msg_close(part);
-    link->blocked = link->blocked || errno == EAGAIN;
-    return -1;
-}
-
-/** send_message() - header from link->header and the payload, which it takes over; false: not now
- */
-static bool send_message(ProbeLink *link, zmq_msg_t *payload) {
-    zmq_msg_t header;
-    if (link->header.failed || zmq_msg_init_size(&header, link->header.size) < 0) {
-        (void)zmq_msg_close(payload);
-        return false;
-    }
-    memcpy(zmq_msg_data(&header), link->header.bytes, link->header.size);
-    size_t size = link->header.size + zmq_msg_size(payload);
-    if (send_part(link, &header, ZMQ_SNDMORE) < 0) {
-        (void)zmq_msg_close(payload);
-        return false;
-    }
-    if (send_part(link, payload, 0) < 0)
-        return false; /* cannot happen: room is counted in whole messages */
-    link->status.sent_bytes += size;
-    link->pulse_room_bytes += size / PULSE_SHARE;
-    return true;
-}
-
-static bool send_text(ProbeLink *link, const Frame *frame, const char *text) {
-    zmq_msg_t payload;
-    size_t size = strlen(text);
-    if (zmq_msg_init_size(&payload, size) < 0)
-        return false;
-    memcpy(zmq_msg_data(&payload), text, size);
-    buffer_clear(&link->header);
-    frame_write(&link->header, frame);
-    return send_message(link, &payload);
-}
-
-static bool send_hello(ProbeLink *link) {
-    Frame frame = {.kind = FRAME_HELLO};
-    delivery_sender_hello(link->sender, &frame.hello);
-    const char *text = probe_keys_hello(&link->keys, link->hello);
-    return text && send_text(link, &frame, text);
-}
-
-static bool send_gap(ProbeLink *link, const DeliveryBatch *batch) {
-    Frame frame = {.kind = FRAME_GAP, .batch = *batch};
-    return send_text(link, &frame, "");
-}
-
-static bool send_batch(ProbeLink *link, const DeliveryItem *item) {
-    zmq_msg_t payload;
-    if (zmq_msg_init_size(&payload, item->batch.bytes) < 0)
-        return false;
-    const ProbeLinkSpool *spool = &link->config.spool;
-    const DeliveryBatch *batch = &item->batch;
-    int r = spool->fetch(spool->spool, &batch->epoch, batch->last, zmq_msg_data(&payload),
-                         batch->bytes);
-    if (r) {
-        (void)zmq_msg_close(&payload);
-        if (r == DELIVERY_E_UNKNOWN)
-            delivery_sender_torn(link->sender, &batch->epoch, batch->last);
-        else
-            link->blocked = true; /* it is tried again soon */
-        return false;
-    }
-    Frame frame = {.kind = FRAME_BATCH, .batch = item->batch};
-    frame.crc32c = crc32c(0, zmq_msg_data(&payload), zmq_msg_size(&payload));
-    buffer_clear(&link->header);
-    frame_write(&link->header, &frame);
-    if (!send_message(link, &payload))
-        return false;
-    link->status.sent_batches++;
-    return true;
-}
-
-static bool send_item(ProbeLink *link, const DeliveryItem *item) {
-    switch (item->kind) {
-    case DELIVERY_ITEM_HELLO:
-        return send_hello(link);
-    case DELIVERY_ITEM_GAP:
-        return send_gap(link, &item->batch);
-    case DELIVERY_ITEM_BATCH:
-        return send_batch(link, item);
-    }
-    return false;
-}
-
-/** send_pulse() - the newest, with what the hub needs to tell the clocks apart, as of this very
- * moment; on a slow line they would leave little room for flows */
-static void send_pulse(ProbeLink *link) {
-    const uint64_t now_ms = clock_monotonic_ms();
-    if (!link->pulse || (link->full && now_ms - link->pulse_ms < PULSE_LATE_MS &&
-                         link->pulse_room_bytes < strlen(link->pulse)))
-        return;
-    const PulseEcho echo = {.hub_ms = link->state_ms ? link->state.server_time_ms : 0,
-                            .held_ms = now_ms - link->state_ms,
-                            .sent_ms = clock_wall_ms()};
-    char *text = pulse_with_echo(link->pulse, &echo);
-    const bool sent = text && send_text(link, &(Frame){.kind = FRAME_PULSE}, text);
-    free(text);
-    if (!sent)
-        return;
-    free(link->pulse);
-    link->pulse = NULL;
-    link->pulse_ms = now_ms;
-    link->pulse_room_bytes = 0;
-    link->full = false;
-}
-
-static void take_texts(ProbeLink *link) {
-    char *pulse = link_desk_take_text(&link->desk, &link->desk.pulse);
-    char *hello = link_desk_take_text(&link->desk, &link->desk.hello);
-    if (pulse) {
-        free(link->pulse);
-        link->pulse = pulse;
-    }
-    if (hello) {
-        free(link->hello);
-        link->hello = hello;
-        link->hello_again = true;
-    }
-}
-
-/** do_jobs() - what other threads have left */
-static int do_jobs(ProbeLink *link) {
-    const LinkJob *jobs = NULL;
-    const size_t n = link_desk_take(&link->desk, &jobs);
-    int r = 0;
-    for (size_t i = 0; i < n && !r; i++) {
-        const DeliveryBatch *batch = &jobs[i].batch;
-        switch (jobs[i].kind) {
-        case LINK_JOB_SUBMIT:
-            r = delivery_sender_append(link->sender, batch, jobs[i].now_ms);
-            break;
-        case LINK_JOB_DROP:
-            delivery_sender_drop(link->sender, &batch->epoch, batch->last, &batch->totals,
-                                 jobs[i].bytes);
-            break;
-        case LINK_JOB_MOVED:
-            delivery_sender_moved(link->sender, &batch->epoch);
-            break;
-        }
-    }
-    return error_trace(r);
-}
-
-/** send_due() - true when there may be more to send at once */
-static bool send_due(ProbeLink *link) {
-    DeliveryItem item;
-    bool more = true;
-    link->blocked = false;
-    take_texts(link);
-    if (link->n_subscribers)
-        send_pulse(link);
-    if (link->n_subscribers && link->hello_again && send_hello(link))
-        link->hello_again = false;
-    for (int i = 0; i < BURST && more && !link->blocked; i++) {
-        uint64_t now_ms = clock_monotonic_ms();
-        more = delivery_sender_next(link->sender, &item, now_ms);
-        if (more && send_item(link, &item))
-            delivery_sender_sent(link->sender, &item, now_ms);
-    }
-    link->full = link->full || link->blocked;
-    return more && !link->blocked;
-}
 
 /* -------------------------------------------------------------------------------- receiving */
 
@@ -283,7 +78,7 @@ static void on_state(ProbeLink *link, const void *bytes, size_t size) {
         link->state = state;
         link->state_ms = clock_monotonic_ms();
         link->status.clock_offset_ms = (int64_t)state.server_time_ms - (int64_t)clock_wall_ms();
-        (void)do_jobs(
+        (void)link_do_jobs(
             link); /* it may speak of what was submitted just now, by a link to the same hub */
         delivery_sender_state(link->sender, &state.delivery);
     }
@@ -406,14 +201,14 @@ static void *run(void *arg) {
         };
         (void)zmq_poll(items, 3, more ? 0 : link->blocked ? BLOCKED_MS : TURN_MS);
         zsock_wake_clear(link->wake_fd);
-        r = do_jobs(link); /* first: a state may be of what was just submitted */
+        r = link_do_jobs(link); /* first: a state may be of what was just submitted */
         if (!r)
             r = read_subscriptions(link);
         if (!r)
             r = read_states(link);
         if (!r)
             r = follow_keys(link);
-        more = send_due(link);
+        more = link_send_due(link);
         note_standing(link);
         link_desk_publish(&link->desk, &link->status, link->sender);
     }

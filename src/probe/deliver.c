@@ -22,9 +22,10 @@
 #include "channel/endpoint.h"
 #include "channel/keystring.h"
 #include "channel/probe_link.h"
+#include "probe/hello.h"
 #include "probe/kept_keys.h"
 
-enum { ENDPOINT_TEXT = 280, INSTANCE_DIGITS = 16 };
+enum { ENDPOINT_TEXT = 280 };
 
 typedef struct Hub {
     Deliver *deliver;
@@ -45,7 +46,7 @@ struct Deliver {
     KeptKeys *kept;
     KeyString key;
     Buffer hello;
-    char *instance; /* within it: INSTANCE_DIGITS */
+    char *instance; /* within it: HELLO_INSTANCE_DIGITS */
     void *again;    /* room for a batch; NULL until it is needed */
     Spool *spool;
     bool fanout;
@@ -98,63 +99,6 @@ int deliver_check(const ProbeConfig *config, Reason *reason) {
         r = read_endpoints(config, i, &hub, reason);
     }
     return r;
-}
-
-/* --- who this probe is -------------------------------------------------------------------- */
-
-static void host_name(char *text, size_t size) {
-    if (gethostname(text, size) != 0 || !*text)
-        (void)snprintf(text, size, "weir-probe");
-    text[size - 1] = 0;
-}
-
-/* the same after a reinstallation of weir, another on another machine */
-static void default_id(const char *host, char *text, size_t size) {
-    Buffer machine = {0};
-    if (file_read(&machine, "/etc/machine-id", 256, NULL) != 0)
-        buffer_clear(&machine);
-    (void)snprintf(text, size, "%s-%08" PRIx32, host,
-                   (uint32_t)hash_bytes(machine.bytes, machine.size, 0));
-    buffer_deinit(&machine);
-}
-
-/* a virtual machine that went back to a snapshot may draw the same number again: so the time, too
- */
-static void draw_instance(char text[INSTANCE_DIGITS + 1]) {
-    uint64_t run = 0;
-    const uint64_t now[] = {clock_wall_ms(), clock_monotonic_ns()};
-    (void)getrandom(&run, sizeof(run), 0);
-    (void)snprintf(text, INSTANCE_DIGITS + 1, "%016" PRIx64, run ^ hash_bytes(now, sizeof(now), 1));
-}
-
-static int make_hello(Deliver *deliver, const ProbeConfig *config, const DeliverSource *source) {
-    char host[256];
-    char id[300];
-    host_name(host, sizeof(host));
-    default_id(host, id, sizeof(id));
-    char instance[INSTANCE_DIGITS + 1];
-    draw_instance(instance);
-
-    Json json = json_make(&deliver->hello);
-    json_object_begin(&json, NULL);
-    json_text(&json, "name", config->probe_name ? config->probe_name : host);
-    json_text(&json, "probe_id", config->probe_id ? config->probe_id : id);
-    json_text(&json, "version", WEIR_VERSION);
-    json_text(&json, "instance", instance);
-    json_text(&json, "mode", source->mode);
-    json_array_begin(&json, "interfaces");
-    json_object_begin(&json, NULL);
-    json_text(&json, "name", source->interface);
-    json_u64(&json, "index", source->index);
-    json_object_end(&json);
-    json_array_end(&json);
-    if (deliver->key.token[0])
-        json_text(&json, "token", deliver->key.token);
-    json_object_end(&json);
-    if (deliver->hello.failed)
-        return error_origin(-ENOMEM);
-    deliver->instance = strstr(buffer_text(&deliver->hello), instance);
-    return 0;
 }
 
 /* --- life --------------------------------------------------------------------------------- */
@@ -405,7 +349,7 @@ int deliver_new(Deliver **deliverp, const ProbeConfig *config, const DeliverSour
     if (r == 0)
         r = open_identity(deliver, config, reason);
     if (r == 0)
-        r = make_hello(deliver, config, source);
+        r = hello_write(&deliver->hello, &deliver->instance, config, source, deliver->key.token);
     if (r == 0)
         r = read_hubs(deliver, config, reason);
     if (r == 0)
@@ -530,9 +474,9 @@ static int append_again(Deliver *deliver, unsigned lane, const Hub *hub, const E
 }
 
 static void be_another(Deliver *deliver) {
-    char instance[INSTANCE_DIGITS + 1];
-    draw_instance(instance);
-    memcpy(deliver->instance, instance, INSTANCE_DIGITS);
+    char instance[HELLO_INSTANCE_DIGITS + 1];
+    hello_draw_instance(instance);
+    memcpy(deliver->instance, instance, HELLO_INSTANCE_DIGITS);
     for (size_t i = 0; i < deliver->n_hubs; i++)
         (void)probe_link_hello(deliver->hubs[i].link, buffer_text(&deliver->hello));
 }
