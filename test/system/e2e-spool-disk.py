@@ -290,11 +290,12 @@ def test_what_it_knows_is_shown(lab):
 
     def sums_up(flows, limit_s=40):
         def look():
+            stored = total(hub)  # first: what is read later knows of these
             at = known()
             ledger = at["ledger"]
-            check(at["spool"]["flows"] == 0 and at["spool"]["oldest_ms"] == 0 and total(hub) == flows
+            check(at["spool"]["flows"] == 0 and at["spool"]["oldest_ms"] == 0 and stored == flows
                   and ledger["state"] == "balanced" and ledger["unexplained"] == 0
-                  and ledger["waiting"] == 0, f"{total(hub)} stored of {flows}, {at}")
+                  and ledger["waiting"] == 0, f"{stored} stored of {flows}, {at}")
             return at
         return wait_for("the spool is empty and the sum adds up", look, limit_s)
     first = wait_for("it says what its spool holds", known)["spool"]
