@@ -246,18 +246,22 @@ static void take_answer(ProbeWatch *watch, Side *side) {
         return;
     question_leave(side->question);
     side->question = NULL;
-    if (answer.word == PROBE_LINK_CONNECTING || side->view.connected)
-        return; /* it can be reached: libzmq is or soon will be there */
+    if (answer.word == PROBE_LINK_CONNECTING)
+        return; /* it can be reached: libzmq soon will be there */
     (void)pthread_mutex_lock(&watch->lock);
-    set_trouble(side, answer.word, answer.detail);
+    if (!side->view.connected && !side->moved) /* else it is there, or was asked of elsewhere */
+        set_trouble(side, answer.word, answer.detail);
     (void)pthread_mutex_unlock(&watch->lock);
     zsock_wake(watch->wake_fd);
 }
 
 static void look_into(ProbeWatch *watch, Side *side) {
-    (void)pthread_mutex_lock(&watch->lock);
+    (void)pthread_mutex_lock(&watch->lock); /* probe_watch_move() */
+    const uint64_t now_ms = clock_monotonic_ms();
     const bool moved = side->moved;
     const Endpoint endpoint = side->config.endpoint;
+    const bool shook = side->shook_ms && now_ms - side->shook_ms < ASK_AGAIN_MS * 6;
+    const bool early = side->view.connected || now_ms - side->view.connected_ms < ASK_AFTER_MS;
     side->moved = false;
     (void)pthread_mutex_unlock(&watch->lock);
     if (moved && side->question) {
@@ -270,10 +274,7 @@ static void look_into(ProbeWatch *watch, Side *side) {
         take_answer(watch, side);
         return;
     }
-    uint64_t now_ms = clock_monotonic_ms();
-    bool shook = side->shook_ms && now_ms - side->shook_ms < ASK_AGAIN_MS * 6;
-    if (side->config.bind || side->view.connected || shook ||
-        now_ms - side->view.connected_ms < ASK_AFTER_MS ||
+    if (side->config.bind || shook || early ||
         (side->asked_ms && now_ms - side->asked_ms < ASK_AGAIN_MS))
         return;
     side->asked_ms = now_ms;
