@@ -6,7 +6,10 @@
  * A probe without packets: makes flows, encodes and sends them as weir-probe does, waits until the
  * hub has stored them all, and says how long that took. For measuring a hub.
  *
- *     feed DATA_ENDPOINT EVENTS_ENDPOINT SERVER_KEY_Z85 FLOWS FLOWS_A_BATCH all|v9
+ *     feed DATA_ENDPOINT EVENTS_ENDPOINT SERVER_KEY_Z85 FLOWS FLOWS_A_BATCH all|v9 [FOLDER [MS]]
+ *
+ * With FOLDER, unless it is -, the flows are those of the spool segments in it, again from the
+ * first after the last; with MS there is a batch each so many milliseconds.
  */
 
 #include <errno.h>
@@ -15,6 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <zstd.h>
 
 #include "base/buffer.h"
 #include "base/cleanup.h"
@@ -23,7 +27,8 @@
 #include "channel/keys.h"
 #include "channel/probe_link.h"
 #include "codec/batch.h"
-#include "flow/record.h"
+#include "flows.h"
+#include "segments.h"
 #include "spool/spool.h"
 
 enum { SPOOL_BYTES = 256 * 1024 * 1024, SPOOL_FULL_WAIT_MS = 1, DRAIN_MS = 300000 };
@@ -31,82 +36,13 @@ enum { SPOOL_BYTES = 256 * 1024 * 1024, SPOOL_FULL_WAIT_MS = 1, DRAIN_MS = 30000
 typedef struct Feed {
     Spool *spool;
     ProbeLink *link;
-    uint64_t random;
     uint64_t made;
     uint64_t bytes;
-    int all_fields;
+    uint64_t ipfix_bytes; /* before compression */
+    FlowMaker maker;
+    const FlowBatch *given; /* NULL: made up */
+    unsigned pace_ms;
 } Feed;
-
-static uint64_t next_random(Feed *feed) {
-    feed->random ^= feed->random << 13;
-    feed->random ^= feed->random >> 7;
-    feed->random ^= feed->random << 17;
-    return feed->random;
-}
-
-/** skewed() - 0 to n - 1, small numbers more often, about as hosts and services are */
-static uint32_t skewed(Feed *feed, uint32_t n) {
-    double u = (double)(next_random(feed) >> 11) / 9007199254740992.0;
-    return (uint32_t)((double)n * u * u * u);
-}
-
-static FlowText text_of(const char *text) {
-    return (FlowText){.text = text, .size = (uint32_t)strlen(text)};
-}
-
-static void make_what_it_is(Feed *feed, FlowRecord *record) {
-    static const struct {
-        const char *app, *category;
-        uint16_t master, id, port;
-    } apps[] = {
-        {"TLS.Google", "Web", 91, 126, 443}, {"QUIC.YouTube", "Media", 188, 124, 443},
-        {"DNS", "Network", 0, 5, 53},        {"TLS", "Web", 0, 91, 443},
-        {"HTTP", "Web", 0, 7, 80},           {"SSH", "RemoteAccess", 0, 92, 22},
-        {"NTP", "System", 0, 9, 123},        {"TLS.Microsoft", "Cloud", 91, 212, 443},
-    };
-    static char names[4096][40];
-    uint32_t a = skewed(feed, sizeof(apps) / sizeof(apps[0]));
-    uint32_t n = skewed(feed, 4096);
-    if (!names[n][0])
-        (void)snprintf(names[n], sizeof(names[n]), "host%u.service%u.example", n, n % 97);
-    record->dst_port = apps[a].port;
-    record->protocol = apps[a].port == 53 || apps[a].port == 123 ? 17 : 6;
-    if (!feed->all_fields)
-        return;
-    record->app_id = apps[a].id;
-    record->app_master_id = apps[a].master;
-    record->app_name = text_of(apps[a].app);
-    record->app_category = text_of(apps[a].category);
-    record->app_confidence = 6;
-    record->server_name = text_of(names[n]);
-    record->l2_octets = record->octets + 14 * record->packets;
-    record->rev_l2_octets = record->rev_octets + 14 * record->rev_packets;
-    record->flow_id = next_random(feed);
-    record->biflow_direction = FLOW_DIRECTION_INITIATOR;
-    record->src_mac = (FlowMac){{2, 0, 0, 0, record->src_ip.bytes[2], record->src_ip.bytes[3]}};
-    record->dst_mac = (FlowMac){{2, 0, 0, 0, 0, 1}};
-}
-
-static void make_flow(Feed *feed, FlowRecord *record, uint64_t now_ms) {
-    uint32_t host = skewed(feed, 30000);
-    uint32_t peer = skewed(feed, 200000);
-    record->src_ip = net_address_v4((uint8_t[]){10, 0, (uint8_t)(host >> 8), (uint8_t)host});
-    record->dst_ip = net_address_v4(
-        (uint8_t[]){198, (uint8_t)(18 + (peer >> 16)), (uint8_t)(peer >> 8), (uint8_t)peer});
-    record->src_port = (uint16_t)(32768 + next_random(feed) % 28000);
-    record->packets = 1 + skewed(feed, 60);
-    record->octets = record->packets * (60 + skewed(feed, 400));
-    record->rev_packets = 1 + skewed(feed, 90);
-    record->rev_octets = record->rev_packets * (60 + skewed(feed, 1300));
-    record->last_ms = now_ms - next_random(feed) % 1000;
-    record->first_ms = record->last_ms - skewed(feed, 30000);
-    record->end_reason = FLOW_END_IDLE;
-    make_what_it_is(feed, record);
-    if (record->protocol == 6) {
-        record->tcp_flags = 0x1b;
-        record->rev_tcp_flags = 0x1b;
-    }
-}
 
 static void on_change(void *userdata, ProbeLinkWord word, const char *reason) {
     (void)userdata;
@@ -157,9 +93,14 @@ static int send_batch(Feed *feed, BatchCodec *codec, FlowRecord *records, size_t
             r = probe_link_submit(feed->link, &batch);
         }
         feed->bytes += payload.size;
+        feed->ipfix_bytes += ZSTD_getFrameContentSize(payload.bytes, payload.size);
     }
     buffer_deinit(&payload);
     return error_trace(r);
+}
+
+static void pause_ms(unsigned ms) {
+    (void)nanosleep(&(struct timespec){.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000L}, NULL);
 }
 
 static int feed_all(Feed *feed, uint64_t flows, size_t a_batch) {
@@ -172,10 +113,14 @@ static int feed_all(Feed *feed, uint64_t flows, size_t a_batch) {
         size_t n = flows - feed->made < a_batch ? (size_t)(flows - feed->made) : a_batch;
         memset(records, 0, n * sizeof(*records));
         uint64_t now_ms = clock_wall_ms();
-        for (size_t i = 0; i < n; i++)
-            make_flow(feed, &records[i], now_ms);
+        for (size_t i = 0; i < n && feed->given; i++)
+            records[i] = feed->given->records[(feed->made + i) % feed->given->n];
+        for (size_t i = 0; i < n && !feed->given; i++)
+            flow_make(&feed->maker, &records[i], now_ms);
         r = send_batch(feed, codec, records, n);
         feed->made += n;
+        if (feed->pace_ms)
+            pause_ms(feed->pace_ms);
     }
     return error_trace(r);
 }
@@ -197,17 +142,29 @@ static int run(Feed *feed, uint64_t flows, size_t a_batch) {
     r = probe_link_drain(feed->link, DRAIN_MS, &left);
     double stored_s = (double)(clock_monotonic_ns() - start_ns) / 1e9;
     (void)printf("{\"flows\":%" PRIu64 ",\"left\":%" PRIu64 ",\"made_s\":%.3f,\"stored_s\":%.3f,"
-                 "\"feed_cpu_s\":%.3f,\"payload_bytes\":%" PRIu64 "}\n",
-                 feed->made, left, made_s, stored_s, cpu_s() - start_cpu, feed->bytes);
+                 "\"feed_cpu_s\":%.3f,\"payload_bytes\":%" PRIu64 ",\"ipfix_bytes\":%" PRIu64 "}\n",
+                 feed->made, left, made_s, stored_s, cpu_s() - start_cpu, feed->bytes,
+                 feed->ipfix_bytes);
     return error_trace(r);
 }
 
 int main(int argc, char **argv) {
-    if (argc != 7) {
-        (void)fprintf(stderr, "usage: feed DATA EVENTS KEY_Z85 FLOWS FLOWS_A_BATCH all|v9\n");
+    if (argc < 7 || argc > 9) {
+        (void)fprintf(stderr, "usage: feed DATA EVENTS KEY_Z85 FLOWS FLOWS_A_BATCH all|v9 "
+                              "[FOLDER [MS]]\n");
         return 2;
     }
-    Feed feed = {.random = 88172645463325252u, .all_fields = strcmp(argv[6], "all") == 0};
+    Feed feed = {.maker = flow_maker(strcmp(argv[6], "all") == 0)};
+    const bool made_up = argc <= 7 || strcmp(argv[7], "-") == 0;
+    FlowBatch *given = made_up ? NULL : segments_load(argv[7]);
+    if (!made_up && !given) {
+        (void)fprintf(stderr, "feed: no flows below %s\n", argv[7]);
+        return 1;
+    }
+    if (given && !feed.maker.all_fields)
+        segments_only_v9(given);
+    feed.given = given;
+    feed.pace_ms = argc > 8 ? (unsigned)strtoul(argv[8], NULL, 10) : 0;
     Reason reason = {0};
     ProbeLinkConfig config = {
         .endpoint = argv[1],

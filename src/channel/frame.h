@@ -25,6 +25,10 @@ enum {
     FRAME_VERSION = 1,
     FRAME_HEADER_MAX_BYTES = 8 + 8 + 2 + DELIVERY_EPOCHS_MAX * 25,
     FRAME_JSON_MAX_BYTES = 64 * 1024, /* hello, pulse and state */
+    /* A state's topic is the probe's key. Its subscription is the beginning of it, too long to find
+     * another key that has it and short because libzmq goes through all its subscriptions, a step a
+     * byte, for each connection that ends */
+    FRAME_STATE_TOPIC_BYTES = 10,
 };
 
 typedef enum FrameKind {

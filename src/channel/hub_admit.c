@@ -300,7 +300,7 @@ static bool look_at(HubLink *link, WaitingPeer *peer, uint64_t now_ms, ControlSt
         *saidp = strdup(session->hello);
     }
     const bool told = now_ms - peer->told_ms < (peer->due ? 0 : TELL_MS);
-    if (!session->up || !peer->decided || !session->events || !session->hello_id || told)
+    if (!session->up || !peer->decided || !session->hello_id || told)
         return false;
     peer->due = false;
     peer->told_ms = now_ms;

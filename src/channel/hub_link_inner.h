@@ -81,6 +81,7 @@ void hub_post(HubLink *link, const HubEvent *event);
 void hub_count_malformed(HubLink *link, unsigned interface, const PeerKey *key);
 /** hub_payload_text() - as a C string; NULL when it is longer than `most` */
 char *hub_payload_text(const zmq_msg_t *payload, size_t most);
+/** hub_send_state() - on the events endpoint `events`, or 0: it is not known on which it listens */
 void hub_send_state(HubLink *link, unsigned events, const PeerKey *key, const ControlState *state);
 
 /**

@@ -279,13 +279,14 @@ static int on_message(HubLink *link, Arrival *arrival) {
     };
     const char *user = zmq_msg_gets(&arrival->header, "User-Id");
     const char *address = zmq_msg_gets(&arrival->header, "Peer-Address");
-    if (!user || strlen(user) != 40) { /* ZAP names every peer, so there is none */
+    hub_line_of(&arrival->line, &arrival->header);
+    if (!user || strlen(user) != 40) { /* hub_zap.c names every peer, but for a moment */
         hub_count_malformed(link, arrival->interface, NULL);
+        zsock_cut(arrival->line.fd, arrival->line.address, arrival->line.port);
         return 0;
     }
     memcpy(arrival->key.z85, user, sizeof(arrival->key.z85));
     arrival->address = address ? address : "";
-    hub_line_of(&arrival->line, &arrival->header);
     hub_watch_spoke(link->watch, arrival->interface, arrival->line.fd, &arrival->key);
     int r =
         frame_read(&arrival->frame, zmq_msg_data(&arrival->header), zmq_msg_size(&arrival->header));
@@ -338,23 +339,44 @@ static int read_data(HubLink *link, Side *side, Arrival *arrival) {
 
 /* ---------------------------------------------------------------------------------- events */
 
+/** whose_topic() - who had subscribed to it: a connection that went away says no User-Id */
+static bool whose_topic(HubLink *link, const uint8_t *topic, size_t size, PeerKey *key) {
+    bool found = false;
+    (void)pthread_mutex_lock(&link->lock);
+    for (size_t i = 0; i < link->sessions.n && !found; i++) {
+        *key = link->sessions.sessions[i].key;
+        found = memcmp(key->z85, topic, size) == 0;
+    }
+    for (size_t i = 0; i < HUB_WAITING_MAX && link->waiting.n && !found; i++) {
+        if (!link->waiting.peers[i])
+            continue;
+        *key = link->waiting.peers[i]->session.key;
+        found = memcmp(key->z85, topic, size) == 0;
+    }
+    (void)pthread_mutex_unlock(&link->lock);
+    return found;
+}
+
 /** on_subscription() - a probe may listen to its own topic only (ZMQ_XPUB_MANUAL) */
 static int on_subscription(HubLink *link, size_t side, zmq_msg_t *message) {
     const uint8_t *bytes = zmq_msg_data(message);
-    size_t size = zmq_msg_size(message);
+    const size_t size = zmq_msg_size(message) - 1; /* of the topic; empty: a large number */
     const char *user = zmq_msg_gets(message, "User-Id");
     PeerKey key = {""};
-    if (size != 41)
+    if (size < FRAME_STATE_TOPIC_BYTES || size > 40)
         return 0;
-    memcpy(key.z85, bytes + 1, 40);
-    bool own = user && strcmp(user, key.z85) == 0;
+    const bool own = user && strlen(user) == 40 && memcmp(user, bytes + 1, size) == 0;
     if (own && zmq_setsockopt(link->sides[side].socket, bytes[0] ? ZMQ_SUBSCRIBE : ZMQ_UNSUBSCRIBE,
-                              key.z85, 40) < 0)
-        return 0;
-    if (bytes[0] ? !own : user != NULL && !own)
+                              bytes + 1, size) < 0)
         return 0;
     SessionLine line;
     hub_line_of(&line, message);
+    if (bytes[0] && !user) /* as in on_message() */
+        zsock_cut(line.fd, line.address, line.port);
+    if (own)
+        memcpy(key.z85, user, sizeof(key.z85));
+    else if (bytes[0] || user || !whose_topic(link, bytes + 1, size, &key))
+        return 0;
     if (own) /* a connection that went away has nothing to say any more */
         hub_watch_spoke(link->watch, side, line.fd, &key);
     if (!hub_admit_subscription(link, (unsigned)side, &key, &line, bytes[0]))
@@ -366,10 +388,8 @@ static int on_subscription(HubLink *link, size_t side, zmq_msg_t *message) {
     int r = 0;
     if (own)
         r = delivery_receiver_peer(link->receiver, &key, &i);
-    else /* a connection that went away says no User-Id */
-        for (i = 0; i < link->sessions.n; i++)
-            if (memcmp(&link->sessions.sessions[i].key, &key, sizeof(key)) == 0)
-                break;
+    else
+        i = delivery_receiver_find(link->receiver, &key);
     if (!r && (own || i < link->sessions.n))
         r = sessions_get(&link->sessions, i, &key, &session);
     if (session && bytes[0]) {
@@ -400,12 +420,17 @@ static int read_events(HubLink *link, size_t side) {
     return error_trace(r);
 }
 
+/* Its subscription may have come when there was no room to note it, and does not come again: then
+ * all are tried, as only a socket to which it has subscribed passes it on. */
 void hub_send_state(HubLink *link, unsigned events, const PeerKey *key, const ControlState *state) {
     buffer_clear(&link->text);
     control_write(&link->text, state);
-    void *socket = link->sides[events].socket;
-    if (!link->text.failed && zmq_send(socket, key->z85, 40, ZMQ_SNDMORE | ZMQ_DONTWAIT) == 40)
-        (void)zmq_send(socket, link->text.bytes, link->text.size, ZMQ_DONTWAIT);
+    const size_t end = events ? events + 1 : link->n_sides;
+    for (size_t i = events ? events : link->n_data; i < end && !link->text.failed; i++) {
+        void *socket = link->sides[i].socket;
+        if (zmq_send(socket, key->z85, 40, ZMQ_SNDMORE | ZMQ_DONTWAIT) == 40)
+            (void)zmq_send(socket, link->text.bytes, link->text.size, ZMQ_DONTWAIT);
+    }
 }
 
 /** send_states() - to two processes of one key as well: each takes the one with its own hello */
@@ -460,8 +485,6 @@ static void tell_states(HubLink *link) {
         (void)pthread_mutex_unlock(&link->lock);
         if (!due)
             return;
-        if (!events)
-            continue; /* it has not subscribed yet: told as soon as it does */
         state.server_time_ms = clock_wall_ms();
         state.notice = atomic_load(&link->notice);
         send_states(link, events, &key, &state, hellos);

@@ -3,6 +3,7 @@
 #include "channel/hub_zap.h"
 
 #include <errno.h>
+#include <malloc.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -12,12 +13,21 @@
 
 #include "base/error.h"
 
-enum { TURN_MS = 100, KEY_BYTES = 32 };
+#define ADDRESS_OF_ZAP "inproc://zeromq.zap.01"
+
+enum {
+    TURN_MS = 100,
+    KEY_BYTES = 32,
+    RENEW_ANSWERS = 64,
+    RENEW_TURNS = 20, /* without a request */
+    TRIM_TURNS = 40,
+};
 
 /* the parts of a request, in order */
 enum { VERSION, REQUEST_ID, DOMAIN, ADDRESS, IDENTITY, MECHANISM, CREDENTIALS, N_PARTS };
 
 struct HubZap {
+    void *context;
     pthread_t thread;
     bool started;
     atomic_bool stop;
@@ -73,19 +83,69 @@ static void answer(void *socket, const Part *id, bool good, const char *user) {
             return;
 }
 
+static void serve(HubZap *zap) {
+    Part parts[N_PARTS];
+    PeerKey key = {""};
+    parts[REQUEST_ID].size = 0;
+    bool good = read_request(zap->socket, parts) &&
+                zmq_z85_encode(key.z85, parts[CREDENTIALS].bytes, KEY_BYTES) &&
+                hub_keys_get(zap->keys, &key, NULL) != HUB_REVOKED;
+    answer(zap->socket, &parts[REQUEST_ID], good, good ? key.z85 : "");
+}
+
+static bool wait_for_request(HubZap *zap, long timeout_ms) {
+    zmq_pollitem_t item = {.socket = zap->socket, .events = ZMQ_POLLIN};
+    return zmq_poll(&item, 1, timeout_ms) > 0;
+}
+
+static void *open_socket(void *context) {
+    void *socket = zmq_socket(context, ZMQ_REP);
+    if (socket)
+        (void)zmq_setsockopt(socket, ZMQ_LINGER, &(int){0}, sizeof(int));
+    return socket;
+}
+
+/* Every connection keeps the two queues to who authenticated it, 32 KB that are never needed again,
+ * until the socket at their other end is closed. A handshake that comes just in between is not
+ * authenticated: it has no User-Id, and is cut by who receives its first message. */
+static void renew(HubZap *zap) {
+    void *fresh = open_socket(zap->context);
+    if (!fresh)
+        return;
+    (void)zmq_unbind(zap->socket, ADDRESS_OF_ZAP);
+    while (wait_for_request(zap, 0))
+        serve(zap);
+    if (zmq_bind(fresh, ADDRESS_OF_ZAP) == 0) {
+        void *old = zap->socket;
+        zap->socket = fresh;
+        (void)zmq_close(old);
+    } else { /* out of memory */
+        (void)zmq_bind(zap->socket, ADDRESS_OF_ZAP);
+        (void)zmq_close(fresh);
+    }
+}
+
 static void *run(void *arg) {
     HubZap *zap = arg;
+    unsigned answers = 0, quiet = 0;
+    bool renewed = false;
     while (!atomic_load(&zap->stop)) {
-        zmq_pollitem_t item = {.socket = zap->socket, .events = ZMQ_POLLIN};
-        if (zmq_poll(&item, 1, TURN_MS) <= 0)
+        if (wait_for_request(zap, TURN_MS)) {
+            serve(zap);
+            answers++;
+            quiet = 0;
             continue;
-        Part parts[N_PARTS];
-        PeerKey key = {""};
-        parts[REQUEST_ID].size = 0;
-        bool good = read_request(zap->socket, parts) &&
-                    zmq_z85_encode(key.z85, parts[CREDENTIALS].bytes, KEY_BYTES) &&
-                    hub_keys_get(zap->keys, &key, NULL) != HUB_REVOKED;
-        answer(zap->socket, &parts[REQUEST_ID], good, good ? key.z85 : "");
+        }
+        quiet++;
+        if (quiet == RENEW_TURNS && answers >= RENEW_ANSWERS) {
+            renew(zap);
+            answers = 0;
+            renewed = true;
+        }
+        if (quiet == TRIM_TURNS && renewed) { /* what libzmq let go of meanwhile */
+            (void)malloc_trim(0);
+            renewed = false;
+        }
     }
     return NULL;
 }
@@ -94,11 +154,10 @@ int hub_zap_new(HubZap **zapp, void *context, HubKeys *keys) {
     cleanup(hub_zap_freep) HubZap *zap = calloc(1, sizeof(*zap));
     if (!zap)
         return error_origin(-ENOMEM);
-    int none = 0;
+    zap->context = context;
     zap->keys = keys;
-    zap->socket = zmq_socket(context, ZMQ_REP);
-    if (!zap->socket || zmq_setsockopt(zap->socket, ZMQ_LINGER, &none, sizeof(none)) < 0 ||
-        zmq_bind(zap->socket, "inproc://zeromq.zap.01") < 0)
+    zap->socket = open_socket(context);
+    if (!zap->socket || zmq_bind(zap->socket, ADDRESS_OF_ZAP) < 0)
         return error_origin(-errno);
     int r = pthread_create(&zap->thread, NULL, run, zap);
     if (r)

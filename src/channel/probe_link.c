@@ -261,7 +261,7 @@ static int open_sockets(ProbeLink *link) {
     if (zmq_setsockopt(data, ZMQ_XPUB_NODROP, &one, sizeof(one)) < 0 ||
         zmq_setsockopt(data, ZMQ_XPUB_VERBOSER, &one, sizeof(one)) < 0 ||
         zmq_setsockopt(link->sockets[PROBE_SIDE_EVENTS], ZMQ_SUBSCRIBE,
-                       link->config.keys.public_z85, 40) < 0)
+                       link->config.keys.public_z85, FRAME_STATE_TOPIC_BYTES) < 0)
         return error_origin(-errno);
     return 0;
 }

@@ -48,9 +48,6 @@ void *zsock_open(void *context, int type) {
         {ZMQ_BACKLOG, 4096},
         {ZMQ_HANDSHAKE_IVL, 15000},
         {ZMQ_CONNECT_TIMEOUT, 4000},
-        {ZMQ_HEARTBEAT_IVL, 5000},
-        {ZMQ_HEARTBEAT_TIMEOUT, 30000},
-        {ZMQ_HEARTBEAT_TTL, 30000},
     };
     void *socket = zmq_socket(context, type);
     if (!socket)
@@ -72,11 +69,31 @@ void *zsock_open(void *context, int type) {
     return socket;
 }
 
-int zsock_curve(void *socket, const KeyPair *keys, const char *server_z85) {
+/*
+ * Only the probe's end sends heartbeats, and without asking the hub to watch for them: libzmq ends
+ * a timer by looking through all there are, which with thousands of probes would be most of what a
+ * hub does. A hub leaves it to TCP to find out who is gone.
+ */
+static int set_liveness(void *socket, bool server) {
+    static const struct {
+        int option, values[2];
+    } options[] = {
+        {ZMQ_HEARTBEAT_IVL, {5000, 0}},     {ZMQ_HEARTBEAT_TIMEOUT, {30000, 0}},
+        {ZMQ_TCP_MAXRT, {0, 60000}},        {ZMQ_TCP_KEEPALIVE, {1, 1}},
+        {ZMQ_TCP_KEEPALIVE_IDLE, {30, 30}}, {ZMQ_TCP_KEEPALIVE_INTVL, {10, 10}},
+        {ZMQ_TCP_KEEPALIVE_CNT, {3, 3}},
+    };
     int r = 0;
-    if (server_z85) {
+    for (size_t i = 0; i < sizeof(options) / sizeof(options[0]) && r == 0; i++)
+        r = set_int(socket, options[i].option, options[i].values[server]);
+    return r;
+}
+
+int zsock_curve(void *socket, const KeyPair *keys, const char *server_z85) {
+    int r = set_liveness(socket, !server_z85);
+    if (r == 0 && server_z85) {
         r = zmq_setsockopt(socket, ZMQ_CURVE_SERVERKEY, server_z85, 41);
-    } else {
+    } else if (r == 0) {
         r = set_int(socket, ZMQ_CURVE_SERVER, 1);
         if (r == 0)
             r = zmq_setsockopt(socket, ZMQ_ZAP_DOMAIN, "weir", 4);
