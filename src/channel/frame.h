@@ -64,7 +64,7 @@ typedef struct ControlState {
     char hub_version[32]; /* "" is written as this program's */
     Cause notice;         /* HUB_IS_FULL: what keeps the hub from storing; else CAUSE_NONE */
     char configuration[CONFIGURATION_TEXT_MAX]; /* a JSON object to be confirmed; "" none */
-    ServerKeys server_keys; /* .version 0: nothing is said of them */
+    ServerKeys server_keys;                     /* .version 0: nothing is said of them */
 } ControlState;
 
 void control_write(Buffer *to, const ControlState *state);

@@ -44,7 +44,7 @@ typedef struct Session {
     uint64_t hello_id;
     char *hello;
     char *configuration; /* to be told until it is confirmed, or NULL */
-    uint64_t begin_ms; /* wall clock */
+    uint64_t begin_ms;   /* wall clock */
     uint64_t heard_wall_ms;
     uint64_t heard_ms;   /* monotonic */
     uint64_t leaving_ms; /* monotonic; 0: is not */

@@ -140,7 +140,7 @@ typedef struct Probe {
     Ledger ledger;
     uint64_t n_elsewhere; /* as of HubProbeStatus */
     uint64_t instance;    /* hash of that in its hello: its run */
-    ServerKeysHeld held; /* as it said last, of this run of the hub; else only .now is known */
+    ServerKeysHeld held;  /* as it said last, of this run of the hub; else only .now is known */
 } Probe;
 
 typedef enum PeerProblemKind {

@@ -224,7 +224,8 @@ static void test_probe_in_place_of_another(void **state) {
 static void test_first_version(void **state) {
     (void)state;
     settings = settings_free(settings);
-    run_sql("DROP TABLE held_key; DROP TABLE configuration; DROP TABLE token_use; DROP TABLE token; DROP TABLE probe;"
+    run_sql("DROP TABLE held_key; DROP TABLE configuration; DROP TABLE token_use; DROP TABLE "
+            "token; DROP TABLE probe;"
             "DELETE FROM migration WHERE version > 1;"
             "CREATE TABLE probe (key TEXT NOT NULL PRIMARY KEY, name TEXT NOT NULL,"
             " interface TEXT NOT NULL, first_seen_ms INTEGER NOT NULL,"

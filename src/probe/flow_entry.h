@@ -39,7 +39,7 @@ typedef struct FlowEntry {
     uint64_t last_ns;
     uint32_t packets[2];
     uint16_t tcp_flags[2];
-    uint8_t state; /* ENTRY_..., or-ed */
+    uint8_t state;   /* ENTRY_..., or-ed */
     uint8_t sampled; /* Meter.sampled when it was begun or last split */
     uint16_t wheel_slot;
     /* second line */
@@ -71,7 +71,7 @@ typedef struct FlowMore {
     uint8_t dpi_packets;
     uint8_t has_macs;
     uint8_t name_bytes;
-    uint32_t name; /* number in the pool of server names, 0: none */
+    uint32_t name;     /* number in the pool of server names, 0: none */
     uint32_t sampling; /* one of so many packets was counted; 0: all */
     uint8_t spare[12];
 } FlowMore;

@@ -34,10 +34,10 @@ struct Meter {
     uint64_t active_ns;
     uint32_t sampling; /* 0: all packets come */
     uint8_t sampled;   /* counts its changes */
-    uint64_t now_ns; /* latest packet or tick; 0: none yet */
-    Pool flows;      /* FlowEntry */
-    Pool more;       /* FlowMore, by the number of the entry */
-    Pool names;      /* char[80] */
+    uint64_t now_ns;   /* latest packet or tick; 0: none yet */
+    Pool flows;        /* FlowEntry */
+    Pool more;         /* FlowMore, by the number of the entry */
+    Pool names;        /* char[80] */
     FlowIndex index;
     FragmentCache *fragments;
     Wheel wheel;

@@ -141,7 +141,7 @@ def test_metrics(lab):
             check(name not in types, f"{name} is declared twice")
             types[name] = kind
         elif not line.startswith("#"):
-            found = re.fullmatch(r'([a-z_]+)(\{([a-z_]+="(\\.|[^"\\])*",?)+\})? (\d+)', line)
+            found = re.fullmatch(r'([a-z_]+)(\{([a-z_]+="(\\.|[^"\\])*",?)+\})? (-?\d+)', line)
             check(found, f"not a sample: {line}")
             name = found[1]
             base = name[:-6] if name.endswith("_total") else name
