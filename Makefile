@@ -38,6 +38,12 @@ fault: ## the fault campaign (root); SEED= FAULTS=100 FLOWS=1000000 LONGEST=60 O
 	@$(MAKE) --no-print-directory programs
 	@test/fault/run
 
+corpus: ## all captures of the corpus beside the repository, not one in four: tshark, sanitizers
+	@scripts/install-deps build check
+	@$(MAKE) --no-print-directory programs
+	@scripts/check sanitized
+	@WEIR_CORPUS=all test/run golden-tshark sanitize-corpus
+
 fuzz: ## each fuzz target for FUZZ_SECONDS (60)
 	@scripts/install-deps build check
 	@scripts/fetch third_party/duckdb
@@ -63,4 +69,4 @@ help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /\1|/p' Makefile | while IFS='|' read -r name text; do \
 		printf '  make %-9s %s\n' "$$name" "$$text"; done
 
-.PHONY: build programs web check run fresh bench fault fuzz install docs format clean help
+.PHONY: build programs web check run fresh bench fault corpus fuzz install docs format clean help

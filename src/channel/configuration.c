@@ -5,6 +5,7 @@
 #include <inttypes.h>
 #include <jansson.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/buffer.h"
@@ -81,11 +82,11 @@ static int take_number(Configuration *to, const struct Setting *row, const json_
 
 static int take_id(uint64_t *to, const json_t *value, Reason *reason) {
     const char *text = json_string_value(value);
-    if (!text || strlen(text) != 16 || strspn(text, "0123456789abcdef") != 16 ||
-        sscanf(text, "%" SCNx64, to) != 1) {
+    if (!text || strlen(text) != 16 || strspn(text, "0123456789abcdef") != 16) {
         reason_set(reason, "id: 16 hex digits are expected");
         return CONFIGURATION_E_REFUSED;
     }
+    *to = strtoull(text, NULL, 16);
     return 0;
 }
 

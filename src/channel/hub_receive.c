@@ -104,8 +104,12 @@ char *hub_payload_text(const zmq_msg_t *payload, size_t most) {
     size_t size = zmq_msg_size(payload);
     if (size > most)
         return NULL;
-    const char *bytes = zmq_msg_data((zmq_msg_t *)(uintptr_t)payload);
-    return strndup(bytes, size);
+    char *text = malloc(size + 1);
+    if (!text)
+        return NULL;
+    memcpy(text, zmq_msg_data((zmq_msg_t *)(uintptr_t)payload), size);
+    text[size] = '\0';
+    return text;
 }
 
 void hub_line_of(SessionLine *line, zmq_msg_t *message) {

@@ -120,7 +120,7 @@ static void test_changed(void **state) {
         text[i + 1] = text[i];
         text[i] = kept;
     }
-    char *turned = malloc(size);
+    char *turned = malloc(size + 1);
     size_t head = (size_t)(strchr(text, '.') - text);
     memcpy(turned, text + head + 1, size - head - 1);
     turned[size - head - 1] = '.';

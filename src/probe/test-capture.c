@@ -209,7 +209,7 @@ static void test_filter_changes(void **state) {
     Capture *capture = NULL;
     Reason reason = {""};
     const CaptureConfig config = {.input = path};
-    unsigned got[8];
+    unsigned got[8] = {0};
     assert_int_equal(capture_open(&capture, &config, &reason), 0);
     assert_int_equal(numbers(capture, got), 8);
     assert_int_equal(got[7], 7);

@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 # time limit: 600 s
-# Every capture there is through a weir-probe built with AddressSanitizer and UBSan, with nDPI and
+# Captures through a weir-probe built with AddressSanitizer and UBSan, with nDPI and
 # JSON: whatever the packets hold, no report and no exit code but 0 (read) and 1 (cannot be read).
-# The build is $WEIR_ASAN_BUILD (meson setup -Db_sanitize=address,undefined), as make check makes it.
+# Of the corpus one in four (which, depends on the name alone), all with WEIR_CORPUS=all, as `make
+# corpus` has it; of what is malformed always all. The build is $WEIR_ASAN_BUILD (meson setup -Db_sanitize=address,undefined), as make check makes it.
 set -euo pipefail
 
 build=${WEIR_ASAN_BUILD:-$WEIR_SOURCE/build-asan}
@@ -36,6 +37,14 @@ export -f one
 find "$WEIR_SOURCE/test/golden" "$WEIR_SOURCE/../shared/corpus/packets" \
     "$WEIR_SOURCE/../shared/corpus/malformed" "$WEIR_SOURCE/../shared/corpus/netflow9" \
     -type f \( -name '*.pcap' -o -name '*.pcapng' -o -name '*.cap' \) -print0 2> /dev/null > "$here/list" || true
+if [ "${WEIR_CORPUS:-}" != all ]; then
+    python3 -c '
+import os, sys, zlib
+for path in sys.stdin.buffer.read().split(b"\0")[:-1]:
+    if b"/corpus/packets/" not in path or zlib.crc32(os.path.basename(path)) % 4 == 1:
+        sys.stdout.buffer.write(path + b"\0")' < "$here/list" > "$here/some"
+    mv "$here/some" "$here/list"
+fi
 xargs -0 -n 1 -P "$(nproc)" bash -c 'one "$1"' _ < "$here/list" > "$here/out"
 
 grep -v '^ok$' "$here/out" || true
