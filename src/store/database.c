@@ -289,9 +289,27 @@ void commit_begin(Store *store) {
     (void)pthread_mutex_unlock(&store->lock);
 }
 
+/* what questions left that were answered during the commit */
+static void end_readers(Store *store) {
+    for (size_t i = 0; i < store->config.readers; i++) {
+        Reader *reader = &store->readers[i];
+        (void)pthread_mutex_lock(&store->lock);
+        const bool unended = reader->unended;
+        (void)pthread_mutex_unlock(&store->lock);
+        if (!unended)
+            continue;
+        duck_roll_back(reader->connection);
+        (void)pthread_mutex_lock(&store->lock);
+        reader->unended = reader->busy = false;
+        (void)pthread_cond_broadcast(&store->changed);
+        (void)pthread_mutex_unlock(&store->lock);
+    }
+}
+
 void commit_end(Store *store) {
     (void)pthread_mutex_lock(&store->lock);
     store->committing = false;
     (void)pthread_cond_broadcast(&store->changed);
     (void)pthread_mutex_unlock(&store->lock);
+    end_readers(store);
 }

@@ -40,6 +40,7 @@ typedef struct Reader {
     duckdb_connection connection;
     bool busy;
     bool settled;         /* its question is answered: not to be interrupted any more */
+    bool unended;         /* answered during a commit, whose end rolls its transaction back */
     uint64_t deadline_ms; /* monotonic */
     const atomic_bool *cancelled;
     int stopped; /* 0, or the answer that the watchdog chose when it interrupted */
@@ -116,8 +117,9 @@ void write_end(Store *store);
 
 /**
  * commit_begin() - to commit_end(): what writes to the log or the file and waits for the disk.
- * DuckDB lets no transaction begin meanwhile, and nothing can interrupt one that waits for it; so
- * questions wait here, and not for longer than a person would.
+ * DuckDB lets no transaction begin or end meanwhile, and nothing can interrupt one that waits for
+ * it; so questions wait here, and not for longer than a person would, and who is answered leaves
+ * its end to commit_end().
  */
 void commit_begin(Store *store);
 void commit_end(Store *store);

@@ -47,6 +47,7 @@ static int reader_take(Store *store, const StoreBudget *budget, Reader **readerp
         reader->cancelled = cancelled;
         reader->stopped = 0;
         reader->settled = false;
+        reader->unended = false;
         store->beginning++;
         (void)pthread_cond_broadcast(&store->changed);
         *readerp = reader;
@@ -55,28 +56,33 @@ static int reader_take(Store *store, const StoreBudget *budget, Reader **readerp
     return r;
 }
 
-/** reader_began() - or did not: commits go on */
-static void reader_began(Store *store) {
+/** reader_passed() - its transaction has begun or ended, or not: commits go on */
+static void reader_passed(Store *store) {
     (void)pthread_mutex_lock(&store->lock);
     store->beginning--;
     (void)pthread_cond_broadcast(&store->changed);
     (void)pthread_mutex_unlock(&store->lock);
 }
 
-/** reader_settle() - the watchdog lets it alone from here on */
-static void reader_settle(Store *store, Reader *reader) {
-    (void)pthread_mutex_lock(&store->lock);
-    reader->settled = true;
-    (void)pthread_mutex_unlock(&store->lock);
-}
-
-/** reader_give() - returns why the watchdog stopped it, or 0 */
+/**
+ * reader_give() - ends its transaction, or leaves that to the commit under way; returns why the
+ * watchdog stopped it, or 0. An interrupt from here on would hit the next question.
+ */
 static int reader_give(Store *store, Reader *reader) {
     (void)pthread_mutex_lock(&store->lock);
-    int stopped = reader->stopped;
-    reader->busy = false;
-    (void)pthread_cond_broadcast(&store->changed);
+    const int stopped = reader->stopped;
+    const bool left = store->committing;
+    reader->settled = true;
+    reader->unended = left;
+    store->beginning += !left;
     (void)pthread_mutex_unlock(&store->lock);
+    if (left)
+        return stopped; /* it may be another's by now */
+    duck_roll_back(reader->connection);
+    (void)pthread_mutex_lock(&store->lock);
+    reader->busy = false;
+    (void)pthread_mutex_unlock(&store->lock);
+    reader_passed(store);
     return stopped;
 }
 
@@ -112,7 +118,7 @@ static DuckAnswer take_snapshot(Store *store, duckdb_connection connection, Snap
                                 Reason *reason) {
     DuckAnswer answer = duck_run(connection, "BEGIN TRANSACTION READ ONLY", reason);
     if (answer != DUCK_OK) {
-        reader_began(store);
+        reader_passed(store);
         return answer;
     }
     int end = 0;
@@ -120,7 +126,7 @@ static DuckAnswer take_snapshot(Store *store, duckdb_connection connection, Snap
     /* only at its first access it really begins */
     const duckdb_state state =
         duckdb_query(connection, "SELECT id FROM segment ORDER BY id DESC", &result);
-    reader_began(store);
+    reader_passed(store);
     if (state != DuckDBSuccess) {
         answer = duck_fail(&result, reason);
         duckdb_destroy_result(&result);
@@ -327,8 +333,6 @@ static DuckAnswer query(Store *store, Reader *reader, const QueryPlan *plan, Sto
                                                           result, reason);
     if (answer == DUCK_OK && plan->kind == QUERY_TOTALS && !result->row_n && !row_add(result))
         answer = DUCK_MEMORY;
-    reader_settle(store, reader); /* an interrupt now would leave its transaction to the next */
-    duck_roll_back(reader->connection);
     free(snapshot.segments);
     return answer;
 }
