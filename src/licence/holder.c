@@ -1,0 +1,353 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+#include "licence/holder.h"
+
+#include <errno.h>
+#include <libgen.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/timex.h>
+#include <unistd.h>
+
+#include "base/error.h"
+#include "base/file.h"
+
+enum { DAY_S = 86400, WARN_DAYS = 30, MARK_STEP_S = 60, N_PLACES = 2, CLOCK_MAX = 128 };
+
+/* where a licence may stand; the upload's is the second */
+typedef struct Place {
+    char path[PATH_MAX];
+    char list[PATH_MAX];
+} Place;
+
+struct Holder {
+    HolderConfig config;
+    Place places[N_PLACES];
+    char last_path[PATH_MAX];  /* the last verified line */
+    char clock_path[PATH_MAX]; /* two times, and since when the file is gone */
+    char list_path[PATH_MAX];
+    LicenceClock clock;
+    LicenceClock clock_saved;
+    int64_t gone_s; /* no file verifies since then; 0: one does */
+    int64_t gone_saved_s;
+    Revocations *revoked;
+    HolderView view;
+};
+
+/* --- the little state --------------------------------------------------------------------- */
+
+static void load_clock(Holder *holder) {
+    Reason ignored;
+    cleanup(buffer_deinit) Buffer text = {0};
+    if (file_read(&text, holder->clock_path, CLOCK_MAX, &ignored) != 0)
+        return; /* a first start */
+    int64_t *const to[] = {&holder->clock.latest_s, &holder->clock.issued_s, &holder->gone_s};
+    char *at = (char *)(uintptr_t)buffer_text(&text);
+    for (size_t i = 0; i < sizeof(to) / sizeof(to[0]); i++) {
+        long long v = strtoll(at, &at, 10);
+        *to[i] = v > 0 ? v : 0;
+    }
+    holder->clock_saved = holder->clock;
+    holder->gone_saved_s = holder->gone_s;
+}
+
+/* once a minute, or when something other than the time has changed */
+static int save_clock(Holder *holder) {
+    const LicenceClock *now = &holder->clock;
+    const LicenceClock *saved = &holder->clock_saved;
+    char text[CLOCK_MAX];
+    if (now->issued_s == saved->issued_s && holder->gone_s == holder->gone_saved_s &&
+        now->latest_s >= saved->latest_s && now->latest_s - saved->latest_s < MARK_STEP_S)
+        return 0;
+    int n = snprintf(text, sizeof(text), "%lld %lld %lld\n", (long long)now->latest_s,
+                     (long long)now->issued_s, (long long)holder->gone_s);
+    int r = file_write(holder->clock_path, text, (size_t)n, 0600, NULL);
+    if (r < 0)
+        return error_trace(r);
+    holder->clock_saved = holder->clock;
+    holder->gone_saved_s = holder->gone_s;
+    return 0;
+}
+
+/* --- revocations -------------------------------------------------------------------------- */
+
+static int take_list(Holder *holder, const char *path) {
+    Reason ignored;
+    cleanup(buffer_deinit) Buffer text = {0};
+    cleanup(revocations_freep) Revocations *list = NULL;
+    if (access(path, R_OK) != 0 || file_read(&text, path, TOKEN_BYTES_MAX, &ignored) != 0)
+        return 0;
+    int r = revocations_parse(&list, (const char *)text.bytes, text.size, &holder->config.keys,
+                              &ignored);
+    if (r == 0 &&
+        (!holder->revoked || revocations_number(list) > revocations_number(holder->revoked))) {
+        if (strcmp(path, holder->list_path) != 0) /* so that its going brings nothing back */
+            r = file_write(holder->list_path, text.bytes, text.size, 0644, NULL);
+        revocations_free(holder->revoked);
+        holder->revoked = list;
+        list = NULL;
+    }
+    return r < 0 ? error_trace(r) : 0;
+}
+
+static int look_at_lists(Holder *holder) {
+    int r = take_list(holder, holder->list_path);
+    for (size_t i = 0; r == 0 && i < N_PLACES; i++)
+        r = take_list(holder, holder->places[i].list);
+    return error_trace(r);
+}
+
+/* --- licences ----------------------------------------------------------------------------- */
+
+typedef struct Found {
+    Licence licence;
+    LicenceState state;
+    const char *from;
+    Reason why;
+} Found;
+
+static LicenceState judge(const Holder *holder, const Licence *licence, int64_t now_s,
+                          Reason *why) {
+    const LicencePlace place = {.probe = holder->config.probe,
+                                .now_s = now_s,
+                                .here = &holder->config.here,
+                                .revoked = holder->revoked};
+    return licence_judge(licence, &place, why);
+}
+
+/* one in force before one that is not, then the one that was issued later */
+static bool better(const Found *a, const Found *b) {
+    if (licence_unlocks(a->state) != licence_unlocks(b->state))
+        return licence_unlocks(a->state);
+    return a->licence.issued_s > b->licence.issued_s;
+}
+
+/* false: nothing that verifies; why goes to trouble unless there is no file */
+static int read_place(Holder *holder, Found *found, const char *path, bool *okp, Reason *trouble) {
+    Reason why = {""};
+    cleanup(buffer_deinit) Buffer text = {0};
+    *okp = false;
+    if (access(path, F_OK) != 0)
+        return 0;
+    int r = file_read(&text, path, TOKEN_BYTES_MAX, &why);
+    if (r == 0) {
+        r = licence_parse(&found->licence, (const char *)text.bytes, text.size,
+                          &holder->config.keys, &why);
+        if (r > 0)
+            reason_set(trouble, "%s: %s", path, why.text);
+    } else if (r > 0) {
+        *trouble = why;
+    }
+    found->from = path;
+    *okp = r == 0;
+    return r < 0 ? error_trace(r) : 0;
+}
+
+static int remember(Holder *holder, const char *from) {
+    cleanup(buffer_deinit) Buffer text = {0};
+    cleanup(buffer_deinit) Buffer before = {0};
+    Reason ignored;
+    int r = file_read(&text, from, TOKEN_BYTES_MAX, &ignored);
+    if (r == 0 && access(holder->last_path, F_OK) == 0)
+        (void)file_read(&before, holder->last_path, TOKEN_BYTES_MAX, &ignored);
+    if (r || (before.size == text.size && memcmp(before.bytes, text.bytes, text.size) == 0))
+        return r < 0 ? error_trace(r) : 0; /* gone in this moment: the next look sees that */
+    r = file_write(holder->last_path, text.bytes, text.size, 0600, NULL);
+    return r < 0 ? error_trace(r) : 0;
+}
+
+/* the best of the places; none: what was verified last, for a day */
+static int find(Holder *holder, int64_t now_s, HolderView *view) {
+    Found best = {0};
+    Found found = {0};
+    bool ok = false;
+    for (size_t i = 0; i < N_PLACES; i++) {
+        int r = read_place(holder, &found, holder->places[i].path, &ok, &view->trouble);
+        if (r)
+            return error_trace(r);
+        if (!ok)
+            continue;
+        found.state = judge(holder, &found.licence, now_s, &found.why);
+        if (!view->has || better(&found, &best))
+            best = found;
+        view->has = true;
+    }
+    int r = 0;
+    if (view->has) {
+        holder->gone_s = 0;
+        r = remember(holder, best.from);
+    } else {
+        Reason ignored;
+        holder->gone_s = holder->gone_s ? holder->gone_s : now_s;
+        r = read_place(holder, &best, holder->last_path, &view->kept, &ignored);
+        view->until_s = holder->gone_s + HOLDER_KEPT_S;
+        view->kept = view->kept && now_s < view->until_s;
+        view->has = view->kept;
+        best.state = view->kept ? judge(holder, &best.licence, now_s, &best.why) : LICENCE_VALID;
+    }
+    if (!view->has)
+        return error_trace(r);
+    view->licence = best.licence;
+    view->state = best.state;
+    view->why = best.why;
+    view->unlocks = licence_unlocks(best.state);
+    (void)snprintf(view->from, sizeof(view->from), "%s", best.from);
+    return error_trace(r);
+}
+
+static void say_kept(HolderView *view, const char *path) {
+    char until[24];
+    if (!view->kept)
+        return;
+    Reason damaged = view->trouble;
+    reason_set(&view->trouble, "%.200s%s; the one verified last stays in force until %s",
+               damaged.text[0] ? damaged.text : path, damaged.text[0] ? "" : " is gone",
+               licence_date(until, view->until_s));
+}
+
+static unsigned days_left(const HolderView *view) {
+    int64_t left_s = view->licence.expiry_s - view->now_s;
+    if (!view->has || !view->licence.expiry_s || left_s <= 0 || left_s > WARN_DAYS * DAY_S)
+        return 0;
+    return (unsigned)((left_s + DAY_S - 1) / DAY_S);
+}
+
+unsigned holder_days_warned(unsigned days) {
+    static const unsigned steps[] = {1, 7, 14, 30};
+    for (size_t i = 0; days && i < sizeof(steps) / sizeof(steps[0]); i++)
+        if (days <= steps[i])
+            return steps[i];
+    return 0;
+}
+
+/* what a person would notice: not the passing of time */
+static bool same_view(const HolderView *a, const HolderView *b) {
+    return a->has == b->has && a->unlocks == b->unlocks && a->kept == b->kept &&
+           a->state == b->state && a->revoked == b->revoked && a->days_left == b->days_left &&
+           memcmp(&a->licence, &b->licence, sizeof(a->licence)) == 0 &&
+           strcmp(a->trouble.text, b->trouble.text) == 0 && strcmp(a->from, b->from) == 0;
+}
+
+int holder_look(Holder *holder, int64_t wall_s, bool synchronised, bool *changedp) {
+    HolderView view = {0};
+    int r = look_at_lists(holder);
+    if (r)
+        return error_trace(r);
+    view.now_s = licence_clock_now(&holder->clock, wall_s, synchronised);
+    r = find(holder, view.now_s, &view);
+    if (r == 0 && view.has && view.licence.issued_s > holder->clock.issued_s) {
+        /* newer than any before: it may say that the clock was wrong */
+        licence_clock_see(&holder->clock, &view.licence);
+        view.now_s = licence_clock_now(&holder->clock, wall_s, synchronised);
+        view.state = judge(holder, &view.licence, view.now_s, &view.why);
+        view.unlocks = licence_unlocks(view.state);
+    }
+    if (r)
+        return error_trace(r);
+    say_kept(&view, holder->config.path);
+    view.days_left = days_left(&view);
+    view.revoked = holder->revoked ? revocations_number(holder->revoked) : 0;
+    *changedp = !same_view(&view, &holder->view);
+    holder->view = view;
+    return error_trace(save_clock(holder));
+}
+
+const HolderView *holder_view(const Holder *holder) {
+    return &holder->view;
+}
+
+/* --- installing --------------------------------------------------------------------------- */
+
+static int install_licence(Holder *holder, const Licence *licence, const char *text, size_t size,
+                           int64_t wall_s, bool synchronised, Reason *reason) {
+    LicenceClock clock = holder->clock;
+    licence_clock_see(&clock, licence);
+    int64_t now_s = licence_clock_now(&clock, wall_s, synchronised);
+    if (!licence_unlocks(judge(holder, licence, now_s, reason)))
+        return HOLDER_E_REFUSED;
+    if (holder->view.has && !holder->view.kept && holder->view.unlocks &&
+        licence->issued_s < holder->view.licence.issued_s) {
+        reason_set(reason,
+                   "licence %s was issued before the present one (%s), which stays; to go back to "
+                   "it, remove %s first",
+                   licence->id, holder->view.licence.id, holder->view.from);
+        return HOLDER_E_REFUSED;
+    }
+    int r = file_write(holder->places[1].path, text, size, 0600, reason);
+    return r == FILE_E_REFUSED ? HOLDER_E_REFUSED : error_trace(r);
+}
+
+static int install_list(Holder *holder, const Revocations *list, const char *text, size_t size,
+                        Reason *reason) {
+    if (holder->revoked && revocations_number(list) < revocations_number(holder->revoked)) {
+        reason_set(reason,
+                   "this list of revoked licences has the number %llu, and number %llu is "
+                   "here already",
+                   (unsigned long long)revocations_number(list),
+                   (unsigned long long)revocations_number(holder->revoked));
+        return HOLDER_E_REFUSED;
+    }
+    int r = file_write(holder->list_path, text, size, 0644, reason);
+    return r == FILE_E_REFUSED ? HOLDER_E_REFUSED : error_trace(r);
+}
+
+int holder_install(Holder *holder, const char *text, size_t size, int64_t wall_s, bool synchronised,
+                   Reason *reason) {
+    Licence licence;
+    bool changed = false;
+    cleanup(revocations_freep) Revocations *list = NULL;
+    int r = licence_parse(&licence, text, size, &holder->config.keys, reason);
+    if (r == LICENCE_E_FOREIGN)
+        r = revocations_parse(&list, text, size, &holder->config.keys, reason);
+    if (r)
+        return r > 0 ? HOLDER_E_REFUSED : error_trace(r);
+    r = list ? install_list(holder, list, text, size, reason)
+             : install_licence(holder, &licence, text, size, wall_s, synchronised, reason);
+    return r ? error_trace(r) : error_trace(holder_look(holder, wall_s, synchronised, &changed));
+}
+
+/* --- life --------------------------------------------------------------------------------- */
+
+static void list_beside(char list[PATH_MAX], const char *path) {
+    char copy[PATH_MAX];
+    (void)snprintf(copy, sizeof(copy), "%s", path);
+    (void)snprintf(list, PATH_MAX, "%.4000s/revoked.list", dirname(copy));
+}
+
+int holder_new(Holder **holderp, const HolderConfig *config, int64_t wall_s, bool synchronised) {
+    bool changed = false;
+    cleanup(holder_freep) Holder *holder = calloc(1, sizeof(*holder));
+    if (!holder)
+        return error_origin(-ENOMEM);
+    holder->config = *config;
+    (void)snprintf(holder->places[0].path, PATH_MAX, "%s", config->path);
+    (void)snprintf(holder->places[1].path, PATH_MAX, "%s/licence", config->folder);
+    (void)snprintf(holder->last_path, PATH_MAX, "%s/licence.verified", config->folder);
+    (void)snprintf(holder->clock_path, PATH_MAX, "%s/licence.clock", config->folder);
+    (void)snprintf(holder->list_path, PATH_MAX, "%s/licence.revoked", config->folder);
+    for (size_t i = 0; i < N_PLACES; i++)
+        list_beside(holder->places[i].list, holder->places[i].path);
+    load_clock(holder);
+    int r = holder_look(holder, wall_s, synchronised, &changed);
+    if (r)
+        return error_trace(r);
+    *holderp = holder;
+    holder = NULL;
+    return 0;
+}
+
+Holder *holder_free(Holder *holder) {
+    if (!holder)
+        return NULL;
+    revocations_free(holder->revoked);
+    free(holder);
+    return NULL;
+}
+
+bool holder_clock_synchronised(void) {
+    struct timex answer = {0};
+    int state = adjtimex(&answer);
+    return state >= 0 && state != TIME_ERROR && !(answer.status & STA_UNSYNC);
+}

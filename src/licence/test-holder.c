@@ -1,0 +1,325 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* the licence in force, through everything that happens to its file, its list and the clock */
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <ftw.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "licence/holder.h"
+#include "licence/vendor_secret.h"
+
+enum { DAY = 86400, NOW = 1800000000 };
+
+typedef struct Bench {
+    VendorSecret vendor;
+    VendorKeys keys;
+    char root[64];
+    char etc[PATH_MAX], path[PATH_MAX], list[PATH_MAX], folder[PATH_MAX];
+    int64_t now_s;
+    Holder *holder;
+} Bench;
+
+static int remove_one(const char *path, const struct stat *st, int type, struct FTW *at) {
+    (void)st;
+    (void)type;
+    (void)at;
+    return remove(path);
+}
+
+static int begin(void **state) {
+    Bench *bench = calloc(1, sizeof(*bench));
+    assert_non_null(bench);
+    assert_int_equal(token_init(), 0);
+    vendor_secret_make(&bench->vendor, "test-1");
+    bench->keys = (VendorKeys){.keys = &bench->vendor.key, .n = 1};
+    (void)snprintf(bench->root, sizeof(bench->root), "/tmp/weir-holder-XXXXXX");
+    assert_non_null(mkdtemp(bench->root));
+    (void)snprintf(bench->etc, PATH_MAX, "%s/etc", bench->root);
+    (void)snprintf(bench->folder, PATH_MAX, "%s/state", bench->root);
+    (void)snprintf(bench->path, PATH_MAX, "%s/etc/hub.license", bench->root);
+    (void)snprintf(bench->list, PATH_MAX, "%s/etc/revoked.list", bench->root);
+    assert_int_equal(mkdir(bench->etc, 0755), 0);
+    assert_int_equal(mkdir(bench->folder, 0755), 0);
+    bench->now_s = NOW;
+    *state = bench;
+    return 0;
+}
+
+static int end(void **state) {
+    Bench *bench = *state;
+    holder_free(bench->holder);
+    (void)nftw(bench->root, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+    free(bench);
+    return 0;
+}
+
+static void start(Bench *bench) {
+    holder_free(bench->holder);
+    bench->holder = NULL;
+    const HolderConfig config = {.path = bench->path, .folder = bench->folder, .keys = bench->keys};
+    assert_int_equal(holder_new(&bench->holder, &config, bench->now_s, true), 0);
+}
+
+/* one look; did anything change? */
+static bool look(Bench *bench) {
+    bool changed = false;
+    assert_int_equal(holder_look(bench->holder, bench->now_s, true, &changed), 0);
+    return changed;
+}
+
+static const HolderView *view(const Bench *bench) {
+    return holder_view(bench->holder);
+}
+
+static Licence grant(const Bench *bench, const char *id, uint32_t probes) {
+    Licence licence = {.kid = "test-1",
+                       .customer = "x",
+                       .kind = LICENCE_CLOUD,
+                       .max_probes = probes,
+                       .issued_s = bench->now_s,
+                       .not_before_s = bench->now_s,
+                       .expiry_s = bench->now_s + 100 * DAY,
+                       .grace_days = 30};
+    (void)snprintf(licence.id, sizeof(licence.id), "%s", id);
+    return licence;
+}
+
+static void line_of(const Bench *bench, Buffer *line, const Licence *licence) {
+    Reason reason = {""};
+    buffer_clear(line);
+    assert_int_equal(licence_sign(line, licence, bench->vendor.secret_key, &reason), 0);
+}
+
+static void put(const char *path, const void *bytes, size_t size) {
+    FILE *file = fopen(path, "w");
+    assert_non_null(file);
+    assert_int_equal(fwrite(bytes, 1, size, file), size);
+    assert_int_equal(fclose(file), 0);
+}
+
+static void put_licence(const Bench *bench, const char *path, const Licence *licence) {
+    Buffer line = {0};
+    line_of(bench, &line, licence);
+    put(path, line.bytes, line.size);
+    buffer_deinit(&line);
+}
+
+static void put_list(const Bench *bench, const char *path, const char *id, unsigned number) {
+    Buffer line = {0};
+    cleanup(revocations_freep) Revocations *list = revocations_new();
+    assert_int_equal(revocations_add(list, id), 0);
+    for (unsigned i = 0; i < number; i++) { /* each signing counts one on */
+        Revocations *next = NULL;
+        Reason reason = {""};
+        buffer_clear(&line);
+        assert_int_equal(revocations_sign(&line, list, "test-1", NOW, bench->vendor.secret_key), 0);
+        assert_int_equal(
+            revocations_parse(&next, (const char *)line.bytes, line.size, &bench->keys, &reason),
+            0);
+        revocations_free(list);
+        list = next;
+    }
+    put(path, line.bytes, line.size);
+    buffer_deinit(&line);
+}
+
+static void test_nothing(void **state) {
+    Bench *bench = *state;
+    start(bench);
+    assert_false(view(bench)->has || view(bench)->unlocks);
+    assert_string_equal(view(bench)->trouble.text, "");
+    assert_false(look(bench));
+}
+
+/* put there, renewed, made smaller, revoked: each at the next look */
+static void test_changes(void **state) {
+    Bench *bench = *state;
+    start(bench);
+    Licence licence = grant(bench, "first", 5);
+    put_licence(bench, bench->path, &licence);
+    assert_true(look(bench));
+    assert_true(view(bench)->unlocks);
+    assert_int_equal(view(bench)->licence.max_probes, 5);
+    assert_string_equal(view(bench)->from, bench->path);
+    assert_false(look(bench));
+
+    bench->now_s += DAY;
+    licence = grant(bench, "second", 3);
+    put_licence(bench, bench->path, &licence);
+    assert_true(look(bench));
+    assert_int_equal(view(bench)->licence.max_probes, 3);
+
+    put_list(bench, bench->list, "second", 1);
+    assert_true(look(bench));
+    assert_false(view(bench)->unlocks);
+    assert_int_equal(view(bench)->state, LICENCE_REVOKED);
+    assert_int_equal(unlink(bench->list), 0); /* its going brings nothing back */
+    start(bench);
+    assert_int_equal(view(bench)->state, LICENCE_REVOKED);
+    put_list(bench, bench->list, "other", 1); /* nor does an older one */
+    assert_false(look(bench));
+    put_list(bench, bench->list, "other", 2);
+    assert_true(look(bench));
+    assert_true(view(bench)->unlocks);
+}
+
+/* gone or damaged: a day, which a restart does not begin anew */
+static void test_gone(void **state) {
+    Bench *bench = *state;
+    Licence licence = grant(bench, "first", 5);
+    Buffer line = {0};
+    line_of(bench, &line, &licence);
+    put(bench->path, line.bytes, line.size);
+    start(bench);
+    for (int damage = 0; damage < 3; damage++) {
+        put(bench->path, line.bytes, line.size);
+        (void)look(bench);
+        assert_true(view(bench)->unlocks && !view(bench)->kept);
+        if (damage == 0)
+            assert_int_equal(unlink(bench->path), 0);
+        else if (damage == 1)
+            put(bench->path, line.bytes, line.size / 2);
+        else
+            put(bench->path, "", 0);
+        assert_true(look(bench));
+        assert_true(view(bench)->unlocks && view(bench)->kept);
+        assert_non_null(strstr(view(bench)->trouble.text, "in force until"));
+        assert_non_null(strstr(view(bench)->trouble.text, bench->path));
+        bench->now_s += DAY - 1;
+        (void)look(bench);
+        assert_true(view(bench)->unlocks);
+        start(bench);
+        assert_true(view(bench)->unlocks);
+        bench->now_s += 1;
+        assert_true(look(bench));
+        assert_false(view(bench)->unlocks || view(bench)->has);
+        start(bench);
+        assert_false(view(bench)->unlocks);
+    }
+    buffer_deinit(&line);
+}
+
+static void test_ends(void **state) {
+    Bench *bench = *state;
+    Licence licence = grant(bench, "first", 5);
+    put_licence(bench, bench->path, &licence);
+    start(bench);
+    unsigned warned[5] = {0};
+    size_t n = 0;
+    unsigned last = 0;
+    for (; bench->now_s < NOW + 131 * DAY; bench->now_s += 3600) {
+        (void)look(bench);
+        unsigned due = holder_days_warned(view(bench)->days_left);
+        if (due && due != last && n < 5)
+            warned[n++] = due;
+        last = due;
+        const int64_t day = (bench->now_s - NOW) / DAY;
+        assert_int_equal(view(bench)->unlocks, day < 130);
+        assert_int_equal(view(bench)->state, day < 100   ? LICENCE_VALID
+                                             : day < 130 ? LICENCE_GRACE
+                                                         : LICENCE_EXPIRED);
+    }
+    const unsigned expected[5] = {30, 14, 7, 1};
+    assert_memory_equal(warned, expected, sizeof(warned));
+}
+
+static void test_clock(void **state) {
+    Bench *bench = *state;
+    Licence licence = grant(bench, "first", 5);
+    put_licence(bench, bench->path, &licence);
+    start(bench);
+    bench->now_s = NOW + 131 * DAY;
+    (void)look(bench);
+    assert_false(view(bench)->unlocks);
+    static const int64_t back[] = {3600, 2 * DAY, 730 * DAY};
+    for (size_t i = 0; i < 3; i++) {
+        bench->now_s = NOW + 131 * DAY - back[i];
+        start(bench); /* the mark outlives the program */
+        assert_false(view(bench)->unlocks);
+    }
+    /* 2040 from a mad server, then a new licence, with the clock right again */
+    bench->now_s = 2208988800;
+    (void)look(bench);
+    bench->now_s = NOW + 132 * DAY;
+    start(bench);
+    assert_false(view(bench)->unlocks);
+    licence = grant(bench, "renewed", 5);
+    Buffer line = {0};
+    Reason reason = {""};
+    line_of(bench, &line, &licence);
+    assert_int_equal(holder_install(bench->holder, (const char *)line.bytes, line.size,
+                                    bench->now_s, true, &reason),
+                     0);
+    assert_true(view(bench)->unlocks);
+    assert_string_equal(view(bench)->licence.id, "renewed");
+    assert_int_equal(view(bench)->now_s, bench->now_s);
+    buffer_deinit(&line);
+}
+
+static int install(Bench *bench, const Licence *licence, Reason *reason) {
+    Buffer line = {0};
+    line_of(bench, &line, licence);
+    int r = holder_install(bench->holder, (const char *)line.bytes, line.size, bench->now_s, true,
+                           reason);
+    buffer_deinit(&line);
+    return r;
+}
+
+static void test_install(void **state) {
+    Bench *bench = *state;
+    Reason reason = {""};
+    start(bench);
+    Licence licence = grant(bench, "first", 5);
+    Licence late = licence;
+    late.not_before_s += DAY;
+    assert_int_equal(install(bench, &late, &reason), HOLDER_E_REFUSED);
+    assert_non_null(strstr(reason.text, "it holds from"));
+    assert_false(view(bench)->has);
+    Licence over = licence;
+    over.not_before_s = over.issued_s = 1;
+    over.expiry_s = NOW - 40 * DAY;
+    assert_int_equal(install(bench, &over, &reason), HOLDER_E_REFUSED);
+    Licence of_probe = licence;
+    of_probe.kind = LICENCE_PROBE;
+    assert_int_equal(install(bench, &of_probe, &reason), HOLDER_E_REFUSED);
+    assert_int_equal(holder_install(bench->holder, "rubbish", 7, NOW, true, &reason),
+                     HOLDER_E_REFUSED);
+    assert_int_equal(install(bench, &licence, &reason), 0);
+    assert_true(view(bench)->unlocks);
+    bench->now_s += 60;
+    Licence smaller = grant(bench, "smaller", 2);
+    assert_int_equal(install(bench, &smaller, &reason), 0);
+    assert_int_equal(view(bench)->licence.max_probes, 2);
+    assert_int_equal(install(bench, &licence, &reason), HOLDER_E_REFUSED);
+    assert_non_null(strstr(reason.text, "smaller"));
+
+    /* the file in /etc counts again when it is newer */
+    bench->now_s += 60;
+    Licence newest = grant(bench, "newest", 9);
+    put_licence(bench, bench->path, &newest);
+    assert_true(look(bench));
+    assert_string_equal(view(bench)->licence.id, "newest");
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_nothing, begin, end),
+        cmocka_unit_test_setup_teardown(test_changes, begin, end),
+        cmocka_unit_test_setup_teardown(test_gone, begin, end),
+        cmocka_unit_test_setup_teardown(test_ends, begin, end),
+        cmocka_unit_test_setup_teardown(test_clock, begin, end),
+        cmocka_unit_test_setup_teardown(test_install, begin, end),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
