@@ -230,7 +230,9 @@ class Lab:
         for namespace in self.namespaces:
             subprocess.run(["ip", "netns", "del", namespace], capture_output=True)
         shutil.rmtree(self.folder, ignore_errors=True)
-        if complaints and not error:
+        if complaints and error:
+            print("a sanitizer speaks:\n" + "\n".join(complaints))
+        elif complaints:
             raise Failure("a sanitizer speaks:\n" + "\n".join(complaints))
 
     def path(self, name):
