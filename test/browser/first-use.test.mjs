@@ -3,14 +3,13 @@
 // key, download a configuration, start a probe from it, see its flows. Then what may go wrong.
 
 import assert from 'node:assert/strict';
-import { readFileSync, writeFileSync } from 'node:fs';
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { test } from 'node:test';
-import { faintText, newPage, output, Site, startBrowser, until } from './programs.mjs';
+import { faintText, newPage, output, patienceMs, runSteps, Site, startBrowser, until } from './programs.mjs';
 
 const password = 'a good long password';
 const site = new Site();
-let browser, page, probe, port;
+let page, probe, port;
 const steps = [];
 const step = (name, body) => steps.push([name, body]);
 
@@ -28,21 +27,21 @@ async function drag() {
 }
 /* a chart may be laid out anew while it is taken hold of; a person would drag once more */
 async function dragUntilZoomed(what) {
-  const zoomed = () => /from=\d+&to=\d+/.test(page.url());
-  for (let i = 0; i < 4 && !zoomed(); i++) {
+  const zoomed = (url) => /from=\d+&to=\d+/.test(url.search);
+  await until(what, async () => {
     await page.locator('.chart .u-over').waitFor();
     await page.waitForTimeout(500);
-    await drag().catch(() => {});
-    await page.waitForTimeout(500);
-  }
-  assert.ok(zoomed(), what);
+    await drag();
+    // dragged anew only when it is certain that this one did nothing
+    await page.waitForURL(zoomed, { timeout: 5000, waitUntil: 'commit' });
+    return true;
+  }, 2 * patienceMs);
 }
 const text = async (selector) => (await page.locator(selector).first().innerText()).replaceAll('\u00a0', ' ').trim();
 
 step('the hub starts, and so does the browser', async () => {
   await site.startHub();
-  browser = await startBrowser();
-  page = await newPage(browser, site);
+  page = await newPage(await startBrowser(), site);
   port = await site.startTraffic();
 });
 
@@ -75,7 +74,7 @@ step('the one-time link makes the administrator', async () => {
   assert.ok(!page.url().includes('#'), 'the token does not stay in the address');
   await shot('overview-empty');
 
-  const second = await newPage(browser, site);
+  const second = await newPage(page.context().browser(), site);
   await second.goto(link);
   await second.getByText('Sign in to weir').waitFor();
   await second.context().close();
@@ -124,8 +123,11 @@ step('Interface, Details: what it is, its key, the command, the ports', async ()
 
 step('the key is copied', async () => {
   await page.context().grantPermissions(['clipboard-read', 'clipboard-write'], { origin: site.url });
-  await page.getByRole('button', { name: 'Copy public key' }).click();
-  await page.getByRole('button', { name: 'Copied' }).waitFor();
+  // the button says so for a moment only
+  await Promise.all([
+    page.getByRole('button', { name: 'Copied' }).waitFor(),
+    page.getByRole('button', { name: 'Copy public key' }).click(),
+  ]);
   const copied = await page.evaluate(() => navigator.clipboard.readText());
   assert.equal(copied, await text('#public-key'));
   if (await page.locator('#public-key-hex').count()) {
@@ -136,7 +138,7 @@ step('the key is copied', async () => {
 
 step('where the browser has no clipboard, the key is selected and the page says what to do', async () => {
   const state = await page.context().storageState();
-  const plain = await newPage(browser, site, { storageState: state });
+  const plain = await newPage(page.context().browser(), site, { storageState: state });
   await plain.addInitScript(() => {
     Object.defineProperty(window, 'isSecureContext', { value: false });
     Object.defineProperty(navigator, 'clipboard', { value: undefined });
@@ -170,8 +172,10 @@ step('a probe with a wrong key is named as that', async () => {
   writeFileSync(file, ['-i=lo', `--ntopng=tcp://127.0.0.1:${data}`, `--zmq-publish-events=tcp://127.0.0.1:${events}`,
     '--zmq-probe-mode', `--zmq-encryption-key=${Buffer.from('A'.repeat(40)).toString('hex')}`, ''].join('\n'));
   const wrong = site.startProbe(file, 'wrong', { WEIR_PROBE_EXIT_TIMEOUT: '1' });
-  await page.locator('[data-test=waiting]', { hasText: /127\.0\.0\.1.*key/ }).waitFor({ timeout: 30_000 });
+  await page.locator('[data-test=waiting]', { hasText: /127\.0\.0\.1.*key/ }).waitFor();
   await shot('interface-wrong-key');
+  const spool = join(site.folder, 'probe-wrong', 'spool');
+  await until('it has metered flows', () => readdirSync(spool).some((name) => name.endsWith('.ipfix.zst')));
   assert.equal((await wrong.stop()).code, 0, 'a live probe that stops has done its work');
   assert.match(wrong.said, /\d+ flows wait in .* for the next start/, 'nobody took them');
 });
@@ -190,7 +194,7 @@ step('the downloaded configuration starts a probe once its interface is set', as
   probe = site.startProbe(file, 'first-probe');
 
   const waiting = page.locator('[data-test=waiting]');
-  await waiting.getByText('A probe is connected').waitFor({ timeout: 30_000 });
+  await waiting.getByText('A probe is connected').waitFor();
   await waiting.getByText('first-probe').waitFor();
   assert.ok(await page.evaluate(() => window.notReloaded), 'it turned green by itself');
   await shot('interface-connected');
@@ -198,44 +202,45 @@ step('the downloaded configuration starts a probe once its interface is set', as
 
 step('the counters of the interface go up', async () => {
   const flows = () => page.locator('[data-test=flows] span').getAttribute('title').then((t) => parseInt(t.replaceAll(',', ''), 10));
-  await until('flows arrive', async () => (await flows()) > 0, 30_000);
+  await until('flows arrive', async () => (await flows()) > 0);
   const before = await flows();
-  await until('more flows arrive', async () => (await flows()) > before, 30_000);
+  await until('more flows arrive', async () => (await flows()) > before);
 });
 
 step('the overview shows its traffic and moves by itself', async () => {
   await page.getByRole('link', { name: 'See the traffic in the overview' }).click();
   await page.getByText('Traffic by application, bits per second').waitFor();
   assert.ok(await page.evaluate(() => window.notReloaded));
-  await until('the rate is not zero', async () => !(await text('[data-test=rate]')).startsWith('0'), 20_000);
+  await until('the rate is not zero', async () => !(await text('[data-test=rate]')).startsWith('0'));
   const exactRate = () => page.locator('[data-test=rate]').getAttribute('title');
   const first = await exactRate();
-  await until('the rate changes without a reload', async () => (await exactRate()) !== first, 10_000);
-  assert.equal(await text('[data-test=probes]'), '1 of 1');
-  await page.locator('table', { hasText: 'p95' }).getByText('HTTP').first().waitFor({ timeout: 20_000 });
+  await until('the rate changes without a reload', async () => (await exactRate()) !== first);
+  await page.locator('[data-test=probes]', { hasText: '1 of 1' }).waitFor();
+  await page.locator('table', { hasText: 'p95' }).getByText('HTTP').first().waitFor();
   // What is short-lived is named too: half of all octets at least are those of the pages asked for.
   await until('live traffic is named', async () => {
     const { ticks } = await page.evaluate(async () => (await fetch('/api/v1/live')).json());
     const of = (name) => ticks.reduce((sum, tick) => sum + (tick.apps.find((app) => app.name === name)?.octets ?? 0), 0);
     return of('HTTP') > 200_000 && of('HTTP') > of('Unknown');
-  }, 20_000);
+  });
   await page.locator('section', { hasText: 'Busiest hosts' }).getByText('127.0.0.1').first().waitFor();
   await page.locator('section', { hasText: 'Probes' }).getByText('first-probe').first().waitFor();
-  await until('flows are listed', async () => (await rows().count()) > 3, 30_000);
-  const painted = await page.evaluate(() => {
+  await until('flows are listed', async () => (await rows().count()) > 3);
+  const painted = () => page.evaluate(() => {
     const canvas = document.querySelector('.chart canvas');
     const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
     const seen = new Set();
     for (let i = 0; i < data.length; i += 4) if (data[i + 3] > 250) seen.add((data[i] << 16) | (data[i + 1] << 8) | data[i + 2]);
     return seen.size;
   });
-  assert.ok(painted > 3, 'the chart is painted');
+  await until('the chart is painted', async () => (await painted()) > 3);
 });
 
 step('paused, nothing moves, and the page says how far behind it is', async () => {
   await page.getByTitle('Pause (p)').click();
   const first = await text('[data-test=rate]');
-  await page.getByText(/Paused, [23] s behind/).first().waitFor();
+  const behind = page.getByText(/Paused, \d+ s behind/).first();
+  await until('it says how far', async () => parseInt((await behind.innerText()).match(/\d+/)[0], 10) >= 2);
   assert.equal(await text('[data-test=rate]'), first);
   assert.match(page.url(), /live=0/);
   await page.keyboard.press('p');
@@ -245,18 +250,19 @@ step('paused, nothing moves, and the page says how far behind it is', async () =
 step('the flows page lists, filters, sorts and explains', async () => {
   await page.getByRole('link', { name: 'Flows', exact: true }).click();
   await page.getByRole('heading', { name: 'Flows' }).waitFor();
-  await until('stored flows are listed', async () => (await rows().count()) > 5, 30_000);
+  await until('stored flows are listed', async () => (await rows().count()) > 5);
 
-  const toTraffic = rows().filter({ hasText: `:${port}` }).first();
-  await toTraffic.locator('td.app a').click();
+  const toTraffic = rows().filter({ has: page.locator('td.dst', { hasText: `:${port}` }) });
+  const named = toTraffic.filter({ has: page.locator('td.app', { hasText: /^\s*HTTP$/ }) }).first();
+  await named.locator('td.app a').click();
   await page.locator('.token', { hasText: 'app = "HTTP"' }).waitFor();
   await until('only HTTP is left', async () => {
     const apps = await page.locator('td.app a').allInnerTexts();
     return apps.length > 0 && apps.every((app) => app === 'HTTP');
   });
-  await toTraffic.getByText('pages.weir.example').waitFor();
+  await toTraffic.getByText('pages.weir.example').first().waitFor();
 
-  await toTraffic.locator('td.dst .port a').click();
+  await named.locator('td.dst .port a').click();
   await page.locator('.token', { hasText: `dst_port = ${port}` }).waitFor();
   await page.getByLabel('Remove app = "HTTP"').click();
   await until('one token is left', async () => (await page.locator('.token').count()) === 1);
@@ -268,7 +274,7 @@ step('the flows page lists, filters, sorts and explains', async () => {
   });
   assert.match(page.url(), /sort=octets/);
 
-  await rows().first().click();
+  await rows().first().locator('td.lasted').click();
   const drawer = page.getByRole('dialog', { name: 'Flow' });
   await drawer.getByText('Initiator → responder').waitFor();
   await drawer.getByText('Responder → initiator').waitFor();
@@ -281,19 +287,22 @@ step('the flows page lists, filters, sorts and explains', async () => {
 
 step('what the page shows is what the hub stored', async () => {
   const found = parseInt((await text('[data-test=found]')).replaceAll(',', ''), 10);
-  const answer = await page.evaluate(async (filter) => (await fetch(`/api/v1/flows?limit=1000&filter=${encodeURIComponent(filter)}&from=${Date.now() - 300_000}`)).json(), `dst_port = ${port}`);
+  const answer = await page.evaluate(async (filter) => (await fetch(`/api/v1/flows?limit=1000&filter=${encodeURIComponent(filter)}&from=${Date.now() - 3_600_000}`)).json(), `dst_port = ${port}`);
   assert.ok(found > 0 && answer.total >= found, `${answer.total} stored, ${found} shown`);
-  for (const flow of answer.flows.slice(0, 50)) {
+  const some = answer.flows.slice(0, 50);
+  for (const flow of some) {
     assert.equal(flow.dst_ip, '127.0.0.1');
     assert.equal(flow.protocol, 6);
-    assert.ok(flow.rev_octets > 20_000, 'the page came back');
   }
+  // not of each: the kernel drops packets when the machine is too busy to read them
+  const whole = some.filter((flow) => flow.rev_octets > 20_000).length;
+  assert.ok(whole > some.length / 2, `the page came back: ${whole} of ${some.length}`);
 });
 
 step('Alt-click leaves out, and a wrong filter is explained', async () => {
   await page.goto(`${site.url}/flows`);
-  await until('flows are listed', async () => (await rows().count()) > 5, 30_000);
-  await rows().filter({ hasText: 'HTTP' }).first().locator('td.app a').click({ modifiers: ['Alt'] });
+  await until('flows are listed', async () => (await rows().count()) > 5);
+  await page.locator('td.app a').getByText('HTTP', { exact: true }).first().click({ modifiers: ['Alt'] });
   await page.locator('.token.not', { hasText: 'app != "HTTP"' }).waitFor();
   await until('no HTTP is left', async () => !(await page.locator('td.app a').allInnerTexts()).includes('HTTP'));
   await page.goBack();
@@ -312,7 +321,7 @@ step('Alt-click leaves out, and a wrong filter is explained', async () => {
 step('flows by pages, and between two moments', async () => {
   await page.goto(`${site.url}/flows?range=15m`);
   const next = page.getByRole('button', { name: 'Next' });
-  await until('there are two pages full', async () => parseInt((await text('[data-test=found]')).replaceAll(',', ''), 10) >= 200, 40_000);
+  await until('there are two pages full', async () => parseInt((await text('[data-test=found]')).replaceAll(',', ''), 10) >= 200);
   const keys = () => rows().evaluateAll((list) => list.map((row) => row.innerText));
   await next.click();
   await page.getByText(/^101–200 of/).waitFor();
@@ -324,7 +333,12 @@ step('flows by pages, and between two moments', async () => {
   assert.notDeepEqual(await keys(), second);
 
   await page.getByRole('button', { name: 'Last 15 minutes' }).click();
-  const to = new Date(Math.floor(Date.now() / 1000) * 1000 - 12_000); // stored for certain: the page asks once
+  // Of a range that does not move the page asks once: five seconds of which there are flows in store.
+  const to = new Date(await until('flows of five seconds are stored', async () => {
+    const to = Math.floor(Date.now() / 1000) * 1000 - 12_000;
+    const { total } = await page.evaluate(async (range) => (await fetch(`/api/v1/flows?${range}`)).json(), `from=${to - 5000}&to=${to}`);
+    return total > 10 && to;
+  }));
   const field = (at) => new Date(at.getTime() - at.getTimezoneOffset() * 60_000).toISOString().slice(0, 19);
   await page.getByLabel('From', { exact: true }).fill(field(new Date(to.getTime() - 5000)));
   await page.getByLabel('To', { exact: true }).fill(field(to));
@@ -356,17 +370,23 @@ step('the overview obeys filter and range, from stored flows', async () => {
   await page.getByText('as probes report it').waitFor();
   await page.locator('.chart .u-over').waitFor();
   await dragUntilZoomed('the live chart is zoomed too');
-  await page.locator('.chart .u-over').dblclick();
-  await until('a double click zooms out', () => length() > 80_000);
+  await until('a double click zooms out', async () => {
+    await page.locator('.chart .u-over').dblclick();
+    await page.waitForURL(() => length() > 80_000, { timeout: 5000, waitUntil: 'commit' });
+    return true;
+  });
 });
 
 step('keys', async () => {
   await page.goto(`${site.url}/`);
   await page.getByText('Busiest hosts').waitFor();
-  const at = () => new URL(page.url()).pathname;
   for (const [keys, path] of [['gf', '/flows'], ['gp', '/probes'], ['gi', '/interfaces'], ['go', '/']]) {
-    for (const key of keys) await page.keyboard.press(key);
-    await until(`${keys} goes to ${path}`, () => at() === path);
+    // two keys with more than 1.5 s between them are no pair
+    await until(`${keys} goes to ${path}`, async () => {
+      for (const key of keys) await page.keyboard.press(key);
+      await page.waitForURL((url) => url.pathname === path, { timeout: 2000, waitUntil: 'commit' });
+      return true;
+    });
   }
   await page.keyboard.press('[');
   await until('[ goes back in time', () => page.url().includes('from='));
@@ -385,7 +405,7 @@ step('light and dark, large and small: readable, and nothing hangs over', async 
   const pages = { overview: '/', hour: '/?range=1h', flows: '/flows', interfaces: '/interfaces', interface: `/interfaces/${id}`, probes: '/probes' };
   for (const colorScheme of ['light', 'dark'])
     for (const [size, viewport] of Object.entries({ large: { width: 1400, height: 900 }, phone: { width: 390, height: 844 } })) {
-      const look = await newPage(browser, site, { storageState: state, colorScheme, viewport, hasTouch: size === 'phone' });
+      const look = await newPage(page.context().browser(), site, { storageState: state, colorScheme, viewport, hasTouch: size === 'phone' });
       for (const [name, path] of Object.entries(pages)) {
         await look.goto(site.url + path);
         await look.locator('main table').first().waitFor();
@@ -405,13 +425,14 @@ step('the theme can be chosen and is kept', async () => {
   await page.emulateMedia({ colorScheme: 'light' });
   await page.getByTitle(/^Theme: system/).click();
   await page.getByTitle(/^Theme: light/).click();
+  await page.getByTitle(/^Theme: dark/).waitFor();
   const ground = () => page.evaluate(() => getComputedStyle(document.body).backgroundColor);
   const dark = await ground();
   await page.reload();
   await page.getByTitle(/^Theme: dark/).waitFor();
   assert.equal(await ground(), dark);
   await page.getByTitle(/^Theme: dark/).click();
-  assert.notEqual(await ground(), dark);
+  await until('light again', async () => (await ground()) !== dark);
 });
 
 step('a probe that goes is said to be gone, without a reload', async () => {
@@ -420,14 +441,14 @@ step('a probe that goes is said to be gone, without a reload', async () => {
   await page.evaluate(() => (window.notReloaded = true));
   await page.getByRole('button', { name: 'first-probe' }).click();
   await page.getByLabel('Where its packets and flows went').waitFor();
-  await page.getByText('adds up', { exact: true }).waitFor({ timeout: 20_000 });
-  assert.match(await text('[data-test=ledger]'), /Flows since [^]*metered [\d,]+ = [\d,]+ stored/);
-  assert.match(await text('[data-test=spool]'), /(nothing waits|flows? waits?), .*B of .*B/);
+  await page.getByText('adds up', { exact: true }).waitFor();
+  await until('the ledger', async () => /Flows since [^]*metered [\d,]+ = [\d,]+ stored/.test(await text('[data-test=ledger]')));
+  await until('the spool', async () => /(nothing waits|flows? waits?), .*B of .*B/.test(await text('[data-test=spool]')));
   assert.deepEqual(await page.evaluate(faintText), []);
   await shot('probe');
-  const ended = await probe.stop(40_000);
+  const ended = await probe.stop();
   assert.equal(ended.code, 0, probe.said);
-  await page.getByText('0 connected of 1 known probe').waitFor({ timeout: 20_000 });
+  await page.getByText('0 connected of 1 known probe').waitFor();
   assert.ok(await page.evaluate(() => window.notReloaded));
 });
 
@@ -437,11 +458,11 @@ step('a hub that is away is said to be away, and found again', async () => {
   await page.evaluate(() => (window.notReloaded = true));
   await site.hub.stop();
   assert.equal(site.hub.ended.code, 0, site.hub.said);
-  await page.getByText(/The hub does not answer since \d+ s\. Trying again\./).waitFor({ timeout: 20_000 });
+  await page.getByText(/The hub does not answer since \d+ s\. Trying again\./).waitFor();
   await shot('hub-away');
   await site.startHub();
-  await page.getByText(/The hub does not answer/).waitFor({ state: 'detached', timeout: 20_000 });
-  await page.locator('.live', { hasText: 'Live' }).waitFor({ timeout: 20_000 });
+  await page.getByText(/The hub does not answer/).waitFor({ state: 'detached' });
+  await page.locator('.live', { hasText: 'Live' }).waitFor();
   assert.ok(await page.evaluate(() => window.notReloaded), 'still signed in, still the same page');
 });
 
@@ -450,25 +471,4 @@ step('no script error, nothing refused by policy, nothing asked of another host'
   assert.deepEqual(page.elsewhere, []);
 });
 
-test('first use', async (t) => {
-  let failed = '';
-  try {
-    for (const [name, body] of steps)
-      await t.test(name, async () => {
-        assert.equal(failed, '', 'an earlier step failed');
-        try {
-          await body();
-        } catch (cause) {
-          failed = name;
-          throw cause;
-        }
-      });
-  } finally {
-    if (failed) {
-      await page?.screenshot({ path: join(output, 'failed.png') }).catch(() => {});
-      console.error(`failed: ${failed}, at ${page?.url()}\n${site.log()}`);
-    }
-    await browser?.close();
-    await site.end();
-  }
-});
+runSteps('first use', steps, site, () => page);

@@ -2,6 +2,7 @@
 // The real programs and a real browser, each test with its own: ports that nobody uses, folders
 // that go away, processes that end with the test.
 
+import assert from 'node:assert/strict';
 import { execFileSync, spawn } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import http from 'node:http';
@@ -9,6 +10,8 @@ import { createRequire } from 'node:module';
 import net from 'node:net';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
+import { test } from 'node:test';
+import { stripVTControlCharacters } from 'node:util';
 
 const source = resolve(new URL('../..', import.meta.url).pathname);
 const build = process.env.WEIR_BUILD ?? join(source, 'build');
@@ -19,7 +22,10 @@ mkdirSync(output, { recursive: true });
 
 export const program = (name) => join(build, name);
 
-export async function until(what, found, limitMs = 15_000) {
+/** How long something may take that only has to happen: machines that run tests are busy ones. */
+export const patienceMs = 60_000;
+
+export async function until(what, found, limitMs = patienceMs) {
   const end = Date.now() + limitMs;
   let last;
   for (;;) {
@@ -35,14 +41,29 @@ export async function until(what, found, limitMs = 15_000) {
   }
 }
 
+/** Whether nobody listens on it, nor on the one after it. */
+async function isFree(port) {
+  for (const each of [port, port + 1]) {
+    const server = net.createServer();
+    const listens = await new Promise((done) => {
+      server.once('error', () => done(false)).listen(each, '127.0.0.1', () => done(true));
+    });
+    if (!listens) return false;
+    await new Promise((done) => server.close(done));
+  }
+  return true;
+}
+
+/**
+ * Ports to listen on, each with a free one after it, below those the system gives to connections: a
+ * program that is started again must find its port, and no connection of the traffic may have it.
+ */
 export async function freePorts(n) {
-  const servers = await Promise.all(
-    Array.from({ length: n }, () => new Promise((done) => {
-      const server = net.createServer().listen(0, '127.0.0.1', () => done(server));
-    })),
-  );
-  const ports = servers.map((server) => server.address().port);
-  await Promise.all(servers.map((server) => new Promise((done) => server.close(done))));
+  const ports = [];
+  while (ports.length < n) {
+    const port = 12_000 + 2 * Math.floor(Math.random() * 10_000);
+    if (!ports.includes(port) && (await isFree(port))) ports.push(port);
+  }
   return ports;
 }
 
@@ -60,7 +81,7 @@ export class Running {
     this.child.on('error', (cause) => (this.ended = { code: String(cause) }));
   }
 
-  async stop(limitMs = 15_000) {
+  async stop(limitMs = patienceMs) {
     if (!this.ended) this.child.kill('SIGTERM');
     try {
       await until(`${this.name} ends on SIGTERM`, () => this.ended, limitMs);
@@ -90,7 +111,7 @@ export class Site {
     await until('the hub answers', async () => {
       if (this.hub.ended) throw new Error(`weir-hub ended: ${JSON.stringify(this.hub.ended)}\n${this.hub.said}`);
       return (await fetch(`${this.url}/api/v1/health`)).ok;
-    }, 30_000);
+    });
     return this.hub;
   }
 
@@ -148,7 +169,7 @@ export class Site {
     for (const stop of this.servers) stop();
     // the newest first: a probe takes leave of the hub
     let bad;
-    for (const one of this.running.reverse()) await one.stop(40_000).catch((cause) => (bad ??= cause));
+    for (const one of this.running.reverse()) await one.stop().catch((cause) => (bad ??= cause));
     rmSync(this.folder, { recursive: true, force: true });
     if (bad) throw bad;
   }
@@ -158,12 +179,17 @@ export class Site {
   }
 }
 
+const browsers = [];
+
 export async function startBrowser() {
-  return await chromium.launch({
+  const browser = await chromium.launch({
+    timeout: 2 * patienceMs,
     executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
     args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
       '--disable-component-update', '--disable-sync'],
   });
+  browsers.push(browser);
+  return browser;
 }
 
 /** A page that keeps what went wrong on it, and what it asked of anybody but the hub. */
@@ -181,8 +207,71 @@ export async function newPage(browser, site, options = {}) {
   page.on('request', (request) => {
     if (!request.url().startsWith(site.url) && !request.url().startsWith('data:')) page.elsewhere.push(request.url());
   });
-  page.setDefaultTimeout(15_000);
+  page.setDefaultTimeout(patienceMs);
   return page;
+}
+
+/** The one-time link of a new hub used, as the first person does. */
+export async function becomeAdministrator(page, site) {
+  const password = 'a good long password';
+  await page.goto(site.setupLink());
+  await page.getByLabel('Name').fill('ada');
+  await page.getByLabel('Password, at least').fill(password);
+  await page.getByLabel('Password again').fill(password);
+  await page.getByRole('button', { name: 'Make the administrator' }).click();
+  await page.getByText('No probe has connected yet').waitFor();
+}
+
+/** The address in the dark and on a phone: a picture of each, no faint text, nothing hangs over. */
+export async function otherLooks(page, site, picture, path, ready) {
+  for (const [name, options] of [['dark', { colorScheme: 'dark' }], ['phone', { viewport: { width: 390, height: 844 } }]]) {
+    const other = await newPage(page.context().browser(), site, { storageState: await page.context().storageState(), ...options });
+    await other.goto(site.url + path);
+    await ready(other);
+    await other.screenshot({ path: join(output, `${picture}-${name}.png`), fullPage: true });
+    assert.deepEqual(await other.evaluate(faintText), [], name);
+    assert.ok(await other.evaluate(() => document.documentElement.scrollWidth <= innerWidth), `${name}: no sideways scrolling`);
+    assert.deepEqual(other.wrong, []);
+    await other.context().close();
+  }
+}
+
+/** What went wrong, and why, in one line. */
+function oneLine(cause) {
+  const parts = [];
+  for (let at = cause; at instanceof Error; at = at.cause) parts.push(at.message);
+  return stripVTControlCharacters(parts.join('; ') || String(cause)).replace(/\s+/g, ' ').slice(0, 600);
+}
+
+/**
+ * The steps [name, body] of a story, in order. The first that fails ends it, with a picture of the
+ * page and what the programs said; the last line of all names it, for who sees only the end.
+ */
+export function runSteps(title, steps, site, page) {
+  test(title, async (t) => {
+    let failed = null;
+    const attempt = async (name, body) => {
+      try {
+        await body();
+      } catch (cause) {
+        failed ??= { name, cause };
+        throw cause;
+      }
+    };
+    for (const [name, body] of steps) {
+      await t.test(name, () => attempt(name, body));
+      if (failed) break;
+    }
+    if (failed) {
+      await page()?.screenshot({ path: join(output, `failed-${title.replaceAll(' ', '-')}.png`), fullPage: true, timeout: 10_000 }).catch(() => {});
+      console.log(`at ${page()?.url()}\n${site.log()}`);
+    }
+    process.on('exit', () => failed && console.log(`FAIL ${title}, "${failed.name}": ${oneLine(failed.cause)}`));
+    await t.test('all is ended', () => attempt('all is ended', async () => {
+      for (const browser of browsers) await browser.close();
+      await site.end();
+    }));
+  });
 }
 
 /** Text that is too faint against what is behind it (WCAG 2.1, AA), as "ratio: text". */
@@ -204,7 +293,8 @@ export function faintText() {
   while (walk.nextNode()) {
     const element = walk.currentNode.parentElement;
     const text = walk.currentNode.textContent.trim();
-    if (!text || !element.checkVisibility() || element.closest('.visually-hidden, noscript, :disabled')) continue;
+    // an arrow between two numbers is there for those who see it
+    if (!/[\p{L}\p{N}]/u.test(text) || !element.checkVisibility() || element.closest('.visually-hidden, noscript, :disabled')) continue;
     const style = getComputedStyle(element);
     const [a, b] = [luminance(parse(style.color)), luminance(behind(element))].sort((x, y) => y - x);
     const ratio = (a + 0.05) / (b + 0.05);

@@ -5,12 +5,10 @@
 import assert from 'node:assert/strict';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { test } from 'node:test';
-import { faintText, freePorts, newPage, output, Site, startBrowser, until } from './programs.mjs';
+import { becomeAdministrator, faintText, freePorts, newPage, otherLooks, output, runSteps, Site, startBrowser, until } from './programs.mjs';
 
-const password = 'a good long password';
 const site = new Site();
-let browser, page, old;
+let page, old;
 const steps = [];
 const step = (name, body) => steps.push([name, body]);
 const shot = (name) => page.screenshot({ path: join(output, `${name}.png`), fullPage: true });
@@ -28,15 +26,9 @@ function start(name) {
 step('a hub with an administrator and two probes, one of them away', async () => {
   await site.startHub();
   old = site.publicKey();
-  browser = await startBrowser();
-  page = await newPage(browser, site);
+  page = await newPage(await startBrowser(), site);
   await site.startTraffic();
-  await page.goto(site.setupLink());
-  await page.getByLabel('Name').fill('ada');
-  await page.getByLabel('Password, at least').fill(password);
-  await page.getByLabel('Password again').fill(password);
-  await page.getByRole('button', { name: 'Make the administrator' }).click();
-  await page.getByText('No probe has connected yet').waitFor();
+  await becomeAdministrator(page, site);
   start('north');
   const south = start('south');
   await page.goto(`${site.url}/probes`);
@@ -75,16 +67,7 @@ step('finishing says who would be lost', async () => {
 step('the one that was away comes with its old configuration, and confirms', async () => {
   start('south');
   await panel().getByText('all 2 probes have confirmed it').waitFor();
-  for (const [name, options] of [['dark', { colorScheme: 'dark' }], ['phone', { viewport: { width: 390, height: 844 } }]]) {
-    const other = await newPage(browser, site, { storageState: await page.context().storageState(), ...options });
-    await other.goto(`${site.url}/interfaces/1`);
-    await other.getByText('all 2 probes have confirmed it').waitFor();
-    await other.screenshot({ path: join(output, `server-key-${name}.png`), fullPage: true });
-    assert.deepEqual(await other.evaluate(faintText), [], name);
-    assert.ok(await other.evaluate(() => document.documentElement.scrollWidth <= innerWidth), `${name}: no sideways scrolling`);
-    assert.deepEqual(other.wrong, []);
-    await other.context().close();
-  }
+  await otherLooks(page, site, 'server-key', '/interfaces/1', (other) => other.getByText('all 2 probes have confirmed it').waitFor());
 });
 
 step('the change is finished: the page shows the new key, and both probes deliver by it', async () => {
@@ -104,26 +87,4 @@ step('the change is finished: the page shows the new key, and both probes delive
   assert.deepEqual(page.elsewhere, []);
 });
 
-test('the change of the server key', { timeout: 180_000 }, async (t) => {
-  try {
-    for (const [name, body] of steps) {
-      let failed;
-      await t.test(name, async () => {
-        try {
-          await body();
-        } catch (cause) {
-          failed = cause;
-          throw cause;
-        }
-      });
-      if (failed) {
-        await page?.screenshot({ path: join(output, 'failed-server-key.png'), fullPage: true }).catch(() => {});
-        console.log(site.log());
-        break;
-      }
-    }
-  } finally {
-    await browser?.close();
-    await site.end();
-  }
-});
+runSteps('the change of the server key', steps, site, () => page);
