@@ -220,17 +220,22 @@ static EncodeHow op_how(FlowKind kind, uint8_t width) {
     }
 }
 
-static EncodeOp op_make(const Group *group, const FlowField *field) {
-    bool v6 = field->kind == FLOW_KIND_ADDRESS ? (group->shape.v6 >> field->id) & 1
-                                               : group->shape.v6 != 0;
-    EncodeOp op = {.pen = field->pen,
-                   .element = v6 && field->element_v6 ? field->element_v6 : field->element,
-                   .offset = (uint16_t)field->offset};
-    op.width = op_width(group, field, v6);
-    op.how = (uint8_t)op_how(field->kind, op.width);
+EncodeOp encode_op_make(const FlowField *field, uint16_t element, uint8_t width) {
+    EncodeOp op = {.how = (uint8_t)op_how(field->kind, width),
+                   .width = width,
+                   .offset = (uint16_t)field->offset,
+                   .element = element,
+                   .pen = field->pen};
     if (BYTE_ORDER == BIG_ENDIAN && op.how <= HOW_8)
         op.offset = (uint16_t)(op.offset + field->size - op.width);
     return op;
+}
+
+static EncodeOp op_make(const Group *group, const FlowField *field) {
+    bool v6 = field->kind == FLOW_KIND_ADDRESS ? (group->shape.v6 >> field->id) & 1
+                                               : group->shape.v6 != 0;
+    return encode_op_make(field, v6 && field->element_v6 ? field->element_v6 : field->element,
+                          op_width(group, field, v6));
 }
 
 static void template_make(Template *template, const Group *group) {

@@ -57,6 +57,9 @@ typedef struct EncodeOp {
     uint32_t pen;
 } EncodeOp;
 
+/** encode_op_make() - how to write a field as this element at this width */
+EncodeOp encode_op_make(const FlowField *field, uint16_t element, uint8_t width);
+
 typedef struct Template {
     EncodeOp ops[_FLOW_FIELD_N];
     size_t n;
