@@ -105,7 +105,25 @@
     ROW(SPOOL_TORN_BYTES, "spool_bytes_torn", NULL, COUNTER, "bytes",                              \
         "Bytes found damaged in the spool by this run.")                                           \
     ROW(SPOOL_SET_ASIDE, "spool_files_set_aside", NULL, COUNTER, "files",                          \
-        "Files in the spool's folder that hold nothing of ours, renamed to .bad.")
+        "Files in the spool's folder that hold nothing of ours, renamed to .bad.")                 \
+    ROW(COLLECTOR_SENT, "collector_messages", "result=\"sent\"", COUNTER, "messages",              \
+        "NetFlow or IPFIX messages for collectors (-n), templates included.")                      \
+    ROW(COLLECTOR_FAILED, "collector_messages", "result=\"failed\"", COUNTER, "messages",          \
+        "NetFlow or IPFIX messages for collectors (-n), templates included.")                      \
+    ROW(COLLECTOR_SENT_RECORDS, "collector_records", "result=\"sent\"", COUNTER, "records",        \
+        "Records in these messages; of NetFlow each direction is one.")                            \
+    ROW(COLLECTOR_FAILED_RECORDS, "collector_records", "result=\"failed\"", COUNTER, "records",    \
+        "Records in these messages; of NetFlow each direction is one.")                            \
+    ROW(COLLECTOR_WAITING, "collector_messages_waiting", NULL, GAUGE, "messages",                  \
+        "Messages that wait to be sent to a collector.")                                           \
+    ROW(COLLECTOR_UNFIT, "collector_flows_unfit", NULL, COUNTER, "flows",                          \
+        "Flows not sent to a collector because the version cannot say them: IPv6 in NetFlow v5.")  \
+    ROW(COLLECTOR_WITHHELD, "collector_flows_withheld", NULL, COUNTER, "flows",                    \
+        "Flows not sent to a collector because the limit of a run without licence was reached.")   \
+    ROW(COLLECTOR_LIMITED, "collector_limited", NULL, GAUGE, "",                                   \
+        "1 while neither a licence nor a lease lifts the limit of 25,000 records.")                \
+    ROW(COLLECTOR_LEFT, "collector_records_left", NULL, GAUGE, "records",                          \
+        "Records until that limit; 0 also without one.")
 
 enum {
 #define ROW(id, ...) COUNTER_##id,

@@ -3,61 +3,17 @@
 #include "probe/deliver.h"
 
 #include <errno.h>
-#include <inttypes.h>
-#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
-#include <sys/statvfs.h>
 #include <time.h>
 #include <unistd.h>
 
-#include "base/buffer.h"
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/file.h"
-#include "base/hash.h"
-#include "base/json.h"
 #include "base/log.h"
 #include "channel/endpoint.h"
-#include "channel/keystring.h"
-#include "channel/probe_link.h"
-#include "probe/hello.h"
-#include "probe/kept_keys.h"
-
-enum { ENDPOINT_TEXT = 280 };
-
-typedef struct Hub {
-    Deliver *deliver;
-    unsigned number;
-    char data[ENDPOINT_TEXT];
-    char events[ENDPOINT_TEXT];
-    bool assumed; /* events */
-    bool was_up;  /* of the link's thread */
-    KeptKey kept; /* at the start */
-    ProbeLink *link;
-} Hub;
-
-struct Deliver {
-    int folder_lock;
-    int spool_lock;
-    char spool_dir[PATH_MAX]; /* "": memory only */
-    KeyPair keys;
-    KeptKeys *kept;
-    KeyString key;
-    Buffer hello;
-    char *instance; /* within it: HELLO_INSTANCE_DIGITS */
-    void *again;    /* room for a batch; NULL until it is needed */
-    Spool *spool;
-    bool fanout;
-    bool patient; /* the exporting thread's, once it runs */
-    unsigned patience_s;
-    bool (*stopping)(void);
-    void (*on_configuration)(void *userdata, const char *json);
-    void *userdata;
-    size_t n_hubs;
-    Hub hubs[];
-};
+#include "probe/deliver_inside.h"
 
 /* --- configuration ------------------------------------------------------------------------ */
 
@@ -147,137 +103,6 @@ static bool keep_keys(void *userdata, const ServerKeys *keys) {
     return false;
 }
 
-/* --- the spool ---------------------------------------------------------------------------- */
-
-/* the spool is full and let go of its oldest: a link that knows it makes it a gap */
-static void on_drop(void *userdata, const SpoolDrop *drop) {
-    const Deliver *deliver = userdata;
-    ProbeLink *link = deliver->hubs[drop->hub].link;
-    if (link)
-        probe_link_dropped(link, &drop->epoch, drop->last, &drop->totals, drop->bytes);
-}
-
-static void on_word(void *userdata, bool trouble, const char *text) {
-    (void)userdata;
-    log_write(trouble ? LOG_LEVEL_WARNING : LOG_LEVEL_NOTICE, "%s", text);
-}
-
-static void to_delivery(const SpoolBatch *from, DeliveryBatch *to) {
-    *to = (DeliveryBatch){
-        .epoch = from->epoch,
-        .first = from->first,
-        .last = from->last,
-        .gap = from->gap,
-        .bytes = from->bytes,
-        .counts = from->counts,
-        .totals = from->totals,
-    };
-}
-
-static int to_answer(int r) {
-    return r == SPOOL_E_LATER ? DELIVERY_E_LATER : r > 0 ? DELIVERY_E_UNKNOWN : r;
-}
-
-static int load(void *userdata, const EpochId *epoch, uint64_t sequence, DeliveryBatch *batch) {
-    const Hub *hub = userdata;
-    SpoolBatch found;
-    int r = spool_peek(hub->deliver->spool, hub->number, epoch, sequence, &found);
-    if (r)
-        return to_answer(r);
-    to_delivery(&found, batch);
-    return 0;
-}
-
-static int fetch(void *userdata, const EpochId *epoch, uint64_t sequence, void *to, size_t size) {
-    const Hub *hub = userdata;
-    return to_answer(spool_fetch(hub->deliver->spool, hub->number, epoch, sequence, to, size));
-}
-
-static void release(void *userdata, const EpochId *epoch, uint64_t last,
-                    const BatchCounts *totals) {
-    const Hub *hub = userdata;
-    spool_release(hub->deliver->spool, hub->number, epoch, last, totals);
-}
-
-static bool former(void *userdata, size_t i, DeliveryFormer *to) {
-    const Hub *hub = userdata;
-    Spool *spool = hub->deliver->spool;
-    SpoolFormer from;
-    size_t n = 0; /* what is over comes first */
-    while (n <= i && spool_finished(spool, hub->number, n, &from))
-        n++;
-    if (n <= i && !spool_former(spool, hub->number, i - n, &from))
-        return false;
-    *to = (DeliveryFormer){
-        .epoch = from.epoch,
-        .stored = from.stored,
-        .stored_totals = from.stored_totals,
-        .last = from.last,
-        .last_totals = from.last_totals,
-        .bytes = from.bytes,
-    };
-    return true;
-}
-
-/* the same hub in the next run, whatever its place in the command line */
-static uint64_t hub_id(const Hub *hub) {
-    const char *key = hub->kept.first; /* that of a hub that changed its key stays the same */
-    return hash_bytes(hub->data, strlen(hub->data), 0) << 32 |
-           (hash_bytes(key, strlen(key), 0) & UINT32_MAX);
-}
-
-/* a folder of its own, or NULL: memory only */
-static int own_folder(Deliver *deliver, const ProbeConfig *config, Reason *reason) {
-    if (!config->spool_bytes)
-        return 0;
-    int n = config->spool_dir
-                ? snprintf(deliver->spool_dir, sizeof(deliver->spool_dir), "%s", config->spool_dir)
-                : snprintf(deliver->spool_dir, sizeof(deliver->spool_dir), "%s/spool",
-                           config->data_dir);
-    if (n < 0 || (size_t)n >= sizeof(deliver->spool_dir)) {
-        reason_set(reason, "--spool-dir: %s", strerror(ENAMETOOLONG));
-        return DELIVER_E_REFUSED;
-    }
-    int r = dir_own(&deliver->spool_lock, deliver->spool_dir, reason);
-    return r > 0 ? DELIVER_E_REFUSED : error_trace(r);
-}
-
-/* the usual size is too much for a small disk */
-static uint64_t spool_limit(const Deliver *deliver, uint64_t bytes) {
-    struct statvfs disk;
-    if (bytes != (uint64_t)SPOOL_BYTES_USUAL << 30 || statvfs(deliver->spool_dir, &disk) < 0)
-        return bytes;
-    uint64_t tenth = (uint64_t)disk.f_blocks * disk.f_frsize / 10;
-    return tenth && tenth < bytes ? tenth : bytes;
-}
-
-static int open_spool(Deliver *deliver, const ProbeConfig *config, Reason *reason) {
-    int r = own_folder(deliver, config, reason);
-    if (r)
-        return r;
-    SpoolConfig spool = {
-        .folder = deliver->spool_dir[0] ? deliver->spool_dir : NULL,
-        .limit_bytes = spool_limit(deliver, config->spool_bytes),
-        .memory_bytes = config->spool_memory_bytes,
-        .n_hubs = (unsigned)deliver->n_hubs,
-        .fanout = deliver->fanout,
-        .on_drop = on_drop,
-        .on_word = on_word,
-        .userdata = deliver,
-    };
-    for (size_t i = 0; i < deliver->n_hubs; i++)
-        spool.hubs[i] = hub_id(&deliver->hubs[i]);
-    r = spool_new(&deliver->spool, &spool, reason);
-    if (r)
-        return r > 0 ? DELIVER_E_REFUSED : error_trace(r);
-    SpoolStatus status;
-    spool_status(deliver->spool, &status);
-    if (status.held.flows)
-        log_notice("%" PRIu64 " flows of former runs wait in %s", status.held.flows,
-                   deliver->spool_dir);
-    return 0;
-}
-
 /* --- opening ------------------------------------------------------------------------------ */
 
 static int open_identity(Deliver *deliver, const ProbeConfig *config, Reason *reason) {
@@ -287,6 +112,17 @@ static int open_identity(Deliver *deliver, const ProbeConfig *config, Reason *re
     if (r == 0)
         r = kept_keys_new(&deliver->kept, config->data_dir, reason);
     return r > 0 ? DELIVER_E_REFUSED : error_trace(r);
+}
+
+static int write_hello(Deliver *deliver) {
+    const HelloWords words = {
+        .instance = deliver->instance,
+        .token = deliver->key.token,
+        .licence = deliver->licence ? deliver->licence : "",
+        .system_id = deliver->source.system_id ? deliver->source.system_id : "",
+    };
+    buffer_clear(&deliver->hello);
+    return error_trace(hello_write(&deliver->hello, deliver->config, &deliver->source, &words));
 }
 
 static int read_hubs(Deliver *deliver, const ProbeConfig *config, Reason *reason) {
@@ -315,7 +151,7 @@ static int open_hub(Deliver *deliver, const ProbeConfig *config, size_t i, Reaso
         .server_z85 = deliver->key.server_z85,
         .keys = deliver->keys,
         .hello_json = buffer_text(&deliver->hello),
-        .spool = {.spool = hub, .load = load, .release = release, .fetch = fetch, .former = former},
+        .spool = deliver_link_spool(hub),
         .on_change = on_change,
         .on_configuration = i == 0 ? on_configuration : NULL, /* two could not agree */
         .userdata = hub,
@@ -328,20 +164,30 @@ static int open_hub(Deliver *deliver, const ProbeConfig *config, size_t i, Reaso
     return r > 0 ? DELIVER_E_REFUSED : error_trace(r);
 }
 
+static void init(Deliver *deliver, const ProbeConfig *config) {
+    (void)pthread_mutex_init(&deliver->hello_lock, NULL);
+    deliver->folder_lock = deliver->spool_lock = -1;
+    deliver->n_hubs = config->hubs.n;
+    deliver->fanout = config->fanout && config->hubs.n > 1;
+}
+
 int deliver_new(Deliver **deliverp, const ProbeConfig *config, const DeliverSource *source,
                 Reason *reason) {
     cleanup(deliver_freep) Deliver *deliver =
         calloc(1, sizeof(*deliver) + config->hubs.n * sizeof(Hub));
     if (!deliver)
         return error_origin(-ENOMEM);
-    deliver->folder_lock = deliver->spool_lock = -1;
-    deliver->n_hubs = config->hubs.n;
-    deliver->fanout = config->fanout && config->hubs.n > 1;
+    init(deliver, config);
     deliver->patient = source->patient;
     deliver->patience_s = config->exit_timeout_s;
     deliver->stopping = source->stopping;
     deliver->on_configuration = source->on_configuration;
     deliver->userdata = source->userdata;
+    deliver->config = config;
+    deliver->source = *source;
+    hello_draw_instance(deliver->instance);
+    if (source->licence)
+        deliver->licence = strdup(source->licence); /* else it is shown later */
 
     int r = read_key(config, &deliver->key, reason);
     if (r == 0 && deliver->key.notice[0])
@@ -349,11 +195,11 @@ int deliver_new(Deliver **deliverp, const ProbeConfig *config, const DeliverSour
     if (r == 0)
         r = open_identity(deliver, config, reason);
     if (r == 0)
-        r = hello_write(&deliver->hello, &deliver->instance, config, source, deliver->key.token);
+        r = write_hello(deliver);
     if (r == 0)
         r = read_hubs(deliver, config, reason);
     if (r == 0)
-        r = open_spool(deliver, config, reason);
+        r = deliver_open_spool(deliver, config, reason);
     for (size_t i = 0; r == 0 && i < deliver->n_hubs; i++)
         r = open_hub(deliver, config, i, reason);
     if (r)
@@ -370,6 +216,8 @@ Deliver *deliver_free(Deliver *deliver) {
         probe_link_free(deliver->hubs[i].link);
     spool_free(deliver->spool);
     buffer_deinit(&deliver->hello);
+    free(deliver->licence);
+    (void)pthread_mutex_destroy(&deliver->hello_lock);
     free(deliver->again);
     key_pair_wipe(&deliver->keys);
     kept_keys_free(deliver->kept);
@@ -384,14 +232,12 @@ int deliver_held(uint64_t *flowsp, const ProbeConfig *config, Reason *reason) {
         calloc(1, sizeof(*deliver) + config->hubs.n * sizeof(Hub));
     if (!deliver)
         return error_origin(-ENOMEM);
-    deliver->folder_lock = deliver->spool_lock = -1;
-    deliver->n_hubs = config->hubs.n;
-    deliver->fanout = config->fanout && config->hubs.n > 1;
+    init(deliver, config);
     int r = read_key(config, &deliver->key, reason);
     if (r == 0)
         r = read_hubs(deliver, config, reason);
     if (r == 0)
-        r = open_spool(deliver, config, reason);
+        r = deliver_open_spool(deliver, config, reason);
     if (r)
         return error_trace(r);
     SpoolStatus status;
@@ -451,7 +297,7 @@ static int append(Deliver *deliver, unsigned lane, const void *bytes, size_t siz
     int r = spool_append(deliver->spool, lane, bytes, size, counts, &placed);
     if (r)
         return error_trace(r);
-    to_delivery(&placed, &batch);
+    deliver_batch(&placed, &batch);
     for (size_t i = first; r == 0 && i < end; i++)
         r = probe_link_submit(deliver->hubs[i].link, &batch);
     return error_trace(r);
@@ -473,12 +319,19 @@ static int append_again(Deliver *deliver, unsigned lane, const Hub *hub, const E
     return error_trace(append(deliver, lane, deliver->again, old.bytes, &old.counts));
 }
 
-static void be_another(Deliver *deliver) {
-    char instance[HELLO_INSTANCE_DIGITS + 1];
-    hello_draw_instance(instance);
-    memcpy(deliver->instance, instance, HELLO_INSTANCE_DIGITS);
+/* under the lock; one that cannot be written for want of memory is said the next time */
+static void say_hello(Deliver *deliver) {
+    if (write_hello(deliver))
+        return;
     for (size_t i = 0; i < deliver->n_hubs; i++)
         (void)probe_link_hello(deliver->hubs[i].link, buffer_text(&deliver->hello));
+}
+
+static void be_another(Deliver *deliver) {
+    (void)pthread_mutex_lock(&deliver->hello_lock);
+    hello_draw_instance(deliver->instance);
+    say_hello(deliver);
+    (void)pthread_mutex_unlock(&deliver->hello_lock);
 }
 
 /* 0, or what is left is tried with the next batch. What was done of it by then is done twice */
@@ -520,6 +373,29 @@ int deliver_submit(void *userdata, unsigned lane, const void *bytes, size_t size
 void deliver_pulse(Deliver *deliver, const char *json) {
     for (size_t i = 0; i < deliver->n_hubs; i++)
         (void)probe_link_pulse(deliver->hubs[i].link, json); /* a lost pulse is a gap in a chart */
+}
+
+void deliver_licence(Deliver *deliver, const char *licence) {
+    (void)pthread_mutex_lock(&deliver->hello_lock);
+    if (strcmp(deliver->licence ? deliver->licence : "", licence) != 0) {
+        free(deliver->licence);
+        deliver->licence = strdup(licence);
+        say_hello(deliver);
+    }
+    (void)pthread_mutex_unlock(&deliver->hello_lock);
+}
+
+bool deliver_lease(Deliver *deliver, Lease *lease) {
+    Lease best = {0};
+    for (size_t i = 0; i < deliver->n_hubs; i++) {
+        Lease one;
+        if (probe_link_lease(deliver->hubs[i].link, &one) && one.until_s > best.until_s)
+            best = one;
+    }
+    if (!best.until_s)
+        return false;
+    *lease = best;
+    return true;
 }
 
 uint64_t deliver_waiting(Deliver *deliver) {

@@ -17,6 +17,7 @@
 #include "base/batch_counts.h"
 #include "base/cleanup.h"
 #include "base/reason.h"
+#include "channel/lease.h"
 #include "probe/options.h"
 #include "spool/spool.h"
 
@@ -31,6 +32,8 @@ typedef struct DeliverSource {
     /* what the first hub wants this probe to be set to; from a thread of a link */
     void (*on_configuration)(void *userdata, const char *json);
     void *userdata;
+    const char *licence; /* the probe's own, to be shown to hubs; "" or NULL: none */
+    const char *system_id;
 } DeliverSource;
 
 enum {
@@ -59,6 +62,12 @@ int deliver_submit(void *userdata, unsigned lane, const void *bytes, size_t size
                    const BatchCounts *counts);
 
 void deliver_pulse(Deliver *deliver, const char *json);
+
+/** deliver_licence() - from now on hubs are shown this one; "" none */
+void deliver_licence(Deliver *deliver, const char *licence);
+
+/** deliver_lease() - the one that ends last of those that hubs have told; false: none did */
+bool deliver_lease(Deliver *deliver, Lease *lease);
 
 /** deliver_waiting() - flows submitted and not stored by their hub */
 uint64_t deliver_waiting(Deliver *deliver);

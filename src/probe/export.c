@@ -18,6 +18,7 @@
 #include "codec/batch.h"
 #include "flow/field.h"
 #include "probe/counters.h"
+#include "probe/doors.h"
 
 enum {
     BATCH_RECORDS = 350,
@@ -100,6 +101,8 @@ static int submit(Export *export, const Parcel *parcel) {
 static void export_parcel(Export *export, const Parcel *parcel) {
     if (export->json)
         write_lines(export, parcel->batch);
+    if (export->config.doors)
+        doors_batch(export->config.doors, parcel->batch->records, parcel->batch->n);
     if (!export->config.submit || export->submit_failure)
         return;
     int r = submit(export, parcel);

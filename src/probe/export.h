@@ -24,6 +24,7 @@
 #include "flow/fieldset.h"
 #include "flow/record.h"
 
+typedef struct Doors Doors;
 typedef struct Export Export;
 
 typedef struct ExportConfig {
@@ -34,6 +35,7 @@ typedef struct ExportConfig {
     int (*submit)(void *userdata, unsigned lane, const void *bytes, size_t size,
                   const BatchCounts *counts);
     void *userdata;
+    Doors *doors;   /* borrowed; NULL: no collectors of others */
     unsigned lanes; /* at most EXPORT_LANES_MAX */
 } ExportConfig;
 

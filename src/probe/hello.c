@@ -41,21 +41,19 @@ void hello_draw_instance(char text[HELLO_INSTANCE_DIGITS + 1]) {
                    run ^ hash_bytes(now, sizeof(now), 1));
 }
 
-int hello_write(Buffer *hello, char **instancep, const ProbeConfig *config,
-                const DeliverSource *source, const char *token) {
+int hello_write(Buffer *hello, const ProbeConfig *config, const DeliverSource *source,
+                const HelloWords *words) {
     char host[256];
     char id[300];
     host_name(host, sizeof(host));
     default_id(host, id, sizeof(id));
-    char instance[HELLO_INSTANCE_DIGITS + 1];
-    hello_draw_instance(instance);
 
     Json json = json_make(hello);
     json_object_begin(&json, NULL);
     json_text(&json, "name", config->probe_name ? config->probe_name : host);
     json_text(&json, "probe_id", config->probe_id ? config->probe_id : id);
     json_text(&json, "version", WEIR_VERSION);
-    json_text(&json, "instance", instance);
+    json_text(&json, "instance", words->instance);
     json_text(&json, "mode", source->mode);
     json_array_begin(&json, "interfaces");
     json_object_begin(&json, NULL);
@@ -63,11 +61,12 @@ int hello_write(Buffer *hello, char **instancep, const ProbeConfig *config,
     json_u64(&json, "index", source->index);
     json_object_end(&json);
     json_array_end(&json);
-    if (*token)
-        json_text(&json, "token", token);
+    if (*words->token)
+        json_text(&json, "token", words->token);
+    if (*words->licence) {
+        json_text(&json, "licence", words->licence);
+        json_text(&json, "system_id", words->system_id);
+    }
     json_object_end(&json);
-    if (hello->failed)
-        return error_origin(-ENOMEM);
-    *instancep = strstr(buffer_text(hello), instance);
-    return 0;
+    return hello->failed ? error_origin(-ENOMEM) : 0;
 }

@@ -13,8 +13,15 @@
 
 enum { HELLO_INSTANCE_DIGITS = 16 };
 
-/** hello_write() - *instancep: the digits of the run within it, to be written over by another */
-int hello_write(Buffer *hello, char **instancep, const ProbeConfig *config,
-                const DeliverSource *source, const char *token);
+typedef struct HelloWords {
+    const char *instance;  /* hello_draw_instance() */
+    const char *token;     /* the join token of the key string; "" none */
+    const char *licence;   /* the probe's own, a signed line; "" none */
+    const char *system_id; /* that the licence is bound to */
+} HelloWords;
+
+/** hello_write() - append the object */
+int hello_write(Buffer *hello, const ProbeConfig *config, const DeliverSource *source,
+                const HelloWords *words);
 
 void hello_draw_instance(char text[HELLO_INSTANCE_DIGITS + 1]);

@@ -16,6 +16,7 @@
 #include "base/file.h"
 #include "channel/keystring.h"
 #include "probe/deliver.h"
+#include "probe/kept_lease.h"
 #include "probe/remote.h"
 #include "probe/run.h"
 
@@ -33,6 +34,8 @@ static const Kind state_kinds[] = {
     {"zmq-key.priv.new", false, "a private key, half written"},
     {REMOTE_FILE, false, "what the hub had set"},
     {REMOTE_FILE ".new", false, "what the hub was setting"},
+    {KEPT_LEASE_FILE, false, "what a hub had lent"},
+    {KEPT_LEASE_FILE ".new", false, "what a hub was lending"},
     {"lock", false, NULL},
 };
 

@@ -7,6 +7,7 @@
 #include "probe/check.h"
 #include "probe/deliver.h"
 #include "probe/image.h"
+#include "probe/licensing.h"
 #include "probe/options.h"
 #include "probe/run.h"
 
@@ -23,7 +24,7 @@ int main(int argc, char **argv) {
         return RUN_DONE;
     if (r == 0)
         r = options_check(&config, &reason);
-    if (r == 0 && !config.prepare_image)
+    if (r == 0 && !config.prepare_image && !config.check_license)
         r = deliver_check(&config, &reason);
     if (r < 0) {
         (void)fprintf(stderr, "weir-probe: %s\n",
@@ -35,6 +36,8 @@ int main(int argc, char **argv) {
         return RUN_USAGE;
     }
 
+    if (config.check_license)
+        return licensing_check(&config);
     if (config.check)
         return check_run(&config);
     if (config.prepare_image)

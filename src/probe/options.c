@@ -7,6 +7,8 @@
 
 #include "channel/configuration.h"
 #include "flow/fieldset.h"
+#include "probe/licensing.h"
+#include "probe/outside.h"
 
 #define AT(member) .at = offsetof(ProbeConfig, member)
 
@@ -248,11 +250,44 @@ static const Option probe_options[] = {
      .help = "How long to wait at the end for the hub to have stored everything."},
     {.name = "collector",
      .letter = 'n',
-     .type = OPTION_TEXT,
+     .type = OPTION_LIST,
      AT(collectors),
-     .metavar = "none",
+     .metavar = "HOST:PORT",
      .group = "Output",
-     .help = "NetFlow collector; only none so far."},
+     .help = "Collector of NetFlow or IPFIX, over UDP or as tcp://HOST:PORT over TCP; several "
+             "take turns. none is none. Without a licence or a hub's lease a run exports 25,000 "
+             "records so, and no more."},
+    {.name = "flow-version",
+     .letter = 'V',
+     .type = OPTION_U32,
+     AT(flow_version),
+     .unset = "9",
+     .min = 5,
+     .max = 10,
+     .metavar = "VERSION",
+     .group = "Output",
+     .help = "What collectors are sent: 5 or 9, NetFlow, or 10, IPFIX, which has both directions "
+             "of a flow in one record."},
+    {.name = "all-collectors",
+     .letter = 'a',
+     .type = OPTION_FLAG,
+     AT(all_collectors),
+     .group = "Output",
+     .help = "Send every flow to every collector."},
+    {.name = "license",
+     .type = OPTION_TEXT,
+     AT(license),
+     .unset = LICENSING_PATH,
+     .metavar = "FILE",
+     .group = "Output",
+     .help = "This probe's own licence, if it has one; it is looked at every second. With a hub "
+             "that has a licence none is needed here."},
+    {.name = "check-license",
+     .type = OPTION_FLAG,
+     AT(check_license),
+     .group = "Other",
+     .help = "Say whether the licence is valid, or why not, and this machine's System ID, and "
+             "exit: 0 it is, 1 it is not or there is none."},
     {.name = "check",
      .type = OPTION_FLAG,
      AT(check),
@@ -283,13 +318,11 @@ static const Option probe_options[] = {
      .group = "Other",
      .help = "0 what an operator wants to see, 1 more, 2 everything."},
 
-    IGNORED("flow-templ", 'T', true, "every field travels to a hub"),
-    IGNORED("flow-version", 'V', true, "there is no NetFlow export yet"),
-    IGNORED("flow-templ-id", 'U', true, "there is no NetFlow export yet"),
-    IGNORED("intra-templ", 'o', true, "there is no NetFlow export yet"),
-    IGNORED("netflow-engine", 'E', true, "there is no NetFlow export yet"),
-    IGNORED("all-collectors", 'a', false, "there is no NetFlow export yet"),
-    IGNORED("sender-address", 'q', true, "there is no NetFlow export yet"),
+    IGNORED("flow-templ", 'T', true, "every field travels to a hub, the usual ones to a collector"),
+    IGNORED("flow-templ-id", 'U', true, "templates have the ids 256 to 263"),
+    IGNORED("intra-templ", 'o', true, "templates are said again every 20 messages and every 10 s"),
+    IGNORED("netflow-engine", 'E', true, "the engine, or observation domain, is 0"),
+    IGNORED("sender-address", 'q', true, "the system chooses the address it sends from"),
     IGNORED("queue-timeout", 'l', true, "a flow waits 200 ms at most"),
     IGNORED("min-num-flows", 'm', true, "a flow waits 200 ms at most"),
     IGNORED("flow-delay", 'e', true, "the hub says how fast it takes flows"),
@@ -312,7 +345,6 @@ static const Option probe_options[] = {
     IGNORED("dont-drop-privileges", 0, false, "the unit file sets the privileges"),
     IGNORED("unprivileged-user", 0, true, "the unit file sets the user"),
     IGNORED("disable-startup-checks", 0, false, "there are none that call outside"),
-    IGNORED("check-license", 0, false, "a probe needs no licence of its own"),
     IGNORED("redis", 0, true, "no data cache is needed"),
     IGNORED("ucloud", 0, false, "no data cache is needed"),
     IGNORED("zmq-format", 0, true, "IPFIX travels to a hub"),
@@ -345,10 +377,12 @@ const OptionProgram probe_program = {
     .usage = "weir-probe -i eno1 --ntopng tcp://HUB:5556 --zmq-publish-events tcp://HUB:5557 "
              "--zmq-probe-mode --zmq-encryption-key KEY\n"
              "weir-probe -i capture.pcap --json -\n"
+             "weir-probe -i eno1 -n HOST:2055 -V 10\n"
              "weir-probe /etc/weir/probe.conf\n",
     .options = probe_options,
     .n_options = sizeof(probe_options) / sizeof(probe_options[0]),
     .config_bytes = sizeof(ProbeConfig),
+    .version_more = licensing_version,
 };
 
 enum { HUBS_MAX = 16 };
@@ -384,7 +418,7 @@ static int check_hubs(const ProbeConfig *config, Reason *reason) {
 enum { SPOOL_MIN_BYTES = 1 << 20 };
 
 int options_check(const ProbeConfig *config, Reason *reason) {
-    if (config->prepare_image)
+    if (config->prepare_image || config->check_license)
         return 0; /* there may be no configuration yet */
     if (config->force) {
         reason_set(reason, "--force is given without --prepare-image, which it belongs to");
@@ -398,17 +432,14 @@ int options_check(const ProbeConfig *config, Reason *reason) {
         reason_set(reason, "-i is given %zu times; one input a process so far", config->inputs.n);
         return OPTIONS_E_USAGE;
     }
-    if (config->collectors && strcmp(config->collectors, "none") != 0) {
-        reason_set(reason,
-                   "-n %s: NetFlow export is not there yet; use --ntopng ENDPOINT for a "
-                   "hub or --json FILE, and -n none or no -n at all",
-                   config->collectors);
+    const DoorsConfig doors = outside_doors(config);
+    if (doors_check(&doors, reason))
         return OPTIONS_E_USAGE;
-    }
-    if (config->hubs.n == 0 && config->events.n == 0 && !config->json) {
+    if (config->hubs.n == 0 && config->events.n == 0 && !config->json &&
+        !doors_wanted(&config->collectors)) {
         reason_set(reason, "nowhere to deliver flows: give --ntopng ENDPOINT and "
-                           "--zmq-encryption-key KEY for a hub, or --json FILE (- is standard "
-                           "output)");
+                           "--zmq-encryption-key KEY for a hub, -n HOST:PORT for a collector, or "
+                           "--json FILE (- is standard output)");
         return OPTIONS_E_USAGE;
     }
     if (config->spool_bytes && config->spool_bytes < SPOOL_MIN_BYTES) {

@@ -43,10 +43,14 @@ typedef struct ProbeConfig {
     bool no_remote_config;
     const char *json;
     const char *counters;
-    const char *collectors; /* -n: only "none" yet */
+    OptionList collectors; /* -n; "none" alone: none */
+    uint32_t flow_version;
+    bool all_collectors;
+    const char *license;
     uint32_t exit_timeout_s;
     uint32_t verbose;
     bool check;
+    bool check_license;
     bool prepare_image;
     bool force;
 } ProbeConfig;

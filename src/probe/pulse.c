@@ -276,6 +276,19 @@ static void write_spool(const PulseTotals *totals, Json *json) {
     json_object_end(json);
 }
 
+static void write_collectors(const DoorsStatus *status, Json *json) {
+    json_object_begin(json, "collectors");
+    json_u64(json, "messages_sent", status->sum.sent_messages);
+    json_u64(json, "records_sent", status->sum.sent_records);
+    json_u64(json, "messages_failed", status->sum.failed_messages);
+    json_u64(json, "records_failed", status->sum.failed_records);
+    json_u64(json, "flows_unfit", status->unfit_flows);
+    json_u64(json, "flows_withheld", status->withheld_flows);
+    json_u64(json, "limit_records", status->limited ? DOORS_LIMIT_RECORDS : 0);
+    json_u64(json, "records_left", status->left_records);
+    json_object_end(json);
+}
+
 void pulse_write(Pulse *pulse, const PulseTotals *totals, Json *json) {
     json_object_begin(json, NULL);
     json_u64(json, "v", 1);
@@ -296,6 +309,8 @@ void pulse_write(Pulse *pulse, const PulseTotals *totals, Json *json) {
     json_array_end(json);
     if (totals->configuration)
         configuration_report_write(json, "configuration", totals->configuration);
+    if (totals->collectors)
+        write_collectors(totals->collectors, json);
     write_apps(pulse, json);
     write_hosts(pulse, json);
     write_conversations(pulse, json);

@@ -19,6 +19,8 @@
  *      "causes":["LINK_DOWN"],
  *      "configuration":{"version":7,"id":"…16 hex","state":"applied","reason":"",
  *                       "running":{…},"started_with":{…}},
+ *      "collectors":{"messages_sent":…,"records_sent":…,"messages_failed":…,"records_failed":…,
+ *                    "flows_unfit":…,"flows_withheld":…,"limit_records":25000,"records_left":…},
  *      "apps":[{"name":"TLS.Wikipedia","category":"Web","octets":…,"packets":…}, …32],
  *      "hosts":[{"ip":"10.0.0.1","vlan":5,"octets_in":…,"octets_out":…,"packets":…}, …20],
  *      "conversations":[{"src_ip","dst_ip","vlan","app_name","octets","rev_octets","packets"},
@@ -30,7 +32,9 @@
  * Octets are IP bytes, as in flow records. octets_out is what the host sent. src_ip is the
  * initiator. vlan and app_name only where there is one. flows_metered, flows_export_dropped and the
  * last three of spool count since the probe's start; spool holds also what former runs left, and is
- * the whole spool, whichever hub it waits for. A hub takes pulses without it, of older probes.
+ * the whole spool, whichever hub it waits for. collectors is there when the probe has some (-n);
+ * limit_records is 0 when a licence or a lease lifts the limit. A hub takes pulses without it, of
+ * older probes.
  */
 
 #include <stddef.h>
@@ -38,6 +42,7 @@
 
 #include "base/cleanup.h"
 #include "channel/configuration.h"
+#include "probe/doors.h"
 #include "probe/flow_entry.h"
 #include "probe/trouble.h"
 #include "spool/spool.h"
@@ -62,6 +67,7 @@ typedef struct PulseTotals {
     Cause causes[TROUBLE_MAX]; /* of what keeps it from having more to say */
     size_t n_causes;
     const ConfigurationReport *configuration; /* NULL: none is kept */
+    const DoorsStatus *collectors;            /* NULL: there are none */
 } PulseTotals;
 
 /** pulse_new() - dpi, which names the applications, is borrowed and may be NULL */

@@ -20,6 +20,7 @@
 #include "probe/deliver.h"
 #include "probe/export.h"
 #include "probe/meter.h"
+#include "probe/outside.h"
 #include "probe/pulse.h"
 #include "probe/remote.h"
 #include "probe/settings.h"
@@ -39,6 +40,7 @@ enum {
 typedef struct Run {
     const ProbeConfig *config;
     Capture *capture;
+    Outside outside;  /* licence and collectors */
     Deliver *deliver; /* NULL without a hub */
     Export *export;
     Dpi *dpi;
@@ -162,6 +164,8 @@ static int open_deliver(Run *run, Reason *reason) {
     };
     if (run->config->hubs.n == 0)
         return 0;
+    source.licence = licensing_token(run->outside.licensing);
+    source.system_id = licensing_system_id(run->outside.licensing);
     return deliver_new(&run->deliver, run->config, &source, reason);
 }
 
@@ -172,6 +176,7 @@ static int open_export(Run *run, Reason *reason) {
         .counters = run->counters,
         .submit = run->deliver ? deliver_submit : NULL,
         .userdata = run->deliver,
+        .doors = run->outside.doors,
         .lanes = run->deliver ? deliver_lanes(run->deliver) : 1,
     };
     return export_new(&run->export, &export, reason);
@@ -232,6 +237,8 @@ static int run_open(Run *run) {
         return RUN_USAGE;
     }
     if (r == 0)
+        r = outside_open(&run->outside, run->config, !run->capture->backend->live, &reason);
+    if (r == 0)
         r = open_deliver(run, &reason);
     if (r == 0)
         r = open_export(run, &reason);
@@ -248,6 +255,7 @@ static void run_close(Run *run) {
     dpi_free(run->dpi);
     export_free(run->export);
     deliver_free(run->deliver);
+    outside_close(&run->outside);
     remote_free(run->remote);
     buffer_deinit(&run->pulse_json);
     capture_free(run->capture);
@@ -318,6 +326,7 @@ static void send_pulse(Run *run, uint64_t interval_ms, const SpoolStatus *spool)
         .hubs = deliver_hubs(run->deliver),
         .spool = *spool,
         .configuration = remote_report(run->remote),
+        .collectors = run->outside.doors ? &run->outside.status : NULL,
     };
     totals.n_causes = trouble_causes(&run->trouble, clock_monotonic_ms(), totals.causes);
     meter_pulse(run->meter);
@@ -346,6 +355,7 @@ static void each_second(Run *run, uint64_t interval_ms) {
     metric_set(&run->counters[COUNTER_PACKETS_DROPPED], stats.dropped);
     const uint64_t now_ms = clock_monotonic_ms();
     trouble_second(&run->trouble, counter(run, COUNTER_PACKETS_RECEIVED), now_ms);
+    outside_second(&run->outside, run->deliver, run->counters);
     if (!run->deliver)
         return;
     SpoolStatus spool;
@@ -499,6 +509,7 @@ static int run_finish(Run *run) {
     Reason reason = {""};
     meter_flush(run->meter);
     int code = said(export_finish(run->export, &reason), &reason);
+    outside_finish(&run->outside, run->counters);
     each_second(run, clock_monotonic_ms() - run->second_ms);
     int drained = run->deliver ? drain(run) : RUN_DONE;
     SpoolStatus spool;

@@ -1,0 +1,424 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+#include "probe/door.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <netdb.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/buffer.h"
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/log.h"
+#include "base/queue.h"
+
+enum {
+    STEP_MS = 100, /* it looks so often whether it is to end */
+    IDLE_MS = 500,
+    CONNECT_MS = 5000,
+    WELL_MS = 3000,
+    STALLED_MS = 30000, /* a connection that takes nothing for so long is given up */
+    AGAIN_FIRST_MS = 1000,
+    AGAIN_MOST_MS = 10000,
+    PATIENCE_MS = 10000, /* of who reads a file, for a queue that does not move */
+    BURST = 16,          /* datagrams, then a pause, when the source has no pace of its own */
+};
+
+typedef struct Letter {
+    size_t size;
+    size_t records;
+    uint8_t bytes[];
+} Letter;
+
+struct Door {
+    DoorAddress address;
+    NetflowStream stream;
+    bool patient;
+    bool stuck; /* of the sender: waiting was in vain */
+    Queue *queue;
+    pthread_t thread;
+    bool running;
+    _Atomic uint64_t end_ms; /* monotonic; 0: not yet */
+    _Atomic uint64_t sent_messages, sent_records;
+    _Atomic uint64_t failed_messages, failed_records;
+
+    /* the thread's */
+    int fd;
+    uint64_t again_ms; /* not tried before */
+    uint64_t pause_ms;
+    bool in_doubt; /* the last datagram: the kernel may still hear that it was refused */
+    size_t doubt_records;
+    unsigned burst;
+    bool told; /* that something is wrong */
+    uint64_t trouble_ms;
+    Buffer introduction;
+};
+
+/* --- address ------------------------------------------------------------------------------ */
+
+static int refuse(const char *text, Reason *reason) {
+    reason_set(reason,
+               "-n %s: a collector is HOST:PORT, udp://HOST:PORT or tcp://HOST:PORT "
+               "(IPv6: [ADDRESS]:PORT), or none",
+               text);
+    return DOOR_E_USAGE;
+}
+
+int door_parse(DoorAddress *address, const char *text, Reason *reason) {
+    static const char udp[] = "udp://";
+    static const char tcp[] = "tcp://";
+    DoorAddress found = {.tcp = strncmp(text, tcp, sizeof(tcp) - 1) == 0};
+    const char *host = text;
+    if (found.tcp || strncmp(text, udp, sizeof(udp) - 1) == 0)
+        host += sizeof(udp) - 1;
+    const char *colon = strrchr(host, ':');
+    if (!colon)
+        return refuse(text, reason);
+    size_t size = (size_t)(colon - host);
+    const bool brackets = size > 2 && host[0] == '[' && host[size - 1] == ']';
+    if (brackets) {
+        host++;
+        size -= 2;
+    }
+    char *end = NULL;
+    const unsigned long port = strtoul(colon + 1, &end, 10);
+    if (!size || size >= sizeof(found.host) || strcspn(host, "/@?") < size ||
+        (!brackets && memchr(host, ':', size)) || colon[1] < '0' || colon[1] > '9' || *end ||
+        port == 0 || port > UINT16_MAX)
+        return refuse(text, reason);
+    memcpy(found.host, host, size);
+    (void)snprintf(found.port, sizeof(found.port), "%lu", port);
+    (void)snprintf(found.text, sizeof(found.text), brackets ? "%s[%s]:%s" : "%s%s:%s",
+                   found.tcp ? tcp : udp, found.host, found.port);
+    *address = found;
+    return 0;
+}
+
+/* --- the thread --------------------------------------------------------------------------- */
+
+static bool is_over(const Door *door) {
+    const uint64_t end_ms = door->end_ms;
+    return end_ms && clock_monotonic_ms() >= end_ms;
+}
+
+static void nap(unsigned ms) {
+    const struct timespec step = {.tv_sec = ms / 1000, .tv_nsec = (long)(ms % 1000) * 1000000};
+    (void)nanosleep(&step, NULL);
+}
+
+static void trouble(Door *door, const char *what) {
+    if (!door->told)
+        log_warning("-n %s: %s; tried again, what cannot be sent meanwhile is counted",
+                    door->address.text, what);
+    door->told = true;
+    door->trouble_ms = clock_monotonic_ms();
+}
+
+/* a refusal comes after the datagram: one that is not refused at once tells little */
+static void well(Door *door) {
+    door->pause_ms = 0;
+    if (!door->told || (!door->address.tcp && clock_monotonic_ms() - door->trouble_ms < WELL_MS))
+        return;
+    log_notice("-n %s: flows are exported again", door->address.text);
+    door->told = false;
+}
+
+static void count(Door *door, bool sent, size_t records) {
+    if (sent) {
+        door->sent_messages++;
+        door->sent_records += records;
+    } else {
+        door->failed_messages++;
+        door->failed_records += records;
+    }
+}
+
+static void shut(Door *door) {
+    if (door->fd >= 0)
+        (void)close(door->fd);
+    door->fd = -1;
+    door->pause_ms = door->pause_ms ? door->pause_ms * 2 : AGAIN_FIRST_MS;
+    if (door->pause_ms > AGAIN_MOST_MS)
+        door->pause_ms = AGAIN_MOST_MS;
+    door->again_ms = clock_monotonic_ms() + door->pause_ms;
+}
+
+/* 0, or errno of what came of it within the time */
+static int await(Door *door, short events, unsigned timeout_ms) {
+    const uint64_t end_ms = clock_monotonic_ms() + timeout_ms;
+    while (clock_monotonic_ms() < end_ms && !is_over(door)) {
+        struct pollfd one = {.fd = door->fd, .events = events};
+        if (poll(&one, 1, STEP_MS) > 0)
+            return 0;
+    }
+    return ETIMEDOUT;
+}
+
+static int try_address(Door *door, const struct addrinfo *at) {
+    door->fd = socket(at->ai_family, at->ai_socktype | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (door->fd < 0)
+        return errno;
+    if (connect(door->fd, at->ai_addr, at->ai_addrlen) == 0)
+        return 0;
+    int error = errno;
+    socklen_t size = sizeof(error);
+    if (error == EINPROGRESS)
+        error = await(door, POLLOUT, CONNECT_MS);
+    if (error == 0 && getsockopt(door->fd, SOL_SOCKET, SO_ERROR, &error, &size) < 0)
+        error = errno;
+    if (error) {
+        (void)close(door->fd);
+        door->fd = -1;
+    }
+    return error;
+}
+
+/* names are asked for anew each time: a collector may move */
+static bool open_door(Door *door) {
+    const struct addrinfo hints = {.ai_socktype = door->address.tcp ? SOCK_STREAM : SOCK_DGRAM,
+                                   .ai_flags = AI_NUMERICSERV};
+    struct addrinfo *found = NULL;
+    const char *what = NULL;
+    int r = getaddrinfo(door->address.host, door->address.port, &hints, &found);
+    if (r) {
+        what = gai_strerror(r);
+    } else {
+        int error = EHOSTUNREACH;
+        for (const struct addrinfo *at = found; at && error; at = at->ai_next)
+            error = try_address(door, at);
+        what = error ? strerror(error) : NULL;
+        freeaddrinfo(found);
+    }
+    if (!what)
+        return true;
+    trouble(door, what);
+    shut(door);
+    return false;
+}
+
+/* --- UDP ---------------------------------------------------------------------------------- */
+
+static void settle(Door *door, bool refused) {
+    if (door->in_doubt)
+        count(door, !refused, door->doubt_records);
+    door->in_doubt = false;
+    if (refused)
+        trouble(door, "nothing listens there");
+}
+
+/* has the kernel heard that the last one was refused? */
+static void settle_last(Door *door) {
+    int error = 0;
+    socklen_t size = sizeof(error);
+    if (!door->in_doubt)
+        return;
+    (void)getsockopt(door->fd, SOL_SOCKET, SO_ERROR, &error, &size);
+    settle(door, error == ECONNREFUSED);
+}
+
+static void pace(Door *door) {
+    if (door->patient && ++door->burst % BURST == 0)
+        nap(1);
+}
+
+static void send_datagram(Door *door, const Letter *letter) {
+    if (door->fd < 0 && (clock_monotonic_ms() < door->again_ms || !open_door(door))) {
+        count(door, false, letter->records);
+        return;
+    }
+    ssize_t n = send(door->fd, letter->bytes, letter->size, MSG_NOSIGNAL);
+    if (n < 0 && errno == EAGAIN && await(door, POLLOUT, STEP_MS) == 0)
+        n = send(door->fd, letter->bytes, letter->size, MSG_NOSIGNAL);
+    if (n < 0 && errno == ECONNREFUSED) { /* the one before was; this one was not tried */
+        settle(door, true);
+        n = send(door->fd, letter->bytes, letter->size, MSG_NOSIGNAL);
+    } else if (n >= 0) {
+        if (door->in_doubt)
+            well(door);
+        settle(door, false);
+    }
+    if (n < 0) {
+        const int error = errno;
+        settle(door, false);
+        trouble(door, strerror(error));
+        count(door, false, letter->records);
+        if (error != EAGAIN && error != EMSGSIZE && error != ENOBUFS)
+            shut(door); /* another route or address may do */
+        return;
+    }
+    door->in_doubt = true;
+    door->doubt_records = letter->records;
+    pace(door);
+}
+
+/* --- TCP ---------------------------------------------------------------------------------- */
+
+/* all of it, or the connection is of no use any more; errno */
+static int send_all(Door *door, const uint8_t *bytes, size_t size) {
+    while (size) {
+        ssize_t n = send(door->fd, bytes, size, MSG_NOSIGNAL);
+        if (n < 0 && errno != EAGAIN && errno != EINTR)
+            return errno;
+        if (n > 0) {
+            bytes += n;
+            size -= (size_t)n;
+        } else {
+            int error = await(door, POLLOUT, STALLED_MS);
+            if (error)
+                return error;
+        }
+    }
+    return 0;
+}
+
+/* a collector says nothing; what can be read is its end, or nonsense */
+static bool has_hung_up(Door *door) {
+    uint8_t waste[256];
+    ssize_t n = 1;
+    while (n > 0)
+        n = recv(door->fd, waste, sizeof(waste), MSG_DONTWAIT);
+    return n == 0 || (errno != EAGAIN && errno != EINTR);
+}
+
+static bool connect_for(Door *door, const Letter *letter) {
+    while (clock_monotonic_ms() < door->again_ms) {
+        if (is_over(door))
+            return false;
+        nap(STEP_MS);
+    }
+    if (!open_door(door))
+        return false;
+    buffer_clear(&door->introduction);
+    netflow_introduce(&door->stream, letter->bytes, &door->introduction);
+    int error = door->introduction.failed
+                    ? ENOMEM
+                    : send_all(door, door->introduction.bytes, door->introduction.size);
+    if (!error)
+        return true;
+    trouble(door, strerror(error));
+    shut(door);
+    return false;
+}
+
+/* waits for a collector that is not there; a message cut in the middle is not sent again */
+static void send_stream(Door *door, const Letter *letter) {
+    if (door->fd >= 0 && has_hung_up(door)) {
+        trouble(door, "the collector closed the connection");
+        shut(door);
+    }
+    while (door->fd < 0 && !connect_for(door, letter)) {
+        if (is_over(door)) {
+            count(door, false, letter->records);
+            return;
+        }
+    }
+    int error = send_all(door, letter->bytes, letter->size);
+    count(door, error == 0, letter->records);
+    if (error) {
+        trouble(door, strerror(error));
+        shut(door);
+    } else {
+        well(door);
+    }
+}
+
+static void *door_run(void *userdata) {
+    Door *door = userdata;
+    for (;;) {
+        Letter *letter = queue_pop(door->queue, IDLE_MS);
+        if (!letter && !door->address.tcp)
+            settle_last(door);
+        if (letter && is_over(door))
+            count(door, false, letter->records);
+        else if (letter && door->address.tcp)
+            send_stream(door, letter);
+        else if (letter)
+            send_datagram(door, letter);
+        else if (queue_closed(door->queue))
+            return NULL;
+        free(letter);
+    }
+}
+
+/* --- life --------------------------------------------------------------------------------- */
+
+int door_new(Door **doorp, const DoorAddress *address, const NetflowStream *stream, bool patient) {
+    cleanup(door_freep) Door *door = calloc(1, sizeof(*door));
+    if (!door)
+        return error_origin(-ENOMEM);
+    door->address = *address;
+    door->stream = *stream;
+    door->patient = patient;
+    door->fd = -1;
+    int r = queue_new(&door->queue, DOOR_WAITING_MAX);
+    if (r == 0)
+        r = -pthread_create(&door->thread, NULL, door_run, door);
+    if (r < 0)
+        return error_trace(r);
+    door->running = true;
+    *doorp = door;
+    door = NULL;
+    return 0;
+}
+
+void door_finish(Door *door, unsigned timeout_ms) {
+    if (!door->running)
+        return;
+    door->end_ms = clock_monotonic_ms() + timeout_ms;
+    queue_close(door->queue);
+    (void)pthread_join(door->thread, NULL);
+    door->running = false;
+    settle_last(door);
+}
+
+Door *door_free(Door *door) {
+    if (!door)
+        return NULL;
+    door_finish(door, 0);
+    if (door->fd >= 0)
+        (void)close(door->fd);
+    queue_free(door->queue);
+    buffer_deinit(&door->introduction);
+    free(door);
+    return NULL;
+}
+
+/* --- the sender's side -------------------------------------------------------------------- */
+
+static bool enqueue(Door *door, Letter *letter) {
+    bool queued = queue_push(door->queue, letter);
+    if (!queued && door->patient && !door->stuck)
+        queued = queue_push_wait(door->queue, letter, PATIENCE_MS);
+    door->stuck = !queued;
+    return queued;
+}
+
+void door_send(Door *door, const uint8_t *bytes, size_t size, size_t records) {
+    Letter *letter = malloc(sizeof(*letter) + size);
+    if (letter) {
+        letter->size = size;
+        letter->records = records;
+        memcpy(letter->bytes, bytes, size);
+        if (enqueue(door, letter))
+            return;
+        free(letter);
+    }
+    count(door, false, records);
+}
+
+void door_status(Door *door, DoorStatus *status) {
+    *status = (DoorStatus){.sent_messages = door->sent_messages,
+                           .sent_records = door->sent_records,
+                           .failed_messages = door->failed_messages,
+                           .failed_records = door->failed_records,
+                           .waiting_messages = queue_length(door->queue)};
+}

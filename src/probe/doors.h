@@ -1,0 +1,71 @@
+#pragma once
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/*
+ * Doors
+ *
+ * All collectors of others (-n): records go to one after the other, a message at a time, or with
+ * --all-collectors to each. Each has a stream of its own (codec/netflow.h); over UDP its templates
+ * are said again every 20 messages and every 10 s, over TCP once a connection.
+ *
+ * A probe with neither licence nor lease (licensing.h) exports so only the first 25,000 records;
+ * copies for several collectors all count. Hubs, --json and files are never limited.
+ */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/cleanup.h"
+#include "base/option.h"
+#include "base/reason.h"
+#include "flow/record.h"
+#include "probe/door.h"
+
+typedef struct Doors Doors;
+
+enum { DOORS_LIMIT_RECORDS = 25000, DOORS_MAX = 16 };
+
+typedef struct DoorsConfig {
+    const OptionList *collectors;
+    NetflowVersion version;
+    bool all;     /* a copy to each */
+    bool patient; /* a file: it can wait, and the time is that of its packets */
+    bool limited;
+} DoorsConfig;
+
+typedef struct DoorsStatus {
+    DoorStatus sum;
+    uint64_t unfit_flows;    /* IPv6 in NetFlow v5 */
+    uint64_t withheld_flows; /* by the limit */
+    bool limited;
+    uint64_t left_records; /* until the limit, while there is one */
+} DoorsStatus;
+
+enum {
+    _DOORS_E_SUCCESS,
+    DOORS_E_USAGE, /* an address, or what does not go together: the reason says what */
+};
+
+/** doors_wanted() - are there any: no -n, or -n none, says no */
+bool doors_wanted(const OptionList *collectors);
+
+/** doors_check() - before anything is opened; 0 or DOORS_E_USAGE */
+int doors_check(const DoorsConfig *config, Reason *reason);
+
+int doors_new(Doors **doorsp, const DoorsConfig *config, Reason *reason);
+Doors *doors_free(Doors *doors);
+
+/** doors_batch() - from the export's thread; never waits for a network, but for a file */
+void doors_batch(Doors *doors, const FlowRecord *records, size_t n);
+
+/** doors_limit() - from now on; a limit that comes back counts from then. Any thread */
+void doors_limit(Doors *doors, bool limited);
+
+/** doors_finish() - wait so long until all is sent */
+void doors_finish(Doors *doors, unsigned timeout_ms);
+
+/** doors_status() - any thread */
+void doors_status(Doors *doors, DoorsStatus *status);
+
+DEFINE_CLEANUP(Doors *, doors_free)

@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+#include "probe/kept_lease.h"
+
+#include <inttypes.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/buffer.h"
+#include "base/cleanup.h"
+#include "base/file.h"
+
+enum { SAVE_STEP_S = 600, FILE_BYTES_MAX = 256 };
+
+void kept_lease_hear(KeptLease *kept, const Lease *lease, int64_t now_s) {
+    const Lease *told = &kept->told;
+    if (lease->until_s == told->until_s && strcmp(lease->licence, told->licence) == 0)
+        return;
+    kept->told = *lease;
+    kept->until_s = now_s + LEASE_S;
+    kept->left_s = LEASE_S;
+    (void)snprintf(kept->licence, sizeof(kept->licence), "%s", lease->licence);
+}
+
+void kept_lease_pass(KeptLease *kept, int64_t now_s, int64_t passed_s) {
+    int64_t left_s = kept->left_s - (passed_s > 0 ? passed_s : 0);
+    if (kept->until_s - now_s < left_s)
+        left_s = kept->until_s - now_s;
+    kept->left_s = left_s > 0 ? left_s : 0;
+}
+
+static void path_of(char path[PATH_MAX], const char *folder) {
+    (void)snprintf(path, PATH_MAX, "%s/" KEPT_LEASE_FILE, folder);
+}
+
+void kept_lease_load(KeptLease *kept, const char *folder, int64_t now_s) {
+    char path[PATH_MAX];
+    KeptLease read = {0};
+    cleanup(buffer_deinit) Buffer text = {0};
+    *kept = (KeptLease){0};
+    path_of(path, folder);
+    if (file_read(&text, path, FILE_BYTES_MAX, NULL) != 0 ||
+        sscanf(buffer_text(&text), "%" SCNd64 " %" SCNd64 " %39s", &read.until_s, &read.left_s,
+               read.licence) != 3)
+        return;
+    if (read.left_s > LEASE_S)
+        read.left_s = LEASE_S;
+    *kept = read;
+    kept->saved_s = kept->left_s;
+    kept_lease_pass(kept, now_s, 0);
+}
+
+bool kept_lease_save(KeptLease *kept, const char *folder, Reason *reason) {
+    char path[PATH_MAX];
+    char text[FILE_BYTES_MAX];
+    const int64_t apart_s = kept->left_s - kept->saved_s;
+    const bool over = kept->saved_s && !kept->left_s;
+    if (apart_s < SAVE_STEP_S && apart_s > -SAVE_STEP_S && !over)
+        return true;
+    path_of(path, folder);
+    const int n = snprintf(text, sizeof(text), "%" PRId64 " %" PRId64 " %s\n", kept->until_s,
+                           kept->left_s, *kept->licence ? kept->licence : "-");
+    if (file_write(path, text, (size_t)n, 0600, reason))
+        return false;
+    kept->saved_s = kept->left_s;
+    return true;
+}

@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+#include "probe/outside.h"
+
+#include "base/error.h"
+#include "base/log.h"
+#include "probe/counters.h"
+
+enum { FINISH_LIVE_MS = 2000, FINISH_FILE_MS = 10000 };
+
+DoorsConfig outside_doors(const ProbeConfig *config) {
+    return (DoorsConfig){.collectors = &config->collectors,
+                         .version = (NetflowVersion)config->flow_version,
+                         .all = config->all_collectors};
+}
+
+int outside_open(Outside *outside, const ProbeConfig *config, bool patient, Reason *reason) {
+    const bool exports = doors_wanted(&config->collectors);
+    *outside = (Outside){.patient = patient};
+    if (!exports && config->hubs.n == 0)
+        return 0;
+    const LicensingConfig licensing = licensing_config(config);
+    int r = licensing_new(&outside->licensing, &licensing, licensing_now());
+    if (r == 0 && exports) {
+        DoorsConfig doors = outside_doors(config);
+        doors.patient = patient;
+        doors.limited = !licensing_unlocked(outside->licensing);
+        r = doors_new(&outside->doors, &doors, reason);
+    }
+    return r;
+}
+
+void outside_close(Outside *outside) {
+    doors_free(outside->doors);
+    licensing_free(outside->licensing);
+    *outside = (Outside){0};
+}
+
+static void count(Outside *outside, MetricValue *counters) {
+    DoorsStatus *status = &outside->status;
+    if (!outside->doors)
+        return;
+    doors_status(outside->doors, status);
+    const struct {
+        int id;
+        uint64_t value;
+    } rows[] = {
+        {COUNTER_COLLECTOR_SENT, status->sum.sent_messages},
+        {COUNTER_COLLECTOR_SENT_RECORDS, status->sum.sent_records},
+        {COUNTER_COLLECTOR_FAILED, status->sum.failed_messages},
+        {COUNTER_COLLECTOR_FAILED_RECORDS, status->sum.failed_records},
+        {COUNTER_COLLECTOR_WAITING, status->sum.waiting_messages},
+        {COUNTER_COLLECTOR_UNFIT, status->unfit_flows},
+        {COUNTER_COLLECTOR_WITHHELD, status->withheld_flows},
+        {COUNTER_COLLECTOR_LIMITED, status->limited},
+        {COUNTER_COLLECTOR_LEFT, status->left_records},
+    };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++)
+        metric_set(&counters[rows[i].id], rows[i].value);
+}
+
+void outside_second(Outside *outside, Deliver *deliver, MetricValue *counters) {
+    Lease lease;
+    if (outside->licensing) {
+        const bool leased = deliver && deliver_lease(deliver, &lease);
+        if (licensing_second(outside->licensing, leased ? &lease : NULL, licensing_now())) {
+            if (deliver)
+                deliver_licence(deliver, licensing_token(outside->licensing));
+            if (outside->doors)
+                doors_limit(outside->doors, !licensing_unlocked(outside->licensing));
+        }
+    }
+    count(outside, counters);
+}
+
+void outside_finish(Outside *outside, MetricValue *counters) {
+    if (!outside->doors)
+        return;
+    doors_finish(outside->doors, outside->patient ? FINISH_FILE_MS : FINISH_LIVE_MS);
+    count(outside, counters);
+    const DoorStatus *sum = &outside->status.sum;
+    if (sum->failed_records)
+        log_warning("-n: %llu records in %llu messages could not be sent to collectors",
+                    (unsigned long long)sum->failed_records,
+                    (unsigned long long)sum->failed_messages);
+    if (outside->status.withheld_flows)
+        log_warning("-n: %llu flows were not exported to collectors: the limit of %d records a run "
+                    "was reached",
+                    (unsigned long long)outside->status.withheld_flows, DOORS_LIMIT_RECORDS);
+}
