@@ -29,6 +29,7 @@ typedef enum When { ALWAYS, WITH_PORTS, WITH_ICMP, WHEN_SAMPLED } When;
 typedef struct Row {
     FlowFieldId field;
     uint16_t element;
+    uint16_t element_v6; /* where element is given and another one is for IPv6 */
     uint8_t width;
     When when;
 } Row;
@@ -62,15 +63,17 @@ static const Row ipfix_rows[] = {
     {.field = FLOW_DST_PORT, .when = WITH_PORTS},
     {.field = FLOW_ICMP_TYPE, .when = WITH_ICMP},
     {.field = FLOW_ICMP_CODE, .when = WITH_ICMP},
+    {.field = FLOW_DST_PORT, .element = 32, .element_v6 = 139, .when = WITH_ICMP}, /* both */
     {.field = FLOW_PROTOCOL},
     {.field = FLOW_OCTETS},
     {.field = FLOW_PACKETS},
     {.field = FLOW_REV_OCTETS},
     {.field = FLOW_REV_PACKETS},
-    {.field = FLOW_TCP_FLAGS},
+    /* some readers take the last one for the flow's, whatever its direction */
     {.field = FLOW_REV_TCP_FLAGS},
-    {.field = FLOW_TOS},
+    {.field = FLOW_TCP_FLAGS},
     {.field = FLOW_REV_TOS},
+    {.field = FLOW_TOS},
     {.field = FLOW_INPUT_IF},
     {.field = FLOW_OUTPUT_IF},
     {.field = FLOW_VLAN},
@@ -99,11 +102,12 @@ static bool row_applies(const Row *row, unsigned variant) {
 
 static EncodeOp row_op(const Row *row, bool v6) {
     const FlowField *field = &flow_fields[row->field];
-    uint16_t element = v6 && field->element_v6 ? field->element_v6 : field->element;
+    uint16_t element = row->element ? row->element : field->element;
+    uint16_t element_v6 = row->element ? row->element_v6 : field->element_v6;
     uint8_t width = field->kind == FLOW_KIND_ADDRESS ? (v6 ? 16 : 4)
                     : field->kind == FLOW_KIND_TEXT  ? 1
                                                      : (uint8_t)field->size;
-    return encode_op_make(field, row->element ? row->element : element,
+    return encode_op_make(field, v6 && element_v6 ? element_v6 : element,
                           row->width ? row->width : width);
 }
 
@@ -372,7 +376,10 @@ static bool put_flow(Message *m, const FlowRecord *record) {
     const size_t size = m->to->size;
     const uint8_t used = m->stream->used;
     if (m->stream->version == NETFLOW_IPFIX) {
-        put_templated(m, record);
+        FlowRecord both = *record;
+        if (flow_record_is_icmp(record))
+            both.dst_port = icmp_port(record, false);
+        put_templated(m, &both);
     } else {
         if (record->packets || !record->rev_packets)
             put_direction(m, record, false);
