@@ -168,13 +168,21 @@ static bool clock_fits(const NetflowStream *stream, const FlowRecord *record) {
     return record->first_ms >= stream->boot_ms && record->last_ms - stream->boot_ms <= UINT32_MAX;
 }
 
+static uint64_t before(uint64_t time_ms) {
+    return time_ms > BEFORE_MS ? time_ms - BEFORE_MS : 0;
+}
+
+/* the flow's times must come out right; the time of export, where it is far from them, need not */
 static void clock_begin(Message *message, const FlowRecord *record) {
     NetflowStream *stream = message->stream;
     if (!stream->boot_ms || !clock_fits(stream, record) || message->export_ms < stream->boot_ms ||
         message->export_ms - stream->boot_ms > UINT32_MAX) {
-        uint64_t first_ms = least(record->first_ms, message->export_ms);
-        stream->boot_ms = first_ms > BEFORE_MS ? first_ms - BEFORE_MS : 0;
+        stream->boot_ms = before(least(record->first_ms, message->export_ms));
+        if (!clock_fits(stream, record))
+            stream->boot_ms = before(record->first_ms);
     }
+    if (message->export_ms < stream->boot_ms)
+        message->export_ms = stream->boot_ms;
     message->export_ms = least(message->export_ms, stream->boot_ms + UINT32_MAX);
 }
 

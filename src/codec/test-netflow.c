@@ -1,0 +1,286 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* messages for collectors of others: what is in them, what fits, and what the times are */
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <string.h>
+
+#include "base/buffer.h"
+#include "base/cursor.h"
+#include "codec/ipfix.h"
+#include "codec/netflow.h"
+#include "codec/sample.h"
+
+enum { START_MS = 1700000000, N = 2000, DATAGRAM = 1400 };
+
+static const NetflowRoom roomy = {.bytes = DATAGRAM, .records = SIZE_MAX};
+
+static FlowRecord record_of(uint32_t n) {
+    return (FlowRecord){.first_ms = START_MS * 1000ull + n,
+                        .last_ms = START_MS * 1000ull + n + 5,
+                        .src_ip = net_address_v4((const uint8_t[]){10, 0, 0, 1}),
+                        .dst_ip = net_address_v4((const uint8_t[]){10, 1, 0, 1}),
+                        .src_port = (uint16_t)n,
+                        .dst_port = 443,
+                        .protocol = 6,
+                        .octets = 100,
+                        .packets = 2,
+                        .rev_octets = 50,
+                        .rev_packets = 1};
+}
+
+static uint32_t u32_at(const Buffer *message, size_t at) {
+    Cursor c = cursor_make(message->bytes + at, message->size - at);
+    return cursor_u32(&c);
+}
+
+static uint16_t u16_at(const Buffer *message, size_t at) {
+    return (uint16_t)(u32_at(message, at) >> 16);
+}
+
+/* fields that an IPFIX collector is told, as they were */
+static void same_record(const FlowRecord *a, const FlowRecord *b) {
+    assert_int_equal(a->first_ms, b->first_ms);
+    assert_int_equal(a->last_ms, b->last_ms);
+    assert_true(net_address_equal(&a->src_ip, &b->src_ip));
+    assert_true(net_address_equal(&a->dst_ip, &b->dst_ip));
+    if (!flow_record_is_icmp(a)) {
+        assert_int_equal(a->src_port, b->src_port);
+        assert_int_equal(a->dst_port, b->dst_port);
+    }
+    assert_int_equal(a->packets, b->packets);
+    assert_int_equal(a->octets, b->octets);
+    assert_int_equal(a->rev_packets, b->rev_packets);
+    assert_int_equal(a->rev_octets, b->rev_octets);
+    assert_int_equal(a->tcp_flags, b->tcp_flags);
+    assert_int_equal(a->rev_tcp_flags, b->rev_tcp_flags);
+    assert_int_equal(a->vlan, b->vlan);
+    assert_int_equal(a->flow_id, b->flow_id);
+    assert_int_equal(a->sampling > 1 ? a->sampling : 0, b->sampling);
+    assert_int_equal(a->server_name.size, b->server_name.size);
+    if (a->server_name.size)
+        assert_memory_equal(a->server_name.text, b->server_name.text, a->server_name.size);
+}
+
+/* random in every field, through our own decoder, templates remembered over messages */
+static void test_ipfix_there_and_back(void **state) {
+    (void)state;
+    static FlowRecord records[N];
+    Sample sample = {.state = 7, .now_ms = START_MS * 1000ull};
+    for (size_t i = 0; i < N; i++) {
+        records[i] = sample_realistic(&sample, SAMPLE_ALL);
+        records[i].sampling = i % 5 == 4 ? 100 : 0;
+    }
+    NetflowStream stream;
+    netflow_stream_init(&stream, NETFLOW_IPFIX, 3, false);
+    IpfixDecoder *decoder = NULL;
+    FlowBatch *out = NULL;
+    IpfixCounts counts = {0};
+    assert_int_equal(ipfix_decoder_new(&decoder), 0);
+    assert_int_equal(flow_batch_new(&out, N), 0);
+    Buffer message = {0};
+    NetflowTaken taken;
+    for (size_t at = 0, turn = 0; at < N; at += taken.flows, turn++) {
+        const NetflowRoom room = {
+            .bytes = DATAGRAM, .records = SIZE_MAX, .templates = turn % 20 == 0};
+        buffer_clear(&message);
+        const uint32_t sequence = stream.sequence;
+        assert_int_equal(
+            netflow_encode(&stream, &message, records + at, N - at, &room, sample.now_ms, &taken),
+            0);
+        assert_in_range(message.size, 1, DATAGRAM);
+        assert_int_equal(u32_at(&message, 8), sequence);
+        assert_int_equal(u32_at(&message, 12), 3);
+        assert_int_equal(sequence, at);
+        assert_int_equal(ipfix_decode(decoder, message.bytes, message.size, out, &counts), 0);
+    }
+    assert_int_equal(out->n, N);
+    for (size_t i = 0; i < N; i++)
+        same_record(&records[i], &out->records[i]);
+    buffer_deinit(&message);
+    ipfix_decoder_free(decoder);
+    flow_batch_free(out);
+}
+
+/* a flow is two records: both or neither */
+static void test_room_for_records(void **state) {
+    (void)state;
+    FlowRecord records[10];
+    for (uint32_t i = 0; i < 10; i++)
+        records[i] = record_of(i);
+    const NetflowVersion versions[] = {NETFLOW_5, NETFLOW_9};
+    for (size_t v = 0; v < 2; v++) {
+        NetflowStream stream;
+        NetflowTaken taken;
+        Buffer message = {0};
+        netflow_stream_init(&stream, versions[v], 0, false);
+        NetflowRoom room = {.bytes = DATAGRAM, .records = 7};
+        assert_int_equal(
+            netflow_encode(&stream, &message, records, 10, &room, START_MS * 1000ull, &taken), 0);
+        assert_int_equal(taken.flows, 3);
+        assert_int_equal(taken.records, 6);
+        assert_int_equal(taken.counts.octets, 450);
+        room.records = 1;
+        buffer_clear(&message);
+        assert_int_equal(
+            netflow_encode(&stream, &message, records, 10, &room, START_MS * 1000ull, &taken), 0);
+        assert_int_equal(taken.flows, 0);
+        assert_int_equal(message.size, 0);
+        room.records = 0;
+        assert_int_equal(
+            netflow_encode(&stream, &message, records, 10, &room, START_MS * 1000ull, &taken), 0);
+        assert_int_equal(taken.flows + message.size, 0);
+        buffer_deinit(&message);
+    }
+}
+
+/* what v5 cannot say is stepped over and counted */
+static void test_unfit(void **state) {
+    (void)state;
+    FlowRecord records[3] = {record_of(1), record_of(2), record_of(3)};
+    records[1].src_ip = records[1].dst_ip = net_address_v6((const uint8_t[16]){0x20, 1});
+    NetflowStream stream;
+    NetflowTaken taken;
+    Buffer message = {0};
+    netflow_stream_init(&stream, NETFLOW_5, 0, false);
+    assert_int_equal(
+        netflow_encode(&stream, &message, records, 3, &roomy, START_MS * 1000ull, &taken), 0);
+    assert_int_equal(taken.flows, 3);
+    assert_int_equal(taken.unfit, 1);
+    assert_int_equal(taken.records, 4);
+    assert_int_equal(message.size, 24 + 4 * 48);
+    buffer_clear(&message);
+    assert_int_equal(
+        netflow_encode(&stream, &message, records + 1, 1, &roomy, START_MS * 1000ull, &taken), 0);
+    assert_int_equal(taken.flows, 1);
+    assert_int_equal(taken.unfit, 1);
+    assert_int_equal(message.size, 0);
+    buffer_deinit(&message);
+}
+
+/* absolute times come out of the header and the record's relative one, in v5 to the millisecond */
+static void test_v5_times(void **state) {
+    (void)state;
+    enum { DAY_MS = 86400000 };
+    const uint64_t now_ms = START_MS * 1000ull + 777;
+    FlowRecord records[] = {record_of(0), record_of(1), record_of(2), record_of(3)};
+    records[1].first_ms -= 3ull * DAY_MS;  /* before the moment chosen first */
+    records[2].first_ms += 60ull * DAY_MS; /* 32 bits do not reach so far */
+    records[2].last_ms += 60ull * DAY_MS;
+    NetflowStream stream;
+    NetflowTaken taken;
+    Buffer message = {0};
+    netflow_stream_init(&stream, NETFLOW_5, 0, false);
+    for (size_t at = 0; at < 4; at += taken.flows) {
+        buffer_clear(&message);
+        assert_int_equal(
+            netflow_encode(&stream, &message, records + at, 4 - at, &roomy, now_ms, &taken), 0);
+        assert_true(taken.flows > 0);
+        const uint64_t boot_ms =
+            u32_at(&message, 8) * 1000ull + u32_at(&message, 12) / 1000000 - u32_at(&message, 4);
+        for (size_t i = 0, row = 24; i < taken.flows; i++, row += 2 * 48) {
+            assert_int_equal(boot_ms + u32_at(&message, row + 24), records[at + i].first_ms);
+            assert_int_equal(boot_ms + u32_at(&message, row + 28), records[at + i].last_ms);
+        }
+    }
+    buffer_deinit(&message);
+}
+
+static void test_v5_pieces(void **state) {
+    (void)state;
+    FlowRecord record = record_of(1);
+    record.rev_packets = record.rev_octets = 0;
+    record.octets = 3ull * UINT32_MAX + 12345;
+    record.packets = record.octets / 1400;
+    NetflowStream stream;
+    NetflowTaken taken;
+    Buffer message = {0};
+    netflow_stream_init(&stream, NETFLOW_5, 0, false);
+    assert_int_equal(
+        netflow_encode(&stream, &message, &record, 1, &roomy, START_MS * 1000ull, &taken), 0);
+    assert_int_equal(taken.records, 4);
+    uint64_t octets = 0;
+    uint64_t packets = 0;
+    for (size_t row = 24; row < message.size; row += 48) {
+        packets += u32_at(&message, row + 16);
+        octets += u32_at(&message, row + 20);
+        assert_true(u32_at(&message, row + 16) > 0);
+    }
+    assert_int_equal(octets, record.octets);
+    assert_int_equal(packets, record.packets);
+    buffer_deinit(&message);
+}
+
+/* over TCP: all templates before the first message, with a sequence that fits; then none */
+static void test_introduce(void **state) {
+    (void)state;
+    const FlowRecord record = record_of(1);
+    const NetflowVersion versions[] = {NETFLOW_9, NETFLOW_IPFIX};
+    for (size_t v = 0; v < 2; v++) {
+        const bool v9 = versions[v] == NETFLOW_9;
+        NetflowStream stream;
+        NetflowTaken taken;
+        Buffer message = {0};
+        Buffer before = {0};
+        netflow_stream_init(&stream, versions[v], 0, true);
+        stream.sequence = 70000;
+        assert_int_equal(
+            netflow_encode(&stream, &message, &record, 1, &roomy, START_MS * 1000ull, &taken), 0);
+        netflow_introduce(&stream, message.bytes, &before);
+        assert_false(before.failed);
+        assert_int_equal(u32_at(&before, v9 ? 12 : 8), v9 ? 69999 : 70000);
+        assert_int_equal(u16_at(&before, 2), v9 ? NETFLOW_TEMPLATES : before.size);
+        assert_int_equal(u16_at(&message, v9 ? 20 : 16), 256); /* a data set at once */
+        buffer_deinit(&message);
+        buffer_deinit(&before);
+    }
+}
+
+/* templates that take all the room go alone, and the records follow */
+static void test_templates_alone(void **state) {
+    (void)state;
+    FlowRecord record = record_of(1);
+    char name[700];
+    memset(name, 'x', sizeof(name));
+    record.server_name = (FlowText){name, sizeof(name)};
+    NetflowStream stream;
+    NetflowTaken taken;
+    Buffer message = {0};
+    netflow_stream_init(&stream, NETFLOW_IPFIX, 0, true); /* all were used */
+    NetflowRoom room = {.bytes = DATAGRAM, .records = SIZE_MAX, .templates = true};
+    assert_int_equal(
+        netflow_encode(&stream, &message, &record, 1, &room, START_MS * 1000ull, &taken), 0);
+    assert_int_equal(taken.flows, 0);
+    assert_in_range(message.size, 100, DATAGRAM);
+    room.templates = false;
+    buffer_clear(&message);
+    assert_int_equal(
+        netflow_encode(&stream, &message, &record, 1, &room, START_MS * 1000ull, &taken), 0);
+    assert_int_equal(taken.records, 1);
+    /* and what never fits is left out */
+    room.bytes = 600;
+    buffer_clear(&message);
+    assert_int_equal(
+        netflow_encode(&stream, &message, &record, 1, &room, START_MS * 1000ull, &taken), 0);
+    assert_int_equal(taken.unfit, 1);
+    assert_int_equal(message.size, 0);
+    buffer_deinit(&message);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_ipfix_there_and_back),
+        cmocka_unit_test(test_room_for_records),
+        cmocka_unit_test(test_unfit),
+        cmocka_unit_test(test_v5_times),
+        cmocka_unit_test(test_v5_pieces),
+        cmocka_unit_test(test_introduce),
+        cmocka_unit_test(test_templates_alone),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
