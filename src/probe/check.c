@@ -22,6 +22,8 @@ static const struct {
     {"session and admission", check_session},
     {"clock", check_clock},
     {"spool", check_spool},
+    {"licence", check_licence},
+    {"collectors", check_collectors},
 };
 
 static void say(const char *word, const char *format, va_list args) {

@@ -4,7 +4,8 @@
 /*
  * Inside the Check
  *
- * Shared by check.c (the table), check_here.c (this machine) and check_hub.c (the way to the hubs).
+ * Shared by check.c (the table), check_here.c (this machine), check_hub.c (the way to the hubs) and
+ * check_outside.c (licence and collectors).
  */
 
 #include <stdbool.h>
@@ -42,3 +43,7 @@ void check_spool(Check *check);
 void check_ports(Check *check);
 void check_session(Check *check);
 void check_clock(Check *check);
+
+/* check_outside.c */
+void check_licence(Check *check);
+void check_collectors(Check *check);

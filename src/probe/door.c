@@ -182,8 +182,8 @@ static int try_address(Door *door, const struct addrinfo *at) {
     return error;
 }
 
-/* names are asked for anew each time: a collector may move */
-static bool open_door(Door *door) {
+/* names are asked for anew each time: a collector may move. NULL, or what is wrong */
+static const char *reach(Door *door) {
     const struct addrinfo hints = {.ai_socktype = door->address.tcp ? SOCK_STREAM : SOCK_DGRAM,
                                    .ai_flags = AI_NUMERICSERV};
     struct addrinfo *found = NULL;
@@ -198,11 +198,26 @@ static bool open_door(Door *door) {
         what = error ? strerror(error) : NULL;
         freeaddrinfo(found);
     }
+    return what;
+}
+
+static bool open_door(Door *door) {
+    const char *what = reach(door);
     if (!what)
         return true;
     trouble(door, what);
     shut(door);
     return false;
+}
+
+int door_try(const DoorAddress *address, Reason *reason) {
+    Door door = {.address = *address, .fd = -1};
+    const char *what = reach(&door);
+    if (door.fd >= 0)
+        (void)close(door.fd);
+    if (what)
+        reason_set(reason, "%s", what);
+    return what ? DOOR_E_UNREACHED : 0;
 }
 
 /* --- UDP ---------------------------------------------------------------------------------- */

@@ -36,13 +36,17 @@ typedef struct DoorStatus {
 
 enum {
     _DOOR_E_SUCCESS,
-    DOOR_E_USAGE, /* not an address: the reason says what would be */
+    DOOR_E_USAGE,     /* not an address: the reason says what would be */
+    DOOR_E_UNREACHED, /* door_try() */
 };
 
 enum { DOOR_WAITING_MAX = 2048 }; /* messages */
 
 /** door_parse() - HOST:PORT, udp://HOST:PORT, tcp://HOST:PORT; IPv6 in brackets */
 int door_parse(DoorAddress *address, const char *text, Reason *reason);
+
+/** door_try() - is there a way, and over TCP somebody: nothing is sent */
+int door_try(const DoorAddress *address, Reason *reason);
 
 /**
  * door_new() - opened by its thread

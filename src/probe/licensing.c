@@ -49,7 +49,8 @@ static bool has_unlocked(const Licensing *licensing) {
     return holder_view(licensing->holder)->unlocks || kept_lease_counts(&licensing->lease);
 }
 
-static void describe(const HolderView *view, Reason *line) {
+void licensing_describe(const Licensing *licensing, Reason *line) {
+    const HolderView *view = holder_view(licensing->holder);
     const unsigned days = holder_days_warned(view->days_left);
     *line = (Reason){""};
     if (view->has)
@@ -67,7 +68,7 @@ static void tell_licence(Licensing *licensing) {
     const bool warns = !view->unlocks || view->trouble.text[0] || view->state != LICENCE_VALID ||
                        holder_days_warned(view->days_left);
     Reason line;
-    describe(view, &line);
+    licensing_describe(licensing, &line);
     if (strcmp(line.text, licensing->told) == 0)
         return;
     if (!line.text[0])
@@ -235,7 +236,7 @@ int licensing_check(const ProbeConfig *config) {
     }
     const HolderView *view = licensing_view(licensing);
     Reason line;
-    describe(view, &line);
+    licensing_describe(licensing, &line);
     if (view->has)
         (void)printf("%s: %s\n", view->unlocks ? "valid" : "invalid", line.text);
     else

@@ -62,6 +62,9 @@ const char *licensing_system_id(const Licensing *licensing);
 
 const HolderView *licensing_view(const Licensing *licensing);
 
+/** licensing_describe() - the licence in a line, and what is wrong with it; "" without one */
+void licensing_describe(const Licensing *licensing, Reason *line);
+
 /** licensing_line() - in a sentence, what it may do and why */
 void licensing_line(const Licensing *licensing, Reason *line);
 
