@@ -11,9 +11,11 @@ V5 = struct.Struct(">4s4s4sHHIIIIHHxBBBHHBBxx")
 
 
 class Decoder:
-    """Of one exporter. Records are dictionaries of (PEN, element) to number, address or bytes."""
+    """Of one exporter. Records are dictionaries of (PEN, element) to number, address or bytes;
+    counting only, they are None: NetFlow has records of one size."""
 
-    def __init__(self):
+    def __init__(self, counting=False):
+        self.counting = counting
         self.templates, self.records, self.messages, self.unknown_sets = {}, [], 0, 0
         self.sequences, self.announced = [], 0
 
@@ -46,6 +48,9 @@ class Decoder:
         count = struct.unpack(">H", data[2:4])[0]
         self.sequences.append(struct.unpack(">I", data[16:20])[0])
         assert len(data) == 24 + 48 * count
+        if self.counting:
+            self.records += [None] * count
+            return
         for i in range(count):
             f = V5.unpack_from(data, 24 + 48 * i)
             self.records.append({(0, 8): socket.inet_ntoa(f[0]), (0, 12): socket.inet_ntoa(f[1]),
@@ -71,6 +76,9 @@ class Decoder:
 
     def take_data(self, body, fields):
         least = sum(1 if size == 65535 else size for _, _, size in fields)
+        if self.counting:
+            self.records += [None] * (len(body) // least)
+            return
         at = 0
         while at + least <= len(body):
             record = {}
@@ -129,10 +137,10 @@ def directions(flows, v4_only=False):
 class Collector(threading.Thread):
     """Takes UDP datagrams, or TCP connections one after the other, on a port of its own."""
 
-    def __init__(self, tcp=False, port=0, keep=False):
+    def __init__(self, tcp=False, port=0, keep=False, counting=False):
         super().__init__(daemon=True)
         self.tcp, self.keep, self.over, self.wrong = tcp, keep, False, None
-        self.decoder, self.connections, self.raw, self.cut = Decoder(), 0, [], False
+        self.decoder, self.connections, self.raw, self.cut = Decoder(counting), 0, [], False
         self.longest = 0
         self.socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM if tcp else socket.SOCK_DGRAM)
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
