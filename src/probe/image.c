@@ -36,6 +36,9 @@ static const Kind state_kinds[] = {
     {REMOTE_FILE ".new", false, "what the hub was setting"},
     {KEPT_LEASE_FILE, false, "what a hub had lent"},
     {KEPT_LEASE_FILE ".new", false, "what a hub was lending"},
+    {"licence.clock", false, "how far the licence's clock had come"},
+    {"licence.verified", false, "the licence verified last"},
+    {"licence.revoked", false, "the list of revoked licences"},
     {"lock", false, NULL},
 };
 
