@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
+# time limit: 300 s
 """Flows to collectors of others (-n): what nfcapd, nfacctd and tshark read back of NetFlow v5, v9
 and IPFIX is what --json has of the same capture, packets and octets exact. Over UDP and TCP, to
 several collectors, to one that is dead, and to one that comes back."""

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
+# time limit: 300 s
 """A probe's licence: --check-license over a table of cases; without one, 25,000 records go to a
 collector and no more, to the record; a licence that is put there lifts it, a hub's lease too, which
 is remembered; a probe with a licence of its own takes no seat at a hub."""
