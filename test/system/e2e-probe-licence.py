@@ -23,7 +23,7 @@ NOW = 1700000000
 MACHINE = """
 mount -t tmpfs none /sys/class && mkdir -p /sys/class/dmi/id && echo "$1" > /sys/class/dmi/id/product_uuid
 echo "$2" > /sys/class/machine-id && mount --bind /sys/class/machine-id /etc/machine-id
-[ ! -d /var/lib/weir ] || mount -t tmpfs none /var/lib/weir
+mount -t tmpfs none /var/lib
 shift 2; exec "$@"
 """
 
