@@ -315,10 +315,14 @@ def test_collector_comes_back(lab):
     """Over TCP: its connection is cut between two bursts; the next one begins with the templates,
     and no record is missing. A collector that is not there yet is waited for."""
     port, n = free_ports(1), 500
-    log = open(lab.path("feed.log"), "w+")
+    log_path = lab.path("feed.log")
+
+    def said():
+        with open(log_path) as file:
+            return file.read()
     feed = subprocess.Popen([PROBE, "-i", "-", "-d", "1", "-n", f"tcp://127.0.0.1:{port}", "-V", "10",
                              "--data-dir", lab.path("data"), "--license", lab.path("no.license")],
-                            stdin=subprocess.PIPE, stderr=log)
+                            stdin=subprocess.PIPE, stderr=open(log_path, "w"))
     try:
         feed.stdin.write(struct.pack("<IHHiIII", 0xa1b2c3d4, 2, 4, 0, 0, 65535, 1))
 
@@ -329,7 +333,7 @@ def test_collector_comes_back(lab):
                 feed.stdin.write(struct.pack("<IIII", at_s, 0, len(frame), len(frame)) + frame)
             feed.stdin.flush()
         burst(0, 1700000000)
-        time.sleep(1)  # nobody listens yet
+        wait_for("nobody listens yet", lambda: "Connection refused" in said(), 10)
         collector = Collector(tcp=True, port=port)
         wait_for("the first burst", lambda: collector.records() >= n, 10)
         collector.cut = True
@@ -342,10 +346,8 @@ def test_collector_comes_back(lab):
         same((collector.connections, collector.decoder.announced), (2, 16), "connections, templates")
         same(collector.decoder.unknown_sets, 0, "sets without a template")
         same(collector.records(), 2 * n + 2, "records")
-        log.seek(0)
-        said = log.read()
         for words in ("Connection refused", "closed the connection", "flows are exported again"):
-            check(words in said, f"{words!r} in:\n{said}")
+            check(words in said(), f"{words!r} in:\n{said()}")
     finally:
         feed.kill()
         feed.wait()
