@@ -3,7 +3,7 @@
 // key, download a configuration, start a probe from it, see its flows. Then what may go wrong.
 
 import assert from 'node:assert/strict';
-import { readFileSync, writeFileSync } from 'node:fs';
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { faintText, newPage, output, patienceMs, runSteps, Site, startBrowser, until } from './programs.mjs';
 
@@ -174,6 +174,8 @@ step('a probe with a wrong key is named as that', async () => {
   const wrong = site.startProbe(file, 'wrong', { WEIR_PROBE_EXIT_TIMEOUT: '1' });
   await page.locator('[data-test=waiting]', { hasText: /127\.0\.0\.1.*key/ }).waitFor();
   await shot('interface-wrong-key');
+  const spool = join(site.folder, 'probe-wrong', 'spool');
+  await until('it has metered flows', () => readdirSync(spool).some((name) => name.endsWith('.ipfix.zst')));
   assert.equal((await wrong.stop()).code, 0, 'a live probe that stops has done its work');
   assert.match(wrong.said, /\d+ flows wait in .* for the next start/, 'nobody took them');
 });

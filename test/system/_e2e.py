@@ -2,6 +2,7 @@
 """What the end-to-end tests share: a lab with its own folder, ports and network namespaces, hubs
 and probes started in it, and questions asked of a hub. Everything started here is ended here."""
 import collections
+import fcntl
 import itertools
 import json
 import os
@@ -59,21 +60,51 @@ def wait_for(what, condition, limit_s=20):
     raise Failure(f"not within {limit_s * SLOW} s: {what}" + (f" ({last})" if last else ""))
 
 
+class Ports:
+    """Ports that no other test takes: each process has a stretch of its own, below those that the
+    kernel gives to connections."""
+    FIRST, EACH, STRETCHES = 10000, 150, 150
+
+    def __init__(self):
+        self.lock = self.next = self.end = None
+
+    def take_stretch(self):
+        folder = os.path.join(tempfile.gettempdir(), "weir-test-ports")
+        os.makedirs(folder, exist_ok=True)
+        for stretch in random.sample(range(self.STRETCHES), self.STRETCHES):
+            lock = open(os.path.join(folder, str(stretch)), "w")
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                lock.close()
+                continue
+            self.lock = lock  # until the process ends
+            self.next = self.FIRST + stretch * self.EACH
+            self.end = self.next + self.EACH
+            return
+        raise Failure("all stretches of ports are taken")
+
+    def take(self, n):
+        if self.next is None or self.next + n > self.end:
+            self.take_stretch()
+        first = self.next
+        self.next += n
+        for port in range(first, first + n):
+            with socket.socket() as one:
+                one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                try:
+                    one.bind(("", port))
+                except OSError:
+                    return self.take(n)
+        return first
+
+
+PORTS = Ports()
+
+
 def free_ports(n=2):
-    """n ports in a row that nobody has now."""
-    while True:
-        first = random.randrange(20000, 60000)
-        sockets = []
-        try:
-            for port in range(first, first + n):
-                sockets.append(socket.socket())
-                sockets[-1].bind(("127.0.0.1", port))
-            return first
-        except OSError:
-            pass
-        finally:
-            for each in sockets:
-                each.close()
+    """n ports in a row that nobody has now, and no other test takes."""
+    return PORTS.take(n)
 
 
 def in_namespace(namespace, command):
@@ -230,7 +261,9 @@ class Lab:
         for namespace in self.namespaces:
             subprocess.run(["ip", "netns", "del", namespace], capture_output=True)
         shutil.rmtree(self.folder, ignore_errors=True)
-        if complaints and not error:
+        if complaints and error:
+            print("a sanitizer speaks:\n" + "\n".join(complaints))
+        elif complaints:
             raise Failure("a sanitizer speaks:\n" + "\n".join(complaints))
 
     def path(self, name):
