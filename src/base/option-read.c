@@ -36,6 +36,12 @@ typedef struct CommandLine {
 
 static const OptionPlace on_command_line = {.source = SOURCE_COMMAND};
 
+static void print_version(const OptionProgram *program, FILE *out) {
+    (void)fprintf(out, "%s %s\n", program->name, WEIR_VERSION);
+    if (program->version_more)
+        program->version_more(out);
+}
+
 static int built_in(const CommandLine *line, const char *name) {
     const OptionProgram *program = line->set->program;
     if (strcmp(name, "help") == 0)
@@ -43,7 +49,7 @@ static int built_in(const CommandLine *line, const char *name) {
     else if (strcmp(name, "describe") == 0)
         option_print_describe(program, line->out);
     else if (strcmp(name, "version") == 0)
-        (void)fprintf(line->out, "%s %s\n", program->name, WEIR_VERSION);
+        print_version(program, line->out);
     else
         return 0;
     return OPTION_E_DONE;

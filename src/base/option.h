@@ -68,7 +68,8 @@ typedef struct OptionProgram {
     const char *usage;   /* lines of example commands */
     const Option *options;
     size_t n_options;
-    size_t config_bytes; /* sizeof the config struct */
+    size_t config_bytes;             /* sizeof the config struct */
+    void (*version_more)(FILE *out); /* lines that --version prints after its own; NULL: none */
 } OptionProgram;
 
 typedef struct OptionSet OptionSet;

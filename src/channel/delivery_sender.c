@@ -234,7 +234,7 @@ void delivery_sender_state(DeliverySender *sender, const DeliveryState *state) {
             sender->credit = DELIVERY_CREDIT_MAX_BYTES;
     }
     sender_close_finished(sender);
-    if (answered && sender->looks_back)
+    if (answered && state->admitted && sender->looks_back)
         look_back(sender, state);
 }
 

@@ -205,6 +205,12 @@ void control_write(Buffer *to, const ControlState *state) {
         json_raw(&json, "configuration", state->configuration);
     if (state->server_keys.version)
         server_keys_write(&json, "server_keys", &state->server_keys);
+    if (state->lease.until_s > 0) {
+        json_object_begin(&json, "lease");
+        json_u64(&json, "until_s", (uint64_t)state->lease.until_s);
+        json_text(&json, "licence", state->lease.licence);
+        json_object_end(&json);
+    }
     json_object_end(&json);
 }
 
@@ -272,6 +278,16 @@ static bool read_marks(DeliveryState *state, const json_t *epochs) {
     return true;
 }
 
+/* what cannot be read is no lease, and must not stop delivery */
+static void read_lease(Lease *lease, const json_t *object) {
+    uint64_t until_s = 0;
+    *lease = (Lease){0};
+    if (!get_u64(object, "until_s", &until_s) || until_s > INT64_MAX)
+        return;
+    lease->until_s = (int64_t)until_s;
+    copy_text(lease->licence, sizeof(lease->licence), object, "licence");
+}
+
 int control_read(ControlState *state, const void *bytes, size_t size) {
     if (size > FRAME_JSON_MAX_BYTES)
         return FRAME_E_MALFORMED;
@@ -302,6 +318,7 @@ int control_read(ControlState *state, const void *bytes, size_t size) {
                     json_object_get(object, "configuration"));
         state->server_keys.version = 0; /* one that cannot be read must not stop delivery */
         (void)server_keys_read(&state->server_keys, json_object_get(object, "server_keys"));
+        read_lease(&state->lease, json_object_get(object, "lease"));
     }
     json_decref(object);
     if (good && version != FRAME_VERSION)

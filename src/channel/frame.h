@@ -17,6 +17,7 @@
 #include "channel/cause.h"
 #include "channel/configuration.h"
 #include "channel/delivery.h"
+#include "channel/lease.h"
 #include "channel/server_keys.h"
 
 #define FRAME_TOPIC "weir" /* what a hub subscribes to */
@@ -65,6 +66,7 @@ typedef struct ControlState {
     Cause notice;         /* HUB_IS_FULL: what keeps the hub from storing; else CAUSE_NONE */
     char configuration[CONFIGURATION_TEXT_MAX]; /* a JSON object to be confirmed; "" none */
     ServerKeys server_keys;                     /* .version 0: nothing is said of them */
+    Lease lease;
 } ControlState;
 
 void control_write(Buffer *to, const ControlState *state);

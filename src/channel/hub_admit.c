@@ -48,10 +48,12 @@ static int promote(HubLink *link, const PeerKey *key, uint32_t slot) {
     int r = delivery_receiver_peer(link->receiver, key, &i);
     if (!r)
         r = sessions_get(&link->sessions, i, key, &session);
-    if (!r && waiting->session.hello_id)
-        r = delivery_receiver_hello(link->receiver, key, &waiting->hello, clock_monotonic_ms());
+    const uint64_t now_ms = clock_monotonic_ms();
+    if (!r && waiting->hello.hello_id)
+        r = delivery_receiver_hello(link->receiver, key, &waiting->hello, now_ms);
     if (r)
         return error_trace(r);
+    delivery_receiver_heard(link->receiver, key, now_ms);
     free(session->hello);
     char *configuration = session->configuration;
     *session = waiting->session;
@@ -81,15 +83,62 @@ static int expel(HubLink *link, const PeerKey *key, bool waits, uint32_t slot) {
     return error_trace(r);
 }
 
-/** put_off() - pending, or unknown again. One that delivered comes to the waiting room by itself */
+/** is_there() - connected as far as is known, and its hello was heard */
+static bool is_there(const Session *session, uint64_t now_ms) {
+    return session && session->hello_id && !session->leaving_ms &&
+           now_ms - session->heard_ms <= SESSION_SILENT_MS;
+}
+
+/**
+ * take_place() - a place in the waiting room for a key that has none; NULL: no room. One that
+ * delivered until now does not say its hello again, so it stays what it was: what delivery knows
+ * of its epochs is kept there until it comes back
+ */
+static WaitingPeer *take_place(HubLink *link, const PeerKey *key, uint64_t now_ms,
+                               Session *evictedp) {
+    uint32_t slot = UINT32_MAX;
+    if (!waiting_add(&link->waiting, key, now_ms, &slot, evictedp))
+        return NULL;
+    if (*evictedp->key.z85)
+        hub_keys_remove(link->keys, &evictedp->key);
+    if (hub_keys_set(link->keys, key, HUB_PENDING, slot)) {
+        waiting_remove(&link->waiting, slot);
+        return NULL;
+    }
+    WaitingPeer *peer = link->waiting.peers[slot];
+    const Session *before = find_session(link, key);
+    if (is_there(before, now_ms)) {
+        peer->session = *before;
+        peer->session.configuration = NULL;
+        peer->session.hello = before->hello ? strdup(before->hello) : NULL;
+    }
+    return peer;
+}
+
+/** send_off() - one that delivers; what it has under way is stored, or asked for when it is back */
+static void send_off(HubLink *link, const PeerKey *key, bool pending, const char *reason) {
+    const uint64_t now_ms = clock_monotonic_ms();
+    Session *session = find_session(link, key);
+    Session evicted; /* that its session is over is seen in the next list of all that there are */
+    delivery_receiver_admit(link->receiver, key, false);
+    hub_keys_remove(link->keys, key);
+    WaitingPeer *peer = pending && session && session->up && is_there(session, now_ms)
+                            ? take_place(link, key, now_ms, &evicted)
+                            : NULL;
+    if (session)
+        session->up = false; /* it goes on, or begins anew, in the waiting room */
+    if (!peer)
+        return;
+    peer->decided = true;
+    peer->due = true;
+    (void)snprintf(peer->reason, sizeof(peer->reason), "%s", reason ? reason : "");
+}
+
+/** put_off() - pending, or unknown again */
 static void put_off(HubLink *link, const PeerKey *key, bool waits, uint32_t slot, bool pending,
                     const char *reason) {
     if (!waits) {
-        delivery_receiver_admit(link->receiver, key, false);
-        hub_keys_remove(link->keys, key);
-        Session *session = find_session(link, key);
-        if (session)
-            session->up = false; /* it begins anew in the waiting room */
+        send_off(link, key, pending, reason);
         return;
     }
     WaitingPeer *peer = link->waiting.peers[slot];
@@ -142,27 +191,12 @@ static WaitingPeer *wait_for(HubLink *link, const PeerKey *key, uint64_t now_ms,
         return NULL; /* decided just now: the next message goes the right way */
     if (slot != UINT32_MAX)
         return link->waiting.peers[slot];
-    Session evicted;
-    if (!waiting_add(&link->waiting, key, now_ms, &slot, &evicted))
-        return NULL;
-    if (*evicted.key.z85)
-        hub_keys_remove(link->keys, &evicted.key);
+    Session evicted = {0};
+    WaitingPeer *peer = take_place(link, key, now_ms, &evicted);
+    if (peer)
+        peer->session.up = false; /* that it is there is news */
     if (evicted.up)
         *endp = session_end(&evicted);
-    if (hub_keys_set(link->keys, key, HUB_PENDING, slot)) {
-        waiting_remove(&link->waiting, slot);
-        return NULL;
-    }
-    WaitingPeer *peer = link->waiting.peers[slot];
-    const Session *before = find_session(link, key);
-    if (before) { /* it was admitted until now, and does not say its hello again */
-        peer->session.events = before->events;
-        peer->session.events_fd = before->events_fd;
-        peer->session.events_port = before->events_port;
-        peer->session.hello_id = before->hello_id;
-        peer->session.hello = before->hello ? strdup(before->hello) : NULL;
-        peer->hello.hello_id = before->hello_id;
-    }
     return peer;
 }
 
@@ -209,10 +243,12 @@ static void hear_waiting(HubLink *link, Arrival *arrival) {
         Session *session = &peer->session;
         news =
             session_heard(session, arrival->interface, arrival->address, now_ms, clock_wall_ms());
-        (void)session_line(session, &arrival->line, now_ms);
+        SessionLine *line = session_line(session, &arrival->line, now_ms);
         memcpy(event.address, session->address, sizeof(event.address));
-        if (text)
+        if (text) {
             news = take_hello(peer, arrival, &text, now_ms) || news;
+            session_line_hello(session, line, text, arrival->frame.hello.hello_id, now_ms);
+        }
         peer->news = peer->news || news;
         news = to_post(peer, now_ms);
     }

@@ -203,6 +203,12 @@ void hub_link_notice(HubLink *link, Cause notice) {
     atomic_store(&link->notice, notice);
 }
 
+void hub_link_lease(HubLink *link, const Lease *lease) {
+    (void)pthread_mutex_lock(&link->lock);
+    link->lease = *lease; /* the states that are told each second have it */
+    (void)pthread_mutex_unlock(&link->lock);
+}
+
 int hub_link_configure(HubLink *link, const PeerKey *key, const char *json) {
     char *copy = json ? strdup(json) : NULL;
     if (json && !copy)

@@ -24,6 +24,7 @@
 #include "channel/cause.h"
 #include "channel/identity.h"
 #include "channel/keys.h"
+#include "channel/lease.h"
 #include "channel/server_keys.h"
 
 typedef struct HubLink HubLink;
@@ -190,6 +191,9 @@ int hub_link_admit(HubLink *link, const PeerKey *key, HubAdmission admission, co
  * is an object (configuration.h). Any thread.
  */
 int hub_link_configure(HubLink *link, const PeerKey *key, const char *json);
+
+/** hub_link_lease() - what admitted probes are told they have, from now on. Any thread */
+void hub_link_lease(HubLink *link, const Lease *lease);
 
 /* snapshots; any thread. *statusesp is the caller's to free() */
 bool hub_link_interface(HubLink *link, unsigned interface, HubInterfaceStatus *status);

@@ -58,6 +58,7 @@ struct HubLink {
     uint64_t waiting_nonce;
     HubInterfaceStatus *interfaces;
     uint64_t generation;
+    Lease lease;
 
     HubServe serve;
 

@@ -456,6 +456,7 @@ static void refuse_version(const Session *session, ControlState *state) {
     state->delivery.admitted = false;
     state->delivery.n_marks = 0;
     state->delivery.credit_bytes = 0;
+    state->lease = (Lease){0};
     (void)snprintf(state->admission, sizeof(state->admission), "pending");
     cause_line(state->reason, sizeof(state->reason), session->unserved, "", session->version);
 }
@@ -479,6 +480,7 @@ static void tell_states(HubLink *link) {
             (void)snprintf(state.configuration, sizeof(state.configuration), "%s",
                            session->configuration ? session->configuration : "");
             state.server_keys = hub_serve_said(link, session->interface);
+            state.lease = link->lease;
             if (session->unserved != CAUSE_NONE)
                 refuse_version(session, &state);
             for (size_t k = 0; k < SESSION_LINES; k++)
@@ -489,6 +491,8 @@ static void tell_states(HubLink *link) {
         (void)pthread_mutex_unlock(&link->lock);
         if (!due)
             return;
+        if (!session) /* not admitted any more: it is told by the waiting room */
+            continue;
         state.server_time_ms = clock_wall_ms();
         state.notice = atomic_load(&link->notice);
         send_states(link, events, &key, &state, hellos);

@@ -78,6 +78,8 @@ static void on_state(ProbeLink *link, const void *bytes, size_t size) {
         link->state = state;
         link->state_ms = clock_monotonic_ms();
         link->status.clock_offset_ms = (int64_t)state.server_time_ms - (int64_t)clock_wall_ms();
+        if (state.lease.until_s)
+            link->status.lease = state.lease;
         (void)link_do_jobs(
             link); /* it may speak of what was submitted just now, by a link to the same hub */
         delivery_sender_state(link->sender, &state.delivery);
@@ -408,6 +410,15 @@ int probe_link_hello(ProbeLink *link, const char *json) {
 
 void probe_link_status(ProbeLink *link, ProbeLinkStatus *status) {
     link_desk_status(&link->desk, status);
+}
+
+bool probe_link_lease(ProbeLink *link, Lease *lease) {
+    ProbeLinkStatus status;
+    link_desk_status(&link->desk, &status);
+    if (!status.lease.until_s)
+        return false;
+    *lease = status.lease;
+    return true;
 }
 
 int probe_link_drain(ProbeLink *link, unsigned timeout_ms, uint64_t *left_flowsp) {

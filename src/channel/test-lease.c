@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* A probe that loses its seat while it delivers, and what it is told it has while it has one. */
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "channel/frame.h"
+#include "channel/link-scene.h"
+
+static PeerKey key_of(const Scene *scene) {
+    HubProbeStatus *statuses = NULL;
+    size_t n = 0;
+    PeerKey key = {0};
+    for (int i = 0; i < PATIENCE_MS / 10 && !*key.z85; i++) {
+        assert_int_equal(hub_link_probes(scene->hub.link, &statuses, &n), 0);
+        if (n)
+            key = statuses[0].key;
+        free(statuses);
+        sleep_ms(10);
+    }
+    assert_int_equal(strlen(key.z85), 40);
+    return key;
+}
+
+/* a seat lost and found again and again under load: each time it is told at once and once, and what
+ * was under way is stored once */
+static void test_to_and_fro(void **state) {
+    (void)state;
+    Scene scene;
+    Probe probe;
+    scene_open(&scene, true);
+    scene.shape.ask = true;
+    hub_run(&scene.hub, &scene.shape);
+    hub_link_lease(scene.hub.link, &(Lease){.until_s = 1700000000, .licence = "evaluation"});
+    probe_open(&probe, &scene, 0, (ProbeLinkConfig){0});
+    wait_event(&scene.hub, HUB_EVENT_SESSION_BEGIN);
+    const PeerKey key = key_of(&scene);
+    uint64_t slowest_ms = 0;
+    Lease lease;
+    assert_false(probe_link_lease(probe.link, &lease));
+    for (int round = 0; round < 12; round++) {
+        assert_int_equal(hub_link_admit(scene.hub.link, &key, HUB_ADMITTED, NULL), 0);
+        submit(&probe, 200, 3000);
+        sleep_ms(5 * (unsigned)round);
+        const uint64_t begin_ms = clock_monotonic_ms();
+        assert_int_equal(hub_link_admit(scene.hub.link, &key, HUB_PENDING, "no seat"), 0);
+        wait_word(&probe, PROBE_LINK_WAITING);
+        const uint64_t took_ms = clock_monotonic_ms() - begin_ms;
+        slowest_ms = took_ms > slowest_ms ? took_ms : slowest_ms;
+        submit(&probe, 20, 300);
+    }
+    print_message("told that it waits within %lu ms\n", (unsigned long)slowest_ms);
+    assert_true(slowest_ms < 2000);
+    assert_true(probe_link_lease(probe.link, &lease));
+    assert_int_equal(lease.until_s, 1700000000);
+    assert_string_equal(lease.licence, "evaluation");
+
+    const unsigned n = changes_to(&probe, PROBE_LINK_WAITING);
+    for (int i = 0; i < 25; i++) { /* and nobody tells it otherwise */
+        assert_int_equal(probe_link_pulse(probe.link, "{\"flows\":1}"), 0);
+        sleep_ms(100);
+    }
+    assert_int_equal(changes_to(&probe, PROBE_LINK_WAITING), n);
+    assert_int_equal(changes_to(&probe, PROBE_LINK_UP) <= n, true);
+    assert_int_equal(hub_link_admit(scene.hub.link, &key, HUB_ADMITTED, NULL), 0);
+    drain(&probe);
+    check_once(&scene, &probe);
+    assert_int_equal(gaps_of(&scene).flows, 0);
+    probe_close(&probe);
+    scene_close(&scene);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_to_and_fro),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
