@@ -82,10 +82,10 @@ test('who has a seat is here, or it is kept until', () => {
 });
 
 test('days are counted as people do', () => {
-  expect(daysWords(now + 30 * day, now)).toBe('30 days left');
-  expect(daysWords(now + 29.2 * day, now)).toBe('30 days left');
-  expect(daysWords(now + day, now)).toBe('1 day left');
-  expect(daysWords(now + 3 * 3_600_000, now)).toBe('3 h left');
+  expect(daysWords(now + 30 * day, now)).toBe(', 30 days left');
+  expect(daysWords(now + 29.2 * day, now)).toBe(', 30 days left');
+  expect(daysWords(now + day, now)).toBe(', 1 day left');
+  expect(daysWords(now + 3 * 3_600_000, now)).toBe(', 3 h left');
   expect(daysWords(now, now)).toBe('');
 });
 

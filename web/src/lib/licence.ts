@@ -81,11 +81,11 @@ export function aheadWords({ ahead }: Pick<SeatWaiting, 'ahead'>): string {
 
 const dayMs = 86_400_000;
 
-/** How long it is until then, in days as people count them; "" once it is past. */
+/** How long it is until then, said after the date, in days as people count them; "" once it is past. */
 export function daysWords(untilMs: number, nowMs: number): string {
   const left = untilMs - nowMs;
   if (left <= 0) return '';
-  return left < dayMs ? `${span(left)} left` : `${count(Math.ceil(left / dayMs), 'day')} left`;
+  return `, ${left < dayMs ? span(left) : count(Math.ceil(left / dayMs), 'day')} left`;
 }
 
 /** What an installation has done, seen from what was before and what is now. */
