@@ -43,6 +43,9 @@ int admission_load(const SettingsProbe *row, void *context) {
     enrolment->via = (ProbeVia)admission_index(probe_via_names, _PROBE_VIA_N, row->via);
     enrolment->enrolled_ms = row->enrolled_ms;
     enrolment->token = row->token;
+    probe->seat.pinned = row->pinned;
+    probe->seat.state = row->seat_ms ? PROBE_SEAT_HELD : PROBE_SEAT_NONE; /* in the last run */
+    probe->seat.since_ms = row->seat_ms;
     probe->number = row->number;
     probe->first_seen_ms = row->first_seen_ms;
     probe->last_seen_ms = row->last_seen_ms;
@@ -59,7 +62,10 @@ static void fill_row(const Admission *admission, SettingsProbe *row, const Probe
                            .last_seen_ms = probe->last_seen_ms,
                            .number = probe->number,
                            .enrolled_ms = enrolment->enrolled_ms,
-                           .token = enrolment->token};
+                           .token = enrolment->token,
+                           .pinned = probe->seat.pinned};
+    if (probe->seat.state == PROBE_SEAT_HELD)
+        row->seat_ms = probe->seat.since_ms;
     memcpy(row->key, probe->key.z85, sizeof(row->key));
     memcpy(row->name, probe->name, sizeof(row->name));
     memcpy(row->probe_id, probe->probe_id, sizeof(row->probe_id));

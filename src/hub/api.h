@@ -34,6 +34,7 @@ HttpHandler api_get_configuration, api_put_configuration;
 HttpHandler api_get_probe_configuration, api_put_probe_configuration;
 HttpHandler api_get_server_key, api_make_next_server_key, api_drop_next_server_key;
 HttpHandler api_finish_server_key;
+HttpHandler api_get_licence, api_install_licence, api_pin_probe;
 HttpHandler api_get_tokens, api_make_token, api_remove_token;
 
 /** api_table() - the generated rows and /metrics; the caller's to free() */

@@ -23,7 +23,10 @@ static void write_enrolment(Json *json, const Probe *probe) {
                                         [HUB_ADMITTED] = "admitted",
                                         [HUB_REVOKED] = "revoked"};
     json_text(json, "admission", words[enrolment->admission]);
-    json_text(json, "reason", enrolment->reason);
+    const bool no_seat = probe->seat.state == PROBE_SEAT_WAITING;
+    json_text(json, "reason", no_seat ? probe->seat.reason : enrolment->reason);
+    json_text(json, "seat", probe_seat_names[probe->seat.state]);
+    json_bool(json, "pinned", probe->seat.pinned);
     json_text(json, "via", probe_via_names[enrolment->via]);
     json_u64(json, "enrolled_ms", enrolment->enrolled_ms);
     json_u64(json, "token", enrolment->token);

@@ -68,7 +68,11 @@ int api_get_status(HttpRequest *request, HttpResponse *response, void *context) 
     write_store(&json, hub);
     json_text(&json, "public_address",
               hub->config->public_address ? hub->config->public_address : "");
-    json_text(&json, "license", "none");
+    LicensingView view;
+    char line[512];
+    licensing_view(hub->licensing, &view);
+    licensing_line(&view, line, sizeof(line));
+    json_text(&json, "license", line);
     json_object_end(&json);
     return 0;
 }

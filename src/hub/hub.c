@@ -165,17 +165,42 @@ static void move_probe(void *userdata, const PeerKey *from, const PeerKey *to) {
     configure_move(hub->configure, from, to);
 }
 
-static void tell_link(void *userdata, const PeerKey *key, HubAdmission verdict,
-                      const char *reason) {
+/* of admission: whether one that is admitted has a seat too is licensing's to say */
+static void take_verdict(void *userdata, const PeerKey *key, HubAdmission verdict,
+                         const char *reason) {
     Hub *hub = userdata;
     if (verdict == HUB_ADMITTED)
         give_number(hub, key);
     if (verdict == HUB_UNKNOWN)
         configure_forget(hub->configure, key);
+    licensing_verdict(hub->licensing, key, verdict, reason);
+}
+
+static void tell_link(void *userdata, const PeerKey *key, HubAdmission verdict,
+                      const char *reason) {
+    Hub *hub = userdata;
     const int r = hub_link_admit(hub->link, key, verdict, reason);
     char text[256];
     if (r)
         log_error("probe %s: %s", key->z85, error_describe(r, text, sizeof(text)));
+}
+
+static void tell_lease(void *userdata, const Lease *lease) {
+    Hub *hub = userdata;
+    hub_link_lease(hub->link, lease);
+}
+
+static int open_licensing(Hub *hub) {
+    LicensingConfig config = {.path = hub->config->license,
+                              .folder = hub->config->data_dir,
+                              .keys = vendor_keys(),
+                              .probes = hub->probes,
+                              .tell = tell_link,
+                              .lease = tell_lease,
+                              .userdata = hub};
+    system_id_here(&config.here, "", SYSTEM_ID_CACHE);
+    const LicensingTime now = licensing_time();
+    return error_trace(licensing_new(&hub->licensing, &config, &now));
 }
 
 static void store_state(void *userdata, IngestState state, const char *reason) {
@@ -194,12 +219,14 @@ static int open_pipeline(Hub *hub) {
         .settings = hub->settings, .tell = tell_configuration, .userdata = hub};
     if (!r)
         r = configure_new(&hub->configure, &configure);
+    if (!r)
+        r = open_licensing(hub);
     const AdmissionConfig admission = {.settings = hub->settings,
                                        .probes = hub->probes,
                                        .interfaces = hub->interfaces,
                                        .n_interfaces = hub->n_interfaces,
                                        .option = (AdmissionMode)hub->config->admission,
-                                       .tell = tell_link,
+                                       .tell = take_verdict,
                                        .moved = move_probe,
                                        .userdata = hub};
     if (!r)
@@ -276,8 +303,11 @@ static int open_link(Hub *hub, Reason *reason) {
     free(interfaces);
     if (!r)
         r = error_fold(store_cursors(hub->store, load_cursor, hub));
-    if (!r)
+    if (!r) {
+        const LicensingTime now = licensing_time();
         admission_start(hub->admission);
+        licensing_start(hub->licensing, &now);
+    }
     return r;
 }
 
@@ -378,6 +408,7 @@ Hub *hub_close(Hub *hub) {
     (void)ingest_free(hub->ingest);
     (void)store_close(hub->store);
     (void)admission_free(hub->admission);
+    (void)licensing_free(hub->licensing);
     (void)configure_free(hub->configure);
     (void)server_key_free(hub->server_key);
     (void)auth_free(hub->auth);

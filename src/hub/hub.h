@@ -22,6 +22,7 @@
 #include "hub/auth.h"
 #include "hub/configure.h"
 #include "hub/ingest.h"
+#include "hub/licensing.h"
 #include "hub/live.h"
 #include "hub/metrics.h"
 #include "hub/options.h"
@@ -47,6 +48,7 @@ typedef struct Hub {
     Live *live;
     Probes *probes;
     Admission *admission;
+    Licensing *licensing;
     Configure *configure;
     ServerKey *server_key;
     Ingest *ingest;

@@ -49,6 +49,8 @@ int main(int argc, char **argv) {
         return fail(r, OPTION_E_USAGE, &reason);
     log_open("weir-hub",
              config.verbose < LOG_LEVEL_DEBUG ? (LogLevel)config.verbose : LOG_LEVEL_DEBUG);
+    if (config.check_license)
+        return licensing_check(config.license, config.data_dir, stdout) ? 0 : EXIT_RUN;
     if (config.print_public_key || config.print_sample_config) {
         r = hub_print(&config, stdout, &reason);
         return r ? fail(r, HUB_E_USAGE, &reason) : 0;

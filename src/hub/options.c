@@ -10,14 +10,16 @@
 
 #include "base/error.h"
 #include "hub/admission.h"
+#include "licence/system_id.h"
 
 #define AT(member) offsetof(HubConfig, member)
 
-#define LISTEN "Listening"
-#define WEB    "Web and API"
-#define STORE  "Storage"
-#define OTHER  "Other"
-#define COMPAT "Options of ntopng"
+#define LISTEN  "Listening"
+#define WEB     "Web and API"
+#define STORE   "Storage"
+#define OTHER   "Other"
+#define LICENCE "Licence"
+#define COMPAT  "Options of ntopng"
 
 /* clang-format off */
 #define IGNORED_FLAG(long_name, short_letter, why) \
@@ -140,6 +142,23 @@ static const Option rows[] = {
      .group = STORE,
      .help = "Memory for the flow store and the questions asked of it."},
 
+    {.name = "license",
+     .type = OPTION_TEXT,
+     .at = AT(license),
+     .unset = "/etc/weir/hub.license",
+     .metavar = "FILE",
+     .group = LICENCE,
+     .help = "The licence of this hub and, of a cloud licence, of its probes; read again each "
+             "second. One uploaded in the web pages is in the data directory; of both the one "
+             "issued later counts. Without one, everything works for two probes. A list of revoked "
+             "licences is read from revoked.list beside it."},
+    {.name = "check-license",
+     .type = OPTION_FLAG,
+     .at = AT(check_license),
+     .group = LICENCE,
+     .help = "Say whether the licence is in force and why, and the System ID of this machine; exit "
+             "0 or 1."},
+
     {.name = "print-public-key",
      .type = OPTION_FLAG,
      .at = AT(print_public_key),
@@ -196,6 +215,13 @@ static const Option rows[] = {
     REPLACED("http-prefix", 'Z', "use a reverse proxy with a host name of its own"),
 };
 
+static void print_system_id(FILE *out) {
+    SystemId here;
+    char text[SYSTEM_ID_CHARS];
+    system_id_here(&here, "", SYSTEM_ID_CACHE);
+    (void)fprintf(out, "System ID %s\n", system_id_text(&here, text));
+}
+
 const OptionProgram hub_program = {
     .name = "weir-hub",
     .summary = "Collects flows from weir probes, stores them and shows them.",
@@ -205,6 +231,7 @@ const OptionProgram hub_program = {
     .options = rows,
     .n_options = sizeof(rows) / sizeof(*rows),
     .config_bytes = sizeof(HubConfig),
+    .version_more = print_system_id,
 };
 
 static int refuse(Reason *reason, const char *option, const char *value, const char *what) {

@@ -26,6 +26,7 @@ typedef struct HubConfig {
     const char *public_address;
     const char *private_key;
     const char *web_dir;
+    const char *license;
     uint64_t store_memory;
     int admission; /* AdmissionMode */
     uint32_t verbose;
@@ -33,6 +34,7 @@ typedef struct HubConfig {
     bool print_public_key;
     bool print_sample_config;
     bool zmq_encryption;
+    bool check_license;
 } HubConfig;
 
 extern const OptionProgram hub_program;

@@ -48,6 +48,13 @@ const char *const probe_via_names[_PROBE_VIA_N] = {
     [PROBE_VIA_APPROVE] = "approve",
 };
 
+const char *const probe_seat_names[_PROBE_SEAT_N] = {
+    [PROBE_SEAT_NONE] = "none",
+    [PROBE_SEAT_HELD] = "held",
+    [PROBE_SEAT_WAITING] = "waiting",
+    [PROBE_SEAT_OWN] = "own",
+};
+
 const char *const peer_problem_names[_PEER_PROBLEM_N] = {
     [PEER_WRONG_KEY] = "wrong_key", [PEER_RETIRED_KEY] = "retired_key", [PEER_PLAIN] = "plain",
     [PEER_MALFORMED] = "malformed", [PEER_TOO_MANY] = "too_many",
@@ -451,6 +458,13 @@ void probes_walk(Probes *probes, ProbesEach *each, void *context) {
     (void)pthread_mutex_unlock(&probes->lock);
 }
 
+void probes_change(Probes *probes, ProbesChange *change, void *context) {
+    (void)pthread_mutex_lock(&probes->lock);
+    for (size_t i = 0; i < probes->n; i++)
+        change(context, &probes->all[i]->probe);
+    (void)pthread_mutex_unlock(&probes->lock);
+}
+
 void probes_problems_each(Probes *probes, ProbesProblemEach *each, void *context) {
     (void)pthread_mutex_lock(&probes->lock);
     for (size_t i = 0; i < probes->n_problems; i++)
@@ -533,8 +547,10 @@ ProbeState probe_state(const Probe *probe, uint64_t now_ms, char *text, size_t s
         (void)snprintf(text, size, "its key is revoked");
         return PROBE_REVOKED;
     }
-    if (probe->enrolment.admission == HUB_PENDING && probe->connected) {
-        (void)snprintf(text, size, "waits: %s", probe->enrolment.reason);
+    const bool no_seat = probe->seat.state == PROBE_SEAT_WAITING;
+    if ((probe->enrolment.admission == HUB_PENDING || no_seat) && probe->connected) {
+        (void)snprintf(text, size, "waits: %s",
+                       no_seat ? probe->seat.reason : probe->enrolment.reason);
         return PROBE_PENDING;
     }
     if (probe->enrolment.admission == HUB_PENDING) {

@@ -21,6 +21,7 @@
 #include "channel/server_keys.h"
 #include "hub/ledger.h"
 #include "hub/probe_clock.h"
+#include "licence/licence.h"
 
 typedef struct Probes Probes;
 
@@ -102,10 +103,36 @@ typedef struct ProbeEnrolment {
     bool dirty;          /* not yet as in the settings file */
 } ProbeEnrolment;
 
+typedef enum ProbeSeatState {
+    PROBE_SEAT_NONE, /* away, or not admitted */
+    PROBE_SEAT_HELD,
+    PROBE_SEAT_WAITING,
+    PROBE_SEAT_OWN, /* it needs none: it has a licence of its own */
+    _PROBE_SEAT_N,
+} ProbeSeatState;
+
+extern const char *const probe_seat_names[_PROBE_SEAT_N];
+
+/** ProbeSeat - its part of the hub's licence; licensing.h decides */
+typedef struct ProbeSeat {
+    ProbeSeatState state;
+    bool pinned;                   /* by an administrator, and kept */
+    bool there;                    /* connected, when seats were given last */
+    uint64_t gone_ms;              /* monotonic; 0: it is there, or never was */
+    uint64_t since_ms;             /* wall clock: has its seat, or waits */
+    uint32_t ahead;                /* of one that waits: how many of these come before it */
+    char reason[HUB_REASON_BYTES]; /* why it must wait */
+    HubAdmission told;             /* to the link */
+    bool shows;                    /* a licence of its own, verified: */
+    Licence own;
+    SystemId at;
+} ProbeSeat;
+
 typedef struct Probe {
     PeerKey key;
     uint32_t number; /* the store's; 0: not yet known */
     ProbeEnrolment enrolment;
+    ProbeSeat seat;
     char probe_id[256];
     uint64_t clone_ms; /* when the link last told of two processes with its key; 0: never */
     char clone_text[160];
@@ -211,15 +238,20 @@ void probes_walk(Probes *probes, ProbesEach *each, void *context);
 typedef void ProbesProblemEach(void *context, const PeerProblem *problem);
 void probes_problems_each(Probes *probes, ProbesProblemEach *each, void *context);
 
+/** probes_change() - likewise, and it may be changed */
+typedef void ProbesChange(void *context, Probe *probe);
+void probes_change(Probes *probes, ProbesChange *change, void *context);
+
 /** probes_connected() - admitted ones */
 uint64_t probes_connected(Probes *probes);
 
 /** probe_ledger() - whether what it has metered since is accounted for, as of its last pulse */
 LedgerState probe_ledger(const Probe *probe, uint64_t now_ms);
 
-/** probe_delivers() - connected and admitted */
+/** probe_delivers() - connected and admitted, with a seat if it needs one */
 static inline bool probe_delivers(const Probe *probe) {
-    return probe->connected && probe->enrolment.admission == HUB_ADMITTED;
+    return probe->connected && probe->enrolment.admission == HUB_ADMITTED &&
+           probe->seat.state != PROBE_SEAT_WAITING;
 }
 
 /** probes_changed() - did any come, go or change its state since the last call? (one caller) */

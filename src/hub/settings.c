@@ -72,6 +72,8 @@ static const char *const migrations[] = {
     "CREATE TABLE held_key ("
     "  probe TEXT NOT NULL PRIMARY KEY,"
     "  server_key TEXT NOT NULL) STRICT, WITHOUT ROWID;",
+    "ALTER TABLE probe ADD COLUMN pinned INTEGER NOT NULL DEFAULT 0 CHECK (pinned IN (0, 1));"
+    "ALTER TABLE probe ADD COLUMN seat_ms INTEGER NOT NULL DEFAULT 0;",
 };
 enum { VERSION = sizeof(migrations) / sizeof(migrations[0]) };
 
@@ -99,17 +101,20 @@ static const char *const statements[_STATEMENT_N] = {
     [SETTING_UNSET] = "DELETE FROM setting WHERE key = ?1",
     [PROBE_SAVE] =
         "INSERT INTO probe (key, name, interface, first_seen_ms, last_seen_ms, given_name,"
-        " probe_id, site, tenant, state, via, number, enrolled_ms, token)"
-        " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)"
+        " probe_id, site, tenant, state, via, number, enrolled_ms, token,"
+        " pinned, seat_ms)"
+        " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)"
         " ON CONFLICT (key) DO UPDATE SET name = excluded.name, interface = excluded.interface,"
         " last_seen_ms = max(last_seen_ms, excluded.last_seen_ms),"
         " given_name = excluded.given_name, probe_id = excluded.probe_id, site = excluded.site,"
         " tenant = excluded.tenant, state = excluded.state, via = excluded.via,"
-        " number = excluded.number, enrolled_ms = excluded.enrolled_ms, token = excluded.token",
+        " number = excluded.number, enrolled_ms = excluded.enrolled_ms, token = excluded.token,"
+        " pinned = excluded.pinned, seat_ms = excluded.seat_ms",
     [PROBE_REMOVE] = "DELETE FROM probe WHERE key = ?1",
-    [PROBE_EACH] = "SELECT key, name, interface, first_seen_ms, last_seen_ms, given_name, probe_id,"
-                   " site, tenant, state, via, number, enrolled_ms, token FROM probe"
-                   " ORDER BY first_seen_ms, key",
+    [PROBE_EACH] =
+        "SELECT key, name, interface, first_seen_ms, last_seen_ms, given_name, probe_id,"
+        " site, tenant, state, via, number, enrolled_ms, token, pinned, seat_ms FROM probe"
+        " ORDER BY first_seen_ms, key",
     [CONFIGURATION_SAVE] =
         "INSERT INTO configuration (key, version, settings, changed_ms, changed_by)"
         " VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT (key) DO UPDATE SET version = excluded.version,"

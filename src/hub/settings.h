@@ -99,6 +99,8 @@ typedef struct SettingsProbe {
     uint32_t number;
     uint64_t enrolled_ms;
     uint64_t token; /* the token's id, or 0 */
+    bool pinned;
+    uint64_t seat_ms; /* it has a seat since then; 0: none */
 } SettingsProbe;
 
 typedef struct SettingsKey {

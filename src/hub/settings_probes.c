@@ -21,6 +21,8 @@ static void bind_probe(sqlite3_stmt *statement, const SettingsProbe *probe) {
     settings_bind_u64(statement, 12, probe->number);
     settings_bind_u64(statement, 13, probe->enrolled_ms);
     settings_bind_u64(statement, 14, probe->token);
+    settings_bind_u64(statement, 15, probe->pinned);
+    settings_bind_u64(statement, 16, probe->seat_ms);
 }
 
 static void read_probe(sqlite3_stmt *statement, SettingsProbe *probe) {
@@ -38,6 +40,8 @@ static void read_probe(sqlite3_stmt *statement, SettingsProbe *probe) {
     probe->number = (uint32_t)settings_column_u64(statement, 11);
     probe->enrolled_ms = settings_column_u64(statement, 12);
     probe->token = settings_column_u64(statement, 13);
+    probe->pinned = settings_column_u64(statement, 14) != 0;
+    probe->seat_ms = settings_column_u64(statement, 15);
 }
 
 int settings_do(Settings *settings, Statement which) {

@@ -53,6 +53,7 @@ struct Watch {
     pthread_mutex_t lock; /* of rates */
     uint64_t second;      /* monotonic, of the last housekeeping */
     uint64_t told_ms;     /* monotonic, when browsers last got the probes */
+    unsigned turn_ms;     /* the licence and its seats want to be looked at so soon */
     atomic_bool stopping;
     bool running;
     pthread_t thread;
@@ -189,6 +190,7 @@ static void take_event(Watch *watch, const Report *report, uint64_t now_ms) {
     case HUB_EVENT_SESSION_BEGIN:
         admission_hello(watch->hub->admission, &report->key, report->interface, report->address,
                         report->json, now_ms);
+        licensing_hello(watch->hub->licensing, &report->key, report->json);
         server_key_hello(watch->hub->server_key, &report->key, report->json);
         log_session(watch, report, true);
         return;
@@ -332,16 +334,23 @@ static void housekeep(Watch *watch) {
     server_key_second(watch->hub->server_key);
 }
 
+static unsigned least(unsigned a, unsigned b) {
+    return a < b ? a : b;
+}
+
 static void *run(void *userdata) {
     Watch *watch = userdata;
+    watch->turn_ms = 1;
     while (!atomic_load(&watch->stopping)) {
-        const uint64_t into_ms = (clock_wall_ms() + 1000 - LIVE_GRACE_MS) % 1000;
-        Report *report = queue_pop(watch->reports, (unsigned)(1000 - into_ms));
+        const unsigned into_ms = (unsigned)((clock_wall_ms() + 1000 - LIVE_GRACE_MS) % 1000);
+        Report *report = queue_pop(watch->reports, least(1000 - into_ms, watch->turn_ms));
         if (report) {
             atomic_fetch_sub(&watch->waiting_bytes, report->size);
             take_report(watch, report);
         }
         free(report);
+        const LicensingTime now = licensing_time();
+        watch->turn_ms = licensing_turn(watch->hub->licensing, &now);
         const uint64_t second = (clock_wall_ms() - LIVE_GRACE_MS) / 1000;
         if (second != watch->second) {
             watch->second = second;

@@ -58,6 +58,8 @@ static int save_clock(Holder *holder) {
     const LicenceClock *now = &holder->clock;
     const LicenceClock *saved = &holder->clock_saved;
     char text[CLOCK_MAX];
+    if (holder->config.look_only)
+        return 0;
     if (now->issued_s == saved->issued_s && holder->gone_s == holder->gone_saved_s &&
         now->latest_s >= saved->latest_s && now->latest_s - saved->latest_s < MARK_STEP_S)
         return 0;
@@ -83,7 +85,8 @@ static int take_list(Holder *holder, const char *path) {
                               &ignored);
     if (r == 0 &&
         (!holder->revoked || revocations_number(list) > revocations_number(holder->revoked))) {
-        if (strcmp(path, holder->list_path) != 0) /* so that its going brings nothing back */
+        if (!holder->config.look_only &&
+            strcmp(path, holder->list_path) != 0) /* so that its going brings nothing back */
             r = file_write(holder->list_path, text.bytes, text.size, 0644, NULL);
         revocations_free(holder->revoked);
         holder->revoked = list;
@@ -107,6 +110,13 @@ typedef struct Found {
     const char *from;
     Reason why;
 } Found;
+
+LicenceState holder_judge(const Holder *holder, const Licence *licence, bool probe,
+                          const SystemId *at, Reason *why) {
+    const LicencePlace place = {
+        .probe = probe, .now_s = holder->view.now_s, .here = at, .revoked = holder->revoked};
+    return licence_judge(licence, &place, why);
+}
 
 static LicenceState judge(const Holder *holder, const Licence *licence, int64_t now_s,
                           Reason *why) {
@@ -149,6 +159,8 @@ static int remember(Holder *holder, const char *from) {
     cleanup(buffer_deinit) Buffer text = {0};
     cleanup(buffer_deinit) Buffer before = {0};
     Reason ignored;
+    if (holder->config.look_only)
+        return 0;
     int r = file_read(&text, from, TOKEN_BYTES_MAX, &ignored);
     if (r == 0 && access(holder->last_path, F_OK) == 0)
         (void)file_read(&before, holder->last_path, TOKEN_BYTES_MAX, &ignored);
@@ -158,35 +170,40 @@ static int remember(Holder *holder, const char *from) {
     return r < 0 ? error_trace(r) : 0;
 }
 
-/* the best of the places; none: what was verified last, for a day */
+/* the one verified last, for a day */
+static int find_last(Holder *holder, int64_t now_s, Found *last, HolderView *view) {
+    Reason ignored;
+    bool ok = false;
+    holder->gone_s = holder->gone_s ? holder->gone_s : now_s;
+    const int r = read_place(holder, last, holder->last_path, &ok, &ignored);
+    view->until_s = holder->gone_s + HOLDER_KEPT_S;
+    view->kept = ok && now_s < view->until_s;
+    if (view->kept)
+        last->state = judge(holder, &last->licence, now_s, &last->why);
+    return error_trace(r);
+}
+
+/* the best of the places; an error with view->has: only that it could not be remembered */
 static int find(Holder *holder, int64_t now_s, HolderView *view) {
     Found best = {0};
     Found found = {0};
-    bool ok = false;
+    bool any = false;
     for (size_t i = 0; i < N_PLACES; i++) {
+        bool ok = false;
         int r = read_place(holder, &found, holder->places[i].path, &ok, &view->trouble);
         if (r)
             return error_trace(r);
         if (!ok)
             continue;
         found.state = judge(holder, &found.licence, now_s, &found.why);
-        if (!view->has || better(&found, &best))
+        if (!any || better(&found, &best))
             best = found;
-        view->has = true;
+        any = true;
     }
-    int r = 0;
-    if (view->has) {
+    if (any)
         holder->gone_s = 0;
-        r = remember(holder, best.from);
-    } else {
-        Reason ignored;
-        holder->gone_s = holder->gone_s ? holder->gone_s : now_s;
-        r = read_place(holder, &best, holder->last_path, &view->kept, &ignored);
-        view->until_s = holder->gone_s + HOLDER_KEPT_S;
-        view->kept = view->kept && now_s < view->until_s;
-        view->has = view->kept;
-        best.state = view->kept ? judge(holder, &best.licence, now_s, &best.why) : LICENCE_VALID;
-    }
+    int r = any ? remember(holder, best.from) : find_last(holder, now_s, &best, view);
+    view->has = any || view->kept;
     if (!view->has)
         return error_trace(r);
     view->licence = best.licence;
@@ -237,21 +254,22 @@ int holder_look(Holder *holder, int64_t wall_s, bool synchronised, bool *changed
         return error_trace(r);
     view.now_s = licence_clock_now(&holder->clock, wall_s, synchronised);
     r = find(holder, view.now_s, &view);
-    if (r == 0 && view.has && view.licence.issued_s > holder->clock.issued_s) {
+    if (r && !view.has)
+        return error_trace(r);
+    if (view.has && view.licence.issued_s > holder->clock.issued_s) {
         /* newer than any before: it may say that the clock was wrong */
         licence_clock_see(&holder->clock, &view.licence);
         view.now_s = licence_clock_now(&holder->clock, wall_s, synchronised);
         view.state = judge(holder, &view.licence, view.now_s, &view.why);
         view.unlocks = licence_unlocks(view.state);
     }
-    if (r)
-        return error_trace(r);
     say_kept(&view, holder->config.path);
     view.days_left = days_left(&view);
     view.revoked = holder->revoked ? revocations_number(holder->revoked) : 0;
     *changedp = !same_view(&view, &holder->view);
     holder->view = view;
-    return error_trace(save_clock(holder));
+    const int saved = save_clock(holder);
+    return r ? error_trace(r) : error_trace(saved);
 }
 
 const HolderView *holder_view(const Holder *holder) {

@@ -31,6 +31,7 @@ typedef struct HolderConfig {
     const char *path;   /* "/etc/weir/hub.license" */
     const char *folder; /* state; the upload goes to its `licence` */
     bool probe;
+    bool look_only; /* nothing is written: for a look beside the program that does */
     VendorKeys keys;
     SystemId here;
 } HolderConfig;
@@ -59,7 +60,8 @@ enum {
 int holder_new(Holder **holderp, const HolderConfig *config, int64_t wall_s, bool synchronised);
 Holder *holder_free(Holder *holder);
 
-/** holder_look() - at the files and the clock; *changedp: the view is another than before */
+/** holder_look() - at the files and the clock; *changedp: the view is another than before. Of an
+ * error the view is right all the same: what is to be remembered could not be written */
 int holder_look(Holder *holder, int64_t wall_s, bool synchronised, bool *changedp);
 
 const HolderView *holder_view(const Holder *holder);
@@ -72,6 +74,11 @@ const HolderView *holder_view(const Holder *holder);
  */
 int holder_install(Holder *holder, const char *text, size_t size, int64_t wall_s, bool synchronised,
                    Reason *reason);
+
+/** holder_judge() - another licence than the held one, at `place`, by this holder's time and list
+ * of revocations; a probe's, shown to a hub */
+LicenceState holder_judge(const Holder *holder, const Licence *licence, bool probe,
+                          const SystemId *place, Reason *why);
 
 /** holder_days_warned() - the warning that is due at so many days: 30, 14, 7, 1 or 0 for none */
 unsigned holder_days_warned(unsigned days_left);

@@ -25,6 +25,7 @@ BUILD = os.path.abspath(os.environ.get("WEIR_BUILD", "build"))
 SOURCE = os.path.abspath(os.environ.get("WEIR_SOURCE", "."))
 HUB = os.path.join(BUILD, "weir-hub")
 PROBE = os.path.join(BUILD, "weir-probe")
+LICENSE = os.path.join(BUILD, "weir-license")
 # a build with sanitizers takes its time
 SLOW = 4 if "asan" in BUILD or "tsan" in BUILD else 1
 
@@ -109,6 +110,22 @@ def free_ports(n=2):
 
 def in_namespace(namespace, command):
     return ["ip", "netns", "exec", namespace, *command] if namespace else list(command)
+
+
+def issue(path, *options, kind="cloud", probes=10000, expires="30d", customer="Test"):
+    """A licence signed with the evaluation key, which everybody has and only a default build
+    trusts."""
+    with tempfile.NamedTemporaryFile("w", prefix="weir-e2e-") as passphrase:
+        passphrase.write("evaluation\n")
+        passphrase.flush()
+        seats = ["--probes", str(probes)] if kind == "cloud" else []
+        run = subprocess.run([LICENSE, "issue", "--key", os.path.join(SOURCE, "licences", "evaluation.key"),
+                              "--passphrase-file", passphrase.name, "--kind", kind, "--customer", customer,
+                              "--expires", expires, *seats, *options, "-o", path],
+                             capture_output=True, text=True)
+    check(run.returncode == 0, f"weir-license issue: {run.stderr}")
+    with open(path) as file:
+        return file.read()
 
 
 class Program:
@@ -238,6 +255,8 @@ class Hub(Program):
 
 
 class Lab:
+    licence_text = ""  # signing takes half a second: once a run
+
     def __init__(self):
         self.folder = tempfile.mkdtemp(prefix="weir-e2e-")
         self.programs, self.namespaces = [], []
@@ -269,8 +288,20 @@ class Lab:
     def path(self, name):
         return os.path.join(self.folder, name)
 
+    def licence(self):
+        """For more probes than a test has; without one a hub has seats for two."""
+        path = self.path("hub.license")
+        if not Lab.licence_text:
+            Lab.licence_text = issue(path)
+        with open(path, "w") as file:
+            file.write(Lab.licence_text)
+        return path
+
     def hub(self, *options, **more):
+        """With seats for all its probes, unless --license is among the options."""
         more.setdefault("name", f"hub{next(self.names)}")
+        if "--license" not in options:
+            options = (*options, "--license", self.licence())
         program = Hub(self, *options, **more)
         self.programs.append(program)
         return program
@@ -360,9 +391,15 @@ def matches(value, schema, root, at="$"):
             merged["properties"].update(part.get("properties", {}))
             merged["required"] += part.get("required", [])
         return matches(value, merged, root, at)
+    if "oneOf" in schema:
+        wrongs = [matches(value, part, root, at) for part in schema["oneOf"]]
+        return None if None in wrongs else wrongs[0]
     kinds = {"object": dict, "array": list, "string": str, "boolean": bool,
-             "integer": int, "number": (int, float)}
+             "integer": int, "number": (int, float), "null": type(None)}
     kind = schema.get("type")
+    if isinstance(kind, list):
+        wrongs = [matches(value, {**schema, "type": one}, root, at) for one in kind]
+        return None if None in wrongs else wrongs[0]
     if kind and (not isinstance(value, kinds[kind])
                  or (kind in ("integer", "number") and isinstance(value, bool))):
         return f"{at} is {value!r}, not of type {kind}"
