@@ -94,10 +94,9 @@ step('a damaged licence says what is wrong with it, and changes nothing', async 
   for (const wrong of [text.slice(0, middle), text.slice(0, middle) + (text[middle] === 'A' ? 'B' : 'A') + text.slice(middle + 1), 'hello']) {
     await paste(wrong);
     const problem = install().getByRole('alert');
-    await problem.filter({ hasText: /\w/ }).waitFor();
+    await problem.getByText(/^This is not taken: .{20}/).waitFor();
     assert.equal(await page.getByLabel('The line of text from your vendor').inputValue(), wrong, 'it stays to be mended');
     if (wrong === 'hello') await shot('refused');
-    console.log(await problem.innerText());
   }
   await noFaintText();
   const after = await ask('/licence');
@@ -110,7 +109,7 @@ step('the licence is installed through the page', async () => {
   await install().getByText('Installed: licence L-3 of Norddeutsche Netze, 3 seats').waitFor();
   await said().getByText('Licence of Norddeutsche Netze: valid').waitFor();
   await page.getByRole('heading', { name: '0 of 3 seats are taken' }).waitFor();
-  assert.match(await page.locator('[data-test=expires]').innerText(), /^20\d\d-\d\d-\d\d, 365 days left$/);
+  assert.match(await page.locator('[data-test=expires]').innerText(), /^20\d\d-\d\d-\d\d, 36[56] days left$/);
   await page.locator('[data-test=grace]', { hasText: '30 days more' }).waitFor();
   await shot('installed');
   assert.equal((await ask('/licence')).mode, 'cloud');
@@ -126,7 +125,7 @@ step('four probes of one image: three are at work, the fourth waits and is told 
     if (name !== 'site-4') await held(name).getByText('connected').waitFor();
   }
   await waiting('site-4').getByText('All 3 seats of the licence are taken by earlier probes').waitFor();
-  await waiting('site-4').getByText('next in line').waitFor();
+  await waiting('site-4').getByText('(it is the next)').waitFor();
   await page.getByRole('heading', { name: '3 of 3 seats are taken, 1 probe waits' }).waitFor();
   await until('the probe says so too', () => /all 3 seats of the licence are taken/.test(probes.get('site-4').said));
   await page.getByTitle('1 waiting for a seat').waitFor();
@@ -191,12 +190,12 @@ step('a licence that ends soon is spoken of on every page', async () => {
   await install().getByText('Installed: licence L-4').waitFor();
   for (const at of ['/', '/flows', '/probes', '/interfaces']) {
     await page.goto(site.url + at);
-    await page.locator('[data-test=licence-banner]', { hasText: /10 days|14 days/ }).waitFor();
+    await page.locator('[data-test=licence-banner]', { hasText: 'within 14 days' }).waitFor();
   }
   await shot('warning');
   await noFaintText();
   await page.getByRole('link', { name: 'See the licence' }).click();
-  await page.locator('[data-test=expires]', { hasText: '10 days left' }).waitFor();
+  await page.locator('[data-test=expires]', { hasText: /1[01] days left/ }).waitFor();
   assert.equal((await ask('/licence')).seats.used, 3, 'the same three');
 });
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { expect, test } from 'vitest';
 import type { Licence } from '../api/types';
-import { aheadWords, banner, daysWords, headline, heldWords, installedWords, level, seatsWords, seatWords, sentence } from './licence';
+import { banner, daysWords, headline, heldWords, installedWords, level, seatsWords, seatWords, sentence } from './licence';
 
 const now = 1_800_000_000_000;
 const day = 86_400_000;
@@ -67,9 +67,6 @@ test('seats in words', () => {
   expect(seatsWords({ limit: 2, used: 0, waiting: [] })).toBe('0 of 2 seats are taken');
   expect(seatsWords({ limit: 1, used: 1, waiting: [waiting] })).toBe('1 of 1 seat is taken, 1 probe waits');
   expect(seatsWords({ limit: 3, used: 3, waiting: [waiting, waiting] })).toBe('3 of 3 seats are taken, 2 probes wait');
-  expect(aheadWords({ ahead: 0 })).toBe('next in line');
-  expect(aheadWords({ ahead: 1 })).toBe('1 probe waits before it');
-  expect(aheadWords({ ahead: 4 })).toBe('4 probes wait before it');
 });
 
 test('who has a seat is here, or it is kept until', () => {

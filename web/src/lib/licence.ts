@@ -2,7 +2,7 @@
 // The licence in words. Reasons and warnings are the hub's own sentences; what stands here is how
 // they are put together and how loudly they are said.
 
-import type { Licence, Probe, SeatHeld, SeatWaiting } from '../api/types';
+import type { Licence, Probe, SeatHeld } from '../api/types';
 import { count, exact, span } from './format';
 
 export type Level = 'good' | 'warn' | 'bad' | 'off';
@@ -71,12 +71,6 @@ export function heldWords(held: Pick<SeatHeld, 'connected' | 'gone_ms' | 'kept_u
   if (held.kept_until_ms === null) return away;
   const left = held.kept_until_ms - nowMs;
   return left > 0 ? `${away}; its seat is kept until ${stamp(held.kept_until_ms)}, ${span(left)} more` : `${away}; its seat is given up`;
-}
-
-/** "next in line", "1 probe waits before it" */
-export function aheadWords({ ahead }: Pick<SeatWaiting, 'ahead'>): string {
-  if (ahead === 0) return 'next in line';
-  return `${count(ahead, 'probe')} ${ahead === 1 ? 'waits' : 'wait'} before it`;
 }
 
 const dayMs = 86_400_000;
