@@ -67,6 +67,17 @@ def percentile(values, p):
     return values[min(len(values) - 1, int(len(values) * p / 100))] if values else float("nan")
 
 
+def issue_licence(path):
+    """For more probes than any bench has, signed with the evaluation key."""
+    with tempfile.NamedTemporaryFile("w", prefix="weir-bench-") as passphrase:
+        passphrase.write("evaluation\n")
+        passphrase.flush()
+        subprocess.run([os.path.join(BUILD, "weir-license"), "issue", "--key",
+                        os.path.join(ROOT, "licences", "evaluation.key"), "--passphrase-file",
+                        passphrase.name, "--kind", "cloud", "--customer", "Bench", "--probes", "100000",
+                        "--expires", "30d", "-o", path], check=True)
+
+
 class Hub:
     """A weir-hub in a folder of its own; start() again after stop() takes the same ports."""
 
@@ -75,13 +86,15 @@ class Hub:
         self.data, self.events, self.web = free_port(), free_port(), free_port()
         self.log = os.path.join(self.folder, "log")
         self.process = None
+        issue_licence(f"{self.folder}/hub.license")
 
     def start(self):
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(
                 [os.path.join(BUILD, "weir-hub"), "-i", f"tcp://127.0.0.1:{self.data}c",
                  "--zmq-publish-events", f"tcp://127.0.0.1:{self.events}",
-                 "-w", f"127.0.0.1:{self.web}", "--disable-login", "-d", f"{self.folder}/data"],
+                 "-w", f"127.0.0.1:{self.web}", "--disable-login", "-d", f"{self.folder}/data",
+                 "--license", f"{self.folder}/hub.license"],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         return self
 
