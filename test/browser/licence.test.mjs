@@ -146,6 +146,8 @@ step('four probes of one image: three are at work, the fourth waits and is told 
   await shot('probes');
   await noFaintText();
   await otherLooks(page, site, 'licence-probes', '/probes', (other) => other.locator('tr.row', { hasText: 'site-4' }).waitFor());
+  await page.goto(`${site.url}/interfaces/1`);
+  await page.locator('[data-test=waiting]').getByText(/site-4 at 127.0.0.1 is connected and waits: all 3 seats/).waitFor();
 });
 
 step('pinned, it comes first, and the latest of the others waits', async () => {
