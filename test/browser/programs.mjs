@@ -129,10 +129,8 @@ export class Site {
       '--license', this.licence || join(this.folder, 'none.license'), ...more];
     this.url = `http://127.0.0.1:${web}`;
     this.hub = this.run('weir-hub', args);
-    await until('the hub answers', async () => {
-      if (this.hub.ended) throw new Error(`weir-hub ended: ${JSON.stringify(this.hub.ended)}\n${this.hub.said}`);
-      return (await fetch(`${this.url}/api/v1/health`)).ok;
-    });
+    await until('the hub answers', async () => this.hub.ended || (await fetch(`${this.url}/api/v1/health`)).ok);
+    if (this.hub.ended) throw new Error(`weir-hub ended: ${JSON.stringify(this.hub.ended)}\n${this.hub.said}`);
     return this.hub;
   }
 
