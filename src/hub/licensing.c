@@ -238,6 +238,12 @@ void licensing_hello(Licensing *licensing, const PeerKey *key, const char *json)
     (void)pthread_mutex_unlock(&licensing->lock);
 }
 
+void licensing_gone(Licensing *licensing) {
+    (void)pthread_mutex_lock(&licensing->lock);
+    licensing->all = true;
+    (void)pthread_mutex_unlock(&licensing->lock);
+}
+
 /** give() - where it is time; in how many ms it will be */
 static unsigned give(Licensing *licensing, const LicensingTime *now) {
     const uint64_t past_ms = now->mono_ms - licensing->given_ms;

@@ -73,6 +73,9 @@ void licensing_start(Licensing *licensing, const LicensingTime *now);
 /** licensing_hello() - it may show a licence of its own */
 void licensing_hello(Licensing *licensing, const PeerKey *key, const char *json);
 
+/** licensing_gone() - somebody disconnected */
+void licensing_gone(Licensing *licensing);
+
 /** licensing_turn() - look, and give seats, where it is time; often. Returns in how many ms it
  * wants to be called again at the latest */
 unsigned licensing_turn(Licensing *licensing, const LicensingTime *now);

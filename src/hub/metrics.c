@@ -42,4 +42,18 @@ const MetricRow hub_metric_rows[_HUB_METRIC_N] = {
         {"weir_hub_server_key_unconfirmed", NULL, METRIC_GAUGE, "probes",
          "Admitted probes that have not confirmed the hub's next key, or, when that has taken its "
          "place, the present one; 0 while the key was never changed."},
+    [HUB_METRIC_LICENCE_STATE] =
+        {"weir_licence_state", NULL, METRIC_GAUGE, "state",
+         "0: no licence, evaluation; 1: valid; 2: ended, in its days of grace; 3: its file is gone "
+         "or "
+         "damaged, and the last one still counts; 4: there is one, and it is not in force."},
+    [HUB_METRIC_LICENCE_EXPIRES] = {"weir_licence_expires_seconds", NULL, METRIC_GAUGE, "seconds",
+                                    "When the licence ends, as Unix time; 0: it does not, or there "
+                                    "is none."},
+    [HUB_METRIC_SEATS] = {"weir_seats", NULL, METRIC_GAUGE, "probes",
+                          "Probes that the licence allows to deliver at a time."},
+    [HUB_METRIC_SEATS_USED] = {"weir_seats_used", NULL, METRIC_GAUGE, "probes",
+                               "Seats that are taken, or kept for a probe that has just gone."},
+    [HUB_METRIC_SEATS_WAITING] = {"weir_seats_waiting", NULL, METRIC_GAUGE, "probes",
+                                  "Probes that are connected and wait for a seat."},
 };

@@ -196,6 +196,7 @@ static void take_event(Watch *watch, const Report *report, uint64_t now_ms) {
         return;
     case HUB_EVENT_SESSION_END:
         probes_end(probes, &report->key, now_ms);
+        licensing_gone(watch->hub->licensing);
         remember(watch, &report->key);
         log_session(watch, report, false);
         return;
@@ -313,6 +314,23 @@ static void close_seconds(Watch *watch, uint64_t now_ms) {
     buffer_deinit(&tick);
 }
 
+static void take_licence(Watch *watch) {
+    LicensingView view;
+    licensing_view(watch->hub->licensing, &view);
+    const HolderView *held = &view.holder;
+    MetricValue *metrics = watch->hub->metrics;
+    metric_set(&metrics[HUB_METRIC_LICENCE_STATE], !held->has                     ? 0
+                                                   : !held->unlocks               ? 4
+                                                   : held->kept                   ? 3
+                                                   : held->state == LICENCE_GRACE ? 2
+                                                                                  : 1);
+    metric_set(&metrics[HUB_METRIC_LICENCE_EXPIRES],
+               held->has ? (uint64_t)held->licence.expiry_s : 0);
+    metric_set(&metrics[HUB_METRIC_SEATS], view.limit);
+    metric_set(&metrics[HUB_METRIC_SEATS_USED], view.used);
+    metric_set(&metrics[HUB_METRIC_SEATS_WAITING], view.waiting);
+}
+
 /* once a second, a little after its end so that its pulses are in */
 static void housekeep(Watch *watch) {
     const uint64_t now_ms = clock_wall_ms();
@@ -332,6 +350,7 @@ static void housekeep(Watch *watch) {
     tell_probes(watch, now_ms);
     admission_flush(watch->hub->admission);
     server_key_second(watch->hub->server_key);
+    take_licence(watch);
 }
 
 static unsigned least(unsigned a, unsigned b) {
