@@ -202,8 +202,9 @@ step('a licence that ends soon is spoken of on every page', async () => {
 });
 
 step('a list of revoked licences takes it out of force: two seats are left, and it is said', async () => {
-  tool('revoke', path('revoked.list'), 'L-4', ...evaluationKey(site));
-  await paste(readFileSync(path('revoked.list'), 'utf8'));
+  // not as revoked.list beside the licence's file, where the hub finds it by itself
+  tool('revoke', path('from-the-vendor.list'), 'L-4', ...evaluationKey(site));
+  await paste(readFileSync(path('from-the-vendor.list'), 'utf8'));
   await install().getByText('The list of revoked licences').waitFor();
   await said().getByText('Evaluation. Licence of Norddeutsche Netze: revoked').waitFor();
   await page.getByRole('heading', { name: '2 of 2 seats are taken, 1 probe waits' }).waitFor();

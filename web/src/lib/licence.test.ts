@@ -89,6 +89,7 @@ test('days are counted as people do', () => {
 test('what an installation has done', () => {
   expect(installedWords(none, cloud())).toBe('Installed: licence L-7 of Norddeutsche Netze, 3 seats. It acts now; nothing has to be restarted.');
   expect(installedWords(cloud(), cloud({ revocations: 2 }))).toBe('The list of revoked licences, number 2, is in force.');
+  expect(installedWords(cloud(), cloud())).toBe('Taken. It was in force already.');
 });
 
 test('the seat of a probe', () => {

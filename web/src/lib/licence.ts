@@ -86,7 +86,7 @@ export function daysWords(untilMs: number, nowMs: number): string {
 export function installedWords(before: Licence, after: Licence): string {
   if (after.revocations !== before.revocations)
     return sentence(`the list of revoked licences, number ${exact(after.revocations)}, is in force`);
-  if (!after.licence) return 'Taken.';
+  if (!after.licence || after.licence.id === before.licence?.id) return 'Taken. It was in force already.';
   const seats = after.licence.kind === 'cloud' ? `, ${count(after.licence.probes, 'seat')}` : '';
   return `Installed: licence ${after.licence.id} of ${after.licence.customer}${seats}. It acts now; nothing has to be restarted.`;
 }
