@@ -164,6 +164,23 @@ static void test_control(void **state) {
     buffer_deinit(&text);
 }
 
+static void test_lease(void **state) {
+    (void)state;
+    static ControlState back;
+    ControlState there = {.admission = "admitted", .server_time_ms = 1};
+    Buffer text = {0};
+    control_write(&text, &there);
+    assert_int_equal(control_read(&back, text.bytes, text.size), 0);
+    assert_int_equal(back.lease.until_s, 0);
+    buffer_clear(&text);
+    there.lease = (Lease){.until_s = 1795412018, .licence = "4f0c2f9d1a7b33e0"};
+    control_write(&text, &there);
+    assert_int_equal(control_read(&back, text.bytes, text.size), 0);
+    assert_int_equal(back.lease.until_s, 1795412018);
+    assert_string_equal(back.lease.licence, "4f0c2f9d1a7b33e0");
+    buffer_deinit(&text);
+}
+
 static void test_control_malformed(void **state) {
     (void)state;
 #define HEAD "\"session\":\"0000000000000001\",\"hello\":\"0000000000000002\",\"server_time_ms\":1,"
@@ -198,9 +215,8 @@ static void test_control_malformed(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_round_trips),
-        cmocka_unit_test(test_not_ours),
-        cmocka_unit_test(test_control),
+        cmocka_unit_test(test_round_trips),       cmocka_unit_test(test_not_ours),
+        cmocka_unit_test(test_control),           cmocka_unit_test(test_lease),
         cmocka_unit_test(test_control_malformed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

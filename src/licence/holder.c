@@ -66,8 +66,8 @@ static int save_clock(Holder *holder) {
     int n = snprintf(text, sizeof(text), "%lld %lld %lld\n", (long long)now->latest_s,
                      (long long)now->issued_s, (long long)holder->gone_s);
     int r = file_write(holder->clock_path, text, (size_t)n, 0600, NULL);
-    if (r < 0)
-        return error_trace(r);
+    if (r) /* it is tried again with the next look */
+        return r < 0 ? error_trace(r) : 0;
     holder->clock_saved = holder->clock;
     holder->gone_saved_s = holder->gone_s;
     return 0;

@@ -132,6 +132,17 @@ static bool read_cache(SystemId *id, const char *path) {
     return system_id_parse(id, raw, &ignored) == 0;
 }
 
+/* of a file below a folder that is there */
+static void make_folder(const char *path) {
+    char folder[PATH_MAX];
+    (void)snprintf(folder, sizeof(folder), "%s", path);
+    char *end = strrchr(folder, '/');
+    if (!end || end == folder)
+        return;
+    *end = '\0';
+    (void)mkdir(folder, 0755);
+}
+
 void system_id_here(SystemId *id, const char *root, const char *cache) {
     SystemId here = {0};
     SystemId cached = {0};
@@ -147,6 +158,7 @@ void system_id_here(SystemId *id, const char *root, const char *cache) {
             char text[SYSTEM_ID_CHARS];
             char line[SYSTEM_ID_CHARS + 1];
             int n = snprintf(line, sizeof(line), "%s\n", system_id_text(&here, text));
+            make_folder(cache);
             (void)file_write(cache, line, (size_t)n, 0644, NULL); /* if not, then next time */
         }
     } else if (known && system_id_matches(&here, &cached) > 0) {

@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <dirent.h>
 #include <ftw.h>
 #include <limits.h>
 #include <stdio.h>
@@ -312,6 +313,66 @@ static void test_install(void **state) {
     assert_string_equal(view(bench)->licence.id, "newest");
 }
 
+static size_t files_in(const char *path) {
+    size_t n = 0;
+    DIR *folder = opendir(path);
+    assert_non_null(folder);
+    while (readdir(folder))
+        n++;
+    (void)closedir(folder);
+    return n;
+}
+
+/* beside the program that holds it, as --check-license: the same is seen, and nothing is written */
+static void test_look_only(void **state) {
+    Bench *bench = *state;
+    Reason why = {""};
+    Licence licence = grant(bench, "first", 5);
+    put_licence(bench, bench->path, &licence);
+    put_list(bench, bench->list, "other", 1);
+    const size_t before = files_in(bench->folder);
+    const HolderConfig config = {
+        .path = bench->path, .folder = bench->folder, .look_only = true, .keys = bench->keys};
+    assert_int_equal(holder_new(&bench->holder, &config, bench->now_s, true), 0);
+    assert_true(view(bench)->unlocks);
+    assert_int_equal(view(bench)->revoked, 1);
+    assert_int_equal(files_in(bench->folder), before);
+
+    /* another licence, judged by the same list and time */
+    SystemId here = {0};
+    system_fact_hash(here.hashes[SYSTEM_MACHINE_ID], SYSTEM_MACHINE_ID, "a");
+    system_fact_hash(here.hashes[SYSTEM_MAC], SYSTEM_MAC, "b");
+    Licence own = grant(bench, "own", 0);
+    own.kind = LICENCE_PROBE;
+    own.bound = true;
+    own.system = here;
+    assert_int_equal(holder_judge(bench->holder, &own, true, &here, &why), LICENCE_VALID);
+    assert_int_equal(holder_judge(bench->holder, &own, false, &here, &why), LICENCE_OTHER_PROGRAM);
+    assert_int_equal(holder_judge(bench->holder, &own, true, &(SystemId){0}, &why),
+                     LICENCE_OTHER_MACHINE);
+    (void)snprintf(own.id, sizeof(own.id), "other");
+    assert_int_equal(holder_judge(bench->holder, &own, true, &here, &why), LICENCE_REVOKED);
+}
+
+/* the folder cannot be written: a licence that comes counts all the same */
+static void test_full(void **state) {
+    Bench *bench = *state;
+    bool changed = false;
+    start(bench);
+    Licence licence = grant(bench, "first", 5);
+    put_licence(bench, bench->path, &licence);
+    char away[PATH_MAX + 8];
+    (void)snprintf(away, sizeof(away), "%s.away", bench->folder);
+    assert_int_equal(rename(bench->folder, away), 0); /* as root anything else is no obstacle */
+    assert_int_equal(holder_look(bench->holder, bench->now_s, true, &changed), 0);
+    assert_true(changed && view(bench)->unlocks);
+    assert_int_equal(rename(away, bench->folder), 0);
+    assert_int_equal(holder_look(bench->holder, bench->now_s, true, &changed), 0);
+    assert_true(view(bench)->unlocks && !view(bench)->kept);
+    assert_int_equal(unlink(bench->path), 0); /* and by then it was remembered */
+    assert_true(look(bench) && view(bench)->unlocks && view(bench)->kept);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_nothing, begin, end),
@@ -320,6 +381,8 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_ends, begin, end),
         cmocka_unit_test_setup_teardown(test_clock, begin, end),
         cmocka_unit_test_setup_teardown(test_install, begin, end),
+        cmocka_unit_test_setup_teardown(test_look_only, begin, end),
+        cmocka_unit_test_setup_teardown(test_full, begin, end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -70,7 +70,8 @@ class Feed:
     """A probe that reads packets from a pipe, as fast as they come: each its own flow, which ends
     soon, as the capture's clock runs fast."""
 
-    def __init__(self, lab, name, options, base, data_dir=None):
+    def __init__(self, lab, name, options, base, data_dir=None, block=100):
+        self.block = block  # so many each quarter of a second
         self.sent, self.base, self.stopped = 0, base, False
         log = lab.path(name + ".log")
         read, write = os.pipe()
@@ -91,9 +92,9 @@ class Feed:
             self.pipe.write(HEADER)
             second = 1700000000
             while not self.stopped:
-                data = b"".join(record(self.base + self.sent + k, second) for k in range(100))
+                data = b"".join(record(self.base + self.sent + k, second) for k in range(self.block))
                 self.pipe.write(data)
-                self.sent += 100
+                self.sent += self.block
                 second += 30
                 time.sleep(0.25)
             self.pipe.close()
