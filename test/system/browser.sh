@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # The browser application in a real browser, against the real hub and a real probe, in a network
 # namespace of its own: what is on its loopback is what the test put there.
-# time limit: 900 s
+# time limit: 1200 s
 set -euo pipefail
 source=$(cd "$(dirname "$0")/../.." && pwd)
 export WEIR_BUILD=${WEIR_BUILD:-$source/build}

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Not a hub: made-up answers, to work on the pages with `npm run dev` where no hub runs. No test
-// uses it. MOCK=empty: no probe; MOCK=problem: a peer with a wrong key. PORT: 3000.
+// uses it. MOCK=empty: no probe; MOCK=problem: a peer with a wrong key. PORT: 3000. LICENCE=evaluation, soon,
+// grace, kept, expired, hub.
 // With a build in dist/, serves that too, under the policy that the hub sets.
 import { createServer } from 'node:http';
 import { existsSync, readFileSync } from 'node:fs';
@@ -54,12 +55,31 @@ const probe = (id, name, connected) => ({ id, name, key: `${id}ne@$w-vo<fVvi]a<N
   spool: { disk: id === 2 ? 'disk full' : 'good', hubs: 1, flows: id === 1 ? 0 : 3120, batches: id === 1 ? 0 : 9, bytes: 410_000, limit_bytes: 8e9, oldest_ms: id === 1 ? 0 : 41_000, hours_left: 310, flows_dropped: id === 3 ? 120 : 0, batches_torn: 0 },
   ledger: { state: id === 2 ? 'differs' : connected ? 'balanced' : 'unknown', since_ms: started, waited: 0, metered: 401_277, export_dropped: 0, entering: 0, stored: 401_270, missing: 0, undecodable: 0, unannounced: 0, waiting: id === 2 ? 3 : 7, unexplained: id === 2 ? 4 : 0 },
   configuration: { version: id, state: id === 2 ? 'refused' : 'confirmed', state_text: id === 2 ? "version 2 is refused, what was before goes on: the filter 'tcp porl 80' is not valid" : `version ${id} is in force` },
-  admission: 'admitted', reason: '', via: 'open', enrolled_ms: started - 8e7, token: 0, given_name: '', probe_id: name, site: 'default', tenant: 'default', namesake: '', namesake_seen_ms: 0 });
+  admission: 'admitted', reason: '', via: 'open', enrolled_ms: started - 8e7, token: 0, given_name: '', probe_id: name, site: 'default', tenant: 'default', namesake: '', namesake_seen_ms: 0, seat: connected ? 'held' : 'none', pinned: id === 1 });
 const probes = () => (mode === '' ? [probe(1, 'berlin-core', true), probe(2, 'munich-edge', true), probe(3, 'lab-7', false)] : []);
 const iface = () => ({ id: 0, name: 'tcp://127.0.0.1:5556', endpoint: 'tcp://127.0.0.1:5556c', events_endpoint: 'tcp://127.0.0.1:5557', mode: 'bind',
   state: mode === '' ? 'receiving' : mode === 'problem' ? 'problem' : 'waiting', state_text: mode === '' ? '2 probes connected, last flow now' : mode === 'problem' ? 'A peer at 203.0.113.7 uses a wrong key' : 'No probe has connected yet',
   probes_connected: probes().filter((p) => p.connected).length, flows: mode ? 0 : 401_277, packets: mode ? 0 : 8_213_004, octets: mode ? 0 : 6.2e9, batches: mode ? 0 : 4012, batches_discarded: 0,
   last_flow_ms: mode ? 0 : Date.now() - 300, flows_per_s: mode ? 0 : 12.4, bits_per_s: mode ? 0 : 2.4e7 });
+
+const day = 864e5;
+function licence() {
+  const which = process.env.LICENCE ?? 'cloud';
+  const now = Date.now();
+  const ends = now + { soon: 13.4, grace: -3, expired: -40 }[which] * day || now + 300 * day;
+  const seat = (name, more) => ({ key: name, name, site: 'north', enrolled_ms: started - 9e6, since_ms: started - 8e6, pinned: name === 'berlin-core', ...more });
+  const has = which !== 'evaluation';
+  const limit = has && !['hub', 'expired'].includes(which) ? 3 : 2;
+  const held = [seat('berlin-core', { connected: true, gone_ms: null, kept_until_ms: null }), seat('munich-edge', { connected: false, gone_ms: now - 12e4, kept_until_ms: now + 48e4 }), seat('lab-7', { connected: true, gone_ms: null, kept_until_ms: null })];
+  const reason = (ahead) => `all ${limit} seats of the licence are taken by earlier probes (${ahead} before you)`;
+  return { mode: limit === 3 ? 'cloud' : which === 'hub' ? 'hub' : 'evaluation', state: has ? { grace: 'grace', expired: 'expired' }[which] ?? 'valid' : 'none', kept: which === 'kept', kept_until_ms: which === 'kept' ? now + 7e7 : null,
+    why: { evaluation: 'no licence is installed', grace: 'it expired three days ago; everything works until the end of its grace, 27 more days', expired: 'it expired 40 days ago; ask for a new one' }[which] ?? 'valid until next year',
+    trouble: which === 'kept' ? '/etc/weir/hub.license: there is no such file; the one verified last stays in force until tomorrow' : '', warning: which === 'soon' ? 'the licence ends in 14 days' : '', days_left: which === 'soon' ? 14 : null, now_ms: now, revocations: 2,
+    licence: has ? { id: '4f0c2f9d1a7b33e0', key_id: 'evaluation', kind: which === 'hub' ? 'hub' : 'cloud', customer: 'Norddeutsche Netze', probes: which === 'hub' ? 0 : 3, not_before_ms: now - 65 * day, expires_ms: ends, grace_days: 30, grace_ends_ms: ends + 30 * day,
+      system_id: which === 'hub' ? 'weir1-q2w3e4r5-asdfghjk-0-zxcvbnm2-7k2p' : null, from: '/etc/weir/hub.license' } : null,
+    system_id: { text: 'weir1-q2w3e4r5-0-0-0-7k2p', facts: 1, enough: false, advice: 'this machine shows too little of itself to be known by (in a container that is usual): use a cloud licence' },
+    seats: { limit, used: limit, held: held.slice(0, limit), waiting: [seat('a-probe-that-came-late', { reason: reason(0), ahead: 0 }), seat('and-one-more', { reason: reason(1), ahead: 1 })], own: [{ key: 'o', name: 'paid-for', site: 'south', licence_id: '77aa', customer: 'Shop & Söhne' }] } };
+}
 
 const subscribers = new Set();
 setInterval(() => {
@@ -96,6 +116,8 @@ function api(method, path, q, body) {
   if (path === '/live') return { now_ms: Date.now(), ticks, flows: flows.slice(0, 50), probes: probes() };
   if (path === '/probes') return probes();
   if (path === '/server-key') return { state: 'single', version: 0, public_key: '6a'.repeat(40), next_public_key: '', made_ms: 0, changed_ms: 0, trouble: '', confirmed: 0, using_next: 0, ports: [], unconfirmed: [] };
+  if (path === '/licence') return method === 'POST' ? refuse(422, 'licence', 'this is no licence: it has no dot', 'text') : licence();
+  if (path.endsWith('/pin')) return probes()[0];
   if (path === '/admission') return { mode: 'open', pending: 0, pending_max: 1000 };
   if (path === '/tokens') return [];
   if (path === '/configuration') return { version: 0, settings: {}, changed_ms: 0, changed_by: '', templates: ['all', 'v9'] };

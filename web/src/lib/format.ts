@@ -88,6 +88,12 @@ export function clock(ms: number, utc = false): string {
   return `${two(p.h)}:${two(p.mi)}:${two(p.s)}`;
 }
 
+/** "2026-11-23" */
+export function day(ms: number, utc = false): string {
+  const p = parts(ms, utc);
+  return `${p.y}-${two(p.mo)}-${two(p.d)}`;
+}
+
 /** "2026-11-23 14:03:22.120" */
 export function stamp(ms: number, utc = false): string {
   const p = parts(ms, utc);

@@ -7,4 +7,5 @@ export const pages: { path: string; name: string; icon: IconName; keys: string }
   { path: '/flows', name: 'Flows', icon: 'flows', keys: 'g f' },
   { path: '/probes', name: 'Probes', icon: 'probes', keys: 'g p' },
   { path: '/interfaces', name: 'Interfaces', icon: 'interfaces', keys: 'g i' },
+  { path: '/licence', name: 'Licence', icon: 'licence', keys: 'g l' },
 ];

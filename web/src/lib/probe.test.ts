@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { expect, test } from 'vitest';
 import type { Probe } from '../api/types';
-import { clockWords, delivers, isNew, ledgerWords, place, spoolWords } from './probe';
+import { clockWords, delivers, isNew, isPending, ledgerWords, place, spoolWords } from './probe';
 
 const probe = (members: Partial<Probe>) => ({ admission: 'admitted', via: 'open', enrolled_ms: 1_000, connected: true, ...members }) as Probe;
 
@@ -16,6 +16,13 @@ test('only who is admitted delivers', () => {
   expect(delivers(probe({}))).toBe(true);
   expect(delivers(probe({ connected: false }))).toBe(false);
   expect(delivers(probe({ admission: 'pending' }))).toBe(false);
+});
+
+test('who waits for a seat does not wait for a yes', () => {
+  expect(isPending(probe({ admission: 'pending', seat: 'none' }))).toBe(true);
+  expect(isPending(probe({ admission: 'pending', seat: 'waiting' }))).toBe(false);
+  expect(delivers(probe({ seat: 'waiting' }))).toBe(false);
+  expect(delivers(probe({ seat: 'held' }))).toBe(true);
 });
 
 test('the default site and tenant are not worth a word', () => {

@@ -18,9 +18,11 @@ export const modes: { mode: Admission['mode']; name: string; text: string }[] = 
   { mode: 'approve', name: 'Approve', text: 'A new probe waits until an administrator approves it here.' },
 ];
 
-export const isPending = (probe: Probe) => probe.admission === 'pending';
+/** it waits for somebody's yes; one that waits for a seat has that already */
+export const isPending = (probe: Probe) => probe.admission === 'pending' && !waitsForSeat(probe);
+export const waitsForSeat = (probe: Probe) => probe.seat === 'waiting';
 export const isAdmitted = (probe: Probe) => probe.admission === 'admitted';
-export const delivers = (probe: Probe) => probe.connected && isAdmitted(probe);
+export const delivers = (probe: Probe) => probe.connected && isAdmitted(probe) && !waitsForSeat(probe);
 
 const newMs = 24 * 3600_000;
 /** Let in because the door was open, and not long ago: somebody should have a look. */
