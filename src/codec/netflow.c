@@ -112,7 +112,6 @@ static EncodeOp row_op(const Row *row, bool v6) {
 }
 
 static void template_build(Template *template, unsigned variant, const Row *rows, size_t n) {
-    template->id = (uint16_t)(IPFIX_SET_DATA + variant);
     for (size_t i = 0; i < n; i++)
         if (row_applies(&rows[i], variant)) {
             template->ops[template->n] = row_op(&rows[i], variant & VARIANT_V6);
@@ -120,13 +119,15 @@ static void template_build(Template *template, unsigned variant, const Row *rows
         }
 }
 
-void netflow_stream_init(NetflowStream *stream, NetflowVersion version, uint32_t domain,
-                         bool told) {
-    const bool v9 = version == NETFLOW_9;
-    *stream = (NetflowStream){.version = version, .domain = domain, .used = told ? UINT8_MAX : 0};
-    for (unsigned variant = 0; version != NETFLOW_5 && variant < NETFLOW_TEMPLATES; variant++)
-        template_build(&stream->templates[variant], variant, v9 ? v9_rows : ipfix_rows,
+void netflow_stream_init(NetflowStream *stream, const NetflowShape *shape) {
+    const bool v9 = shape->version == NETFLOW_9;
+    *stream = (NetflowStream){
+        .version = shape->version, .domain = shape->domain, .used = shape->told ? UINT8_MAX : 0};
+    for (unsigned v = 0; shape->version != NETFLOW_5 && v < NETFLOW_TEMPLATES; v++) {
+        stream->templates[v].id = (uint16_t)(shape->first_template + v);
+        template_build(&stream->templates[v], v, v9 ? v9_rows : ipfix_rows,
                        v9 ? sizeof(v9_rows) / sizeof(Row) : sizeof(ipfix_rows) / sizeof(Row));
+    }
 }
 
 static size_t templates_write(Buffer *to, const NetflowStream *stream, uint8_t mask) {

@@ -56,8 +56,16 @@ typedef struct NetflowTaken {
     BatchCounts counts; /* of the flows in the message, both directions */
 } NetflowTaken;
 
-/** netflow_stream_init() - told: the collector knows all templates (netflow_introduce()) */
-void netflow_stream_init(NetflowStream *stream, NetflowVersion version, uint32_t domain, bool told);
+typedef struct NetflowShape {
+    NetflowVersion version;
+    uint32_t domain;
+    uint16_t first_template; /* the ids of all are this one and those behind it */
+    bool told;               /* the collector knows them (netflow_introduce()) */
+} NetflowShape;
+
+enum { NETFLOW_TEMPLATE_MIN = 256, NETFLOW_TEMPLATE_MAX = 65536 - NETFLOW_TEMPLATES };
+
+void netflow_stream_init(NetflowStream *stream, const NetflowShape *shape);
 
 /**
  * netflow_encode() - append one message with the first records, as many as there is room for

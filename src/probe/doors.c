@@ -15,7 +15,6 @@
 enum {
     DATAGRAM_BYTES = 1400, /* fits an Ethernet frame, through a tunnel or two */
     STREAM_BYTES = 16000,
-    TEMPLATES_MESSAGES = 20,
     TEMPLATES_MS = 10000,
 };
 
@@ -23,7 +22,7 @@ typedef struct Way {
     NetflowStream stream;
     Door *door;
     bool tcp;
-    unsigned since_templates; /* messages */
+    uint32_t since_templates; /* messages */
     uint64_t templates_ms;
 } Way;
 
@@ -91,8 +90,11 @@ static int open_way(Doors *doors, Way *way, const char *text, Reason *reason) {
     if (r)
         return r;
     way->tcp = address.tcp;
-    way->since_templates = TEMPLATES_MESSAGES;
-    netflow_stream_init(&way->stream, doors->config.version, 0, address.tcp);
+    way->since_templates = doors->config.templates_messages;
+    const NetflowShape shape = {.version = doors->config.version,
+                                .first_template = (uint16_t)doors->config.first_template,
+                                .told = address.tcp};
+    netflow_stream_init(&way->stream, &shape);
     return error_trace(door_new(&way->door, &address, &way->stream, doors->config.patient));
 }
 
@@ -104,6 +106,10 @@ int doors_new(Doors **doorsp, const DoorsConfig *config, Reason *reason) {
     (void)pthread_mutex_init(&doors->lock, NULL);
     doors->config = *config;
     doors->limited = config->limited;
+    if (!config->first_template)
+        doors->config.first_template = NETFLOW_TEMPLATE_MIN;
+    if (!config->templates_messages)
+        doors->config.templates_messages = DOORS_TEMPLATES_MESSAGES;
     for (; doors->n < collectors->n; doors->n++) {
         int r = open_way(doors, &doors->ways[doors->n], collectors->values[doors->n], reason);
         if (r)
@@ -182,7 +188,7 @@ static void withhold(Doors *doors, size_t flows) {
 
 static bool templates_due(const Doors *doors, const Way *way, uint64_t now_ms) {
     return !way->tcp && doors->config.version != NETFLOW_5 &&
-           (way->since_templates >= TEMPLATES_MESSAGES ||
+           (way->since_templates >= doors->config.templates_messages ||
             now_ms - way->templates_ms >= TEMPLATES_MS);
 }
 

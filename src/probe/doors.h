@@ -6,7 +6,7 @@
  *
  * All collectors of others (-n): records go to one after the other, a message at a time, or with
  * --all-collectors to each. Each has a stream of its own (codec/netflow.h); over UDP its templates
- * are said again every 20 messages and every 10 s, over TCP once a connection.
+ * are said again every 20 messages (-o) and every 10 s, over TCP once a connection.
  *
  * A probe with neither licence nor lease (licensing.h) exports so only the first 25,000 records;
  * copies for several collectors all count. Hubs, --json and files are never limited.
@@ -24,13 +24,15 @@
 
 typedef struct Doors Doors;
 
-enum { DOORS_LIMIT_RECORDS = 25000, DOORS_MAX = 16 };
+enum { DOORS_LIMIT_RECORDS = 25000, DOORS_MAX = 16, DOORS_TEMPLATES_MESSAGES = 20 };
 
 typedef struct DoorsConfig {
     const OptionList *collectors;
     NetflowVersion version;
-    bool all;     /* a copy to each */
-    bool patient; /* a file: it can wait, and the time is that of its packets */
+    bool all;                    /* a copy to each */
+    uint32_t first_template;     /* id; 0: 256 */
+    uint32_t templates_messages; /* said again after so many; 0: 20 */
+    bool patient;                /* a file: it can wait, and the time is that of its packets */
     bool limited;
 } DoorsConfig;
 

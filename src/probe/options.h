@@ -46,6 +46,8 @@ typedef struct ProbeConfig {
     OptionList collectors; /* -n; "none" alone: none */
     uint32_t flow_version;
     bool all_collectors;
+    uint32_t first_template;
+    uint32_t templates_messages;
     const char *license;
     uint32_t exit_timeout_s;
     uint32_t verbose;

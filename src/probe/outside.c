@@ -11,7 +11,9 @@ enum { FINISH_LIVE_MS = 2000, FINISH_FILE_MS = 10000 };
 DoorsConfig outside_doors(const ProbeConfig *config) {
     return (DoorsConfig){.collectors = &config->collectors,
                          .version = (NetflowVersion)config->flow_version,
-                         .all = config->all_collectors};
+                         .all = config->all_collectors,
+                         .first_template = config->first_template,
+                         .templates_messages = config->templates_messages};
 }
 
 int outside_open(Outside *outside, const ProbeConfig *config, bool patient, Reason *reason) {

@@ -154,6 +154,20 @@ def test_several(lab):
         same(sent(numbers), wanted, "records by the counter")
 
 
+def test_templates(lab):
+    """Their ids and how often they are said are the user's; each datagram can be read."""
+    capture = made(lab)[-1]
+    for options, first, times in (([], 256, 20), (["-U", "40000", "-o", "3"], 40000, 3)):
+        collector = Collector()
+        flows, _ = run_probe(lab, capture, "-n", f"127.0.0.1:{collector.port}", "-V", "10", *options)
+        wait_for("records", lambda: collector.records() >= len(flows), 5)
+        collector.stop()
+        decoder = collector.decoder
+        same(sorted(decoder.templates), [first, first + 1], "templates: IPv4 and IPv6 with ports")
+        expected = 2 * decoder.messages / times
+        check(expected <= decoder.announced + 2 <= expected * 1.2 + 6, f"{decoder.announced}, some {expected}")
+
+
 # ----------------------------------------------------------------------------------- their eyes
 
 def nfcapd_reads(lab, name, capture, version):
@@ -354,7 +368,7 @@ def test_collector_comes_back(lab):
 
 
 def main_tests():
-    return [test_collector_comes_back, test_udp_every_version, test_large_counts_in_v5, test_tcp, test_several, test_nfcapd,
+    return [test_collector_comes_back, test_udp_every_version, test_large_counts_in_v5, test_tcp, test_several, test_templates, test_nfcapd,
             test_nfacctd, test_tshark, test_dead_collectors]
 
 
