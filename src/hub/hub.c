@@ -332,6 +332,7 @@ static int announce(Hub *hub, Reason *reason) {
                    v6 ? "[" : "", host, v6 ? "]" : "",
                    hub->https_port ? hub->https_port : hub->http_port);
     log_notice("web pages and API at %s", base);
+    licensing_speak(hub->licensing);
     if (hub->config->login_disabled)
         return 0;
     char link[600] = "";

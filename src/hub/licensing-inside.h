@@ -20,6 +20,7 @@ struct Licensing {
     Holder *holder;
     LicensingView view;
     uint64_t looked_ms; /* monotonic */
+    bool speaks;        /* the hub is up: what changes is said */
     char said[640];     /* the last line about the licence */
     bool unwritten;     /* what is to be remembered could not be written, which was said */
 

@@ -108,6 +108,8 @@ static void say(Licensing *licensing) {
     char line[sizeof(licensing->said)];
     char whole[sizeof(line)];
     char text[SYSTEM_ID_CHARS];
+    if (!licensing->speaks)
+        return;
     licensing_line(view, line, sizeof(line));
     (void)snprintf(whole, sizeof(whole), "%.500s%s%.120s", line,
                    held->state == LICENCE_VALID && *view->warning ? ". " : "",
@@ -162,7 +164,6 @@ int licensing_new(Licensing **licensingp, const LicensingConfig *config, const L
     if (r)
         return error_trace(r);
     take_view(licensing);
-    say(licensing);
     *licensingp = licensing;
     licensing = NULL;
     return 0;
@@ -209,6 +210,13 @@ void licensing_start(Licensing *licensing, const LicensingTime *now) {
     licensing->started = true;
     look(licensing, now);
     licensing_give(licensing, now);
+    (void)pthread_mutex_unlock(&licensing->lock);
+}
+
+void licensing_speak(Licensing *licensing) {
+    (void)pthread_mutex_lock(&licensing->lock);
+    licensing->speaks = true;
+    say(licensing);
     (void)pthread_mutex_unlock(&licensing->lock);
 }
 

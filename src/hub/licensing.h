@@ -70,6 +70,9 @@ void licensing_verdict(Licensing *licensing, const PeerKey *key, HubAdmission ve
  * them, and the link is told */
 void licensing_start(Licensing *licensing, const LicensingTime *now);
 
+/** licensing_speak() - the hub is up: say which licence it has, and from here on what changes */
+void licensing_speak(Licensing *licensing);
+
 /** licensing_hello() - it may show a licence of its own */
 void licensing_hello(Licensing *licensing, const PeerKey *key, const char *json);
 

@@ -139,7 +139,7 @@ class HubMachine(Machine):
     def start(self, wait=True):
         self.begin([HUB, "-i", f"tcp://{HUB_ADDRESS}:5556c", "--zmq-publish-events",
                     f"tcp://{HUB_ADDRESS}:5557", "--data-dir", self.data, "-w", str(WEB_PORT),
-                    "--disable-login"], {"FAULT_FOLDER": self.data})
+                    "--disable-login", "--license", self.world.lab.licence()], {"FAULT_FOLDER": self.data})
         if wait:
             wait_for("the hub answers", self.answers, 60)
 

@@ -219,7 +219,7 @@ def of_major(lab, program, digit):
     os.chmod(path, 0o755)
     # which it would find beside the place that it was built in
     os.environ["LD_LIBRARY_PATH"] = os.path.join(SOURCE, "third_party/duckdb/fetched/lib")
-    same(subprocess.run([path, "--version"], capture_output=True, text=True).stdout.split()[-1],
+    same(subprocess.run([path, "--version"], capture_output=True, text=True).stdout.split()[1],
          other, "the version it says")
     return path, version, other
 
