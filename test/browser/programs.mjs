@@ -219,8 +219,8 @@ export async function newPage(browser, site, options = {}) {
   page.elsewhere = [];
   page.on('pageerror', (cause) => page.wrong.push(String(cause)));
   page.on('console', (message) => {
-    // a refused login and a stopped hub are part of the tests, and the browser notes each answer
-    const expected = /status of (401|400|403|409|422|429)|ERR_CONNECTION_|ERR_INCOMPLETE_CHUNKED|ERR_EMPTY_RESPONSE/.test(message.text());
+    // a refused login and a hub that stops and starts are part of the tests; the browser notes each answer
+    const expected = /status of (400|401|403|409|422|429|503)|ERR_CONNECTION_|ERR_INCOMPLETE_CHUNKED|ERR_EMPTY_RESPONSE/.test(message.text());
     if (message.type() === 'error' && !expected) page.wrong.push(message.text());
   });
   page.on('request', (request) => {
