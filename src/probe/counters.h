@@ -61,6 +61,8 @@
         "Records made, by flowEndReason.")                                                         \
     ROW(EXPORTED_RESOURCES, "flows_exported", "reason=\"resources\"", COUNTER, "flows",            \
         "Records made, by flowEndReason.")                                                         \
+    ROW(FLOWS_COLLECTED, "flows_collected", NULL, COUNTER, "flows",                                \
+        "Records that exporters sent and that were delivered.")                                    \
     ROW(CLOCK_STEPS, "clock_steps", NULL, COUNTER, "steps",                                        \
         "Times that packet time went back by more than a minute and all flows were ended.")        \
     ROW(DPI_FLOWS, "dpi_flows", NULL, COUNTER, "flows", "Flows given to nDPI.")                    \

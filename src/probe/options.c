@@ -88,6 +88,12 @@ static const Option probe_options[] = {
      .max = UINT32_MAX,
      .group = "Input",
      .help = "Interface index written into flows; 0 takes that of the captured interface."},
+    {.name = "interpret-flow-packets",
+     .type = OPTION_FLAG,
+     AT(interpret_flow_packets),
+     .group = "Input",
+     .help = "Take the packets of -i for what exporters sent (NetFlow, IPFIX, sFlow), and deliver "
+             "the flows that they tell of."},
 
     /* flows */
     {.name = "lifetime-timeout",

@@ -20,6 +20,8 @@ typedef struct ProbeConfig {
     bool no_promisc;
     uint64_t ring_bytes;
     uint32_t input_if;
+    bool interpret_flow_packets;
+    OptionList collector_ports;
 
     uint32_t sampling; /* one of so many packets */
     uint32_t active_s;
