@@ -120,6 +120,8 @@ static int take_collected(CollectFeed *feed, const Frame *frame) {
                                   .port = from.port,
                                   .stream = from.stream,
                                   .received_ms = frame->time_ns / 1000000};
+    if (from.broken)
+        metric_add(&feed->counters[COLLECT_MALFORMED_STREAM], 1);
     if (from.ended) {
         collector_end_stream(feed->collector, &source);
         return 0;

@@ -28,6 +28,7 @@ typedef struct CollectedFrame {
     uint16_t port;
     uint32_t stream; /* 0: a datagram */
     bool ended;      /* the connection has; there is no payload */
+    bool broken;     /* for it sent no IPFIX */
 } CollectedFrame;
 
 typedef struct CollectFeedConfig {

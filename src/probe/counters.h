@@ -27,6 +27,8 @@
         "Bytes of those frames on the wire.")                                                      \
     ROW(PACKETS_DROPPED, "packets_dropped", "reason=\"kernel\"", COUNTER, "packets",               \
         "Packets that the kernel dropped because the ring was full.")                              \
+    ROW(PACKETS_OVERRUN, "packets_dropped", "reason=\"queue\"", COUNTER, "packets",                \
+        "Datagrams of exporters dropped because decoding was behind.")                             \
     ROW(PACKETS_SKIPPED, "packets_skipped", "reason=\"sampling\"", COUNTER, "packets",             \
         "Frames received and not metered, for only one of so many is (-S).")                       \
     ROW(BYTES_SKIPPED, "bytes_skipped", "reason=\"sampling\"", COUNTER, "bytes",                   \

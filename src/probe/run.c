@@ -18,6 +18,7 @@
 #include "collect/counters.h"
 #include "probe/capture.h"
 #include "probe/collect_feed.h"
+#include "probe/collect_ports.h"
 #include "probe/counters.h"
 #include "probe/deliver.h"
 #include "probe/export.h"
@@ -30,6 +31,8 @@
 
 enum {
     READ_WAIT_MS = 100,
+    EMPTY_MS = 2000, /* at the end, for what ports have received */
+    EMPTY_STEP_MS = 20,
     PULSE_MIN_MS = 250, /* between two; they come once a second */
     DRAIN_STEP_MS = 200,
     DRAIN_TELL_MS = 1000,
@@ -134,6 +137,11 @@ static int open_remote(Run *run) {
 
 static int open_capture(Run *run, Reason *reason) {
     const ProbeConfig *config = run->config;
+    if (config->collector_ports.n) {
+        trouble_begin(&run->trouble, NULL, clock_monotonic_ms());
+        return collect_ports_open(&run->capture, &config->collector_ports,
+                                  settings_filter(config, in_force(run)), reason);
+    }
     CaptureConfig capture = {
         .input = config->inputs.values[0],
         .filter = settings_filter(config, in_force(run)),
@@ -158,7 +166,7 @@ static void on_configuration(void *userdata, const char *json) {
 
 static int open_deliver(Run *run, Reason *reason) {
     DeliverSource source = {
-        .interface = run->config->inputs.values[0],
+        .interface = run->config->collector_ports.n ? "collector" : run->config->inputs.values[0],
         .index = run->capture->interface_index,
         .mode = run->capture->backend->live ? "live" : "file",
         .patient = !run->capture->backend->live,
@@ -347,7 +355,7 @@ static void send_pulse(Run *run, uint64_t interval_ms, const SpoolStatus *spool)
         .interval_ms = interval_ms,
         .packets = grown(run, COUNTER_PACKETS_METERED),
         .octets = grown(run, COUNTER_OCTETS_METERED),
-        .drops = grown(run, COUNTER_PACKETS_DROPPED),
+        .drops = grown(run, COUNTER_PACKETS_DROPPED) + grown(run, COUNTER_PACKETS_OVERRUN),
         .flows_active = counter(run, COUNTER_FLOWS_LIVE),
         .flows_exported = exported,
         .flows_waiting = deliver_waiting(run->deliver),
@@ -383,6 +391,7 @@ static void each_second(Run *run, uint64_t interval_ms) {
     CaptureStats stats;
     capture_stats(run->capture, &stats);
     metric_set(&run->counters[COUNTER_PACKETS_DROPPED], stats.dropped);
+    metric_set(&run->counters[COUNTER_PACKETS_OVERRUN], stats.overrun);
     const uint64_t now_ms = clock_monotonic_ms();
     trouble_second(&run->trouble, counter(run, COUNTER_PACKETS_RECEIVED), now_ms);
     outside_second(&run->outside, run->deliver, run->counters);
@@ -438,6 +447,19 @@ static int take_frames(Run *run, Frame *frames, size_t n) {
     return 0;
 }
 
+/* what has come to the ports by now */
+static void empty_ports(Run *run) {
+    Frame frames[METER_BATCH];
+    const uint64_t end_ms = clock_monotonic_ms() + EMPTY_MS;
+    size_t n = 1;
+    while (n > 0 && clock_monotonic_ms() < end_ms) {
+        Reason reason = {""};
+        if (capture_read(run->capture, frames, METER_BATCH, &n, EMPTY_STEP_MS, &reason) != 0)
+            return;
+        (void)take_frames(run, frames, n);
+    }
+}
+
 /* frames until the input ends; RUN_DONE, or RUN_FAILED having said why */
 static int run_frames(Run *run) {
     Frame frames[METER_BATCH];
@@ -456,6 +478,8 @@ static int run_frames(Run *run) {
             return said(r, &reason);
         tick(run, n);
     }
+    if (run->feed && run->capture->backend->live)
+        empty_ports(run);
     if (stop_signal)
         log_notice("stopping on %s", stop_signal == SIGINT ? "interrupt" : "termination signal");
     return RUN_DONE;
