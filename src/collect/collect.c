@@ -49,10 +49,10 @@ bool message_domain(Message *message, uint8_t version, uint32_t id, uint32_t sub
 
 void message_emit(Message *message, CollectRecord *record, const MessageClock *when) {
     record->proto_version = message->domain->version;
-    record->exporter_ip = message->exporter->address;
+    record->flow.exporter_ip = message->exporter->address;
     collect_see(record, COLLECT_PROTO_VERSION);
     collect_see(record, COLLECT_EXPORTER_IP);
-    if (!net_address_equal(&record->exporter_ip, &message->source->address)) {
+    if (!net_address_equal(&record->flow.exporter_ip, &message->source->address)) {
         record->source_ip = message->source->address;
         collect_see(record, COLLECT_SOURCE_IP);
     }
@@ -162,5 +162,6 @@ bool collect_mend_times(CollectRecord *record) {
         flow->first_ms = flow->last_ms;
         mended = true;
     }
+    flow->times_mended = mended;
     return mended;
 }

@@ -47,16 +47,9 @@ typedef struct CollectRecord {
     uint32_t src_peer_as, router_as;
     uint16_t post_vlan;
     uint8_t src_mask, dst_mask;
-    uint8_t firewall_event, nat_event;
-    uint16_t post_nat_src_port, post_nat_dst_port;
-    uint32_t observation_domain;
-    uint32_t src_as, dst_as;
-    uint32_t vrf_in, vrf_out;
     uint64_t out_octets, out_packets, l3_octets;
     uint64_t event_ms;
-    NetAddress exporter_ip, source_ip;
-    NetAddress next_hop, bgp_next_hop;
-    NetAddress post_nat_src_ip, post_nat_dst_ip;
+    NetAddress source_ip, bgp_next_hop;
     FlowMac post_src_mac, post_dst_mac;
     FlowText app_id;   /* bytes of applicationId */
     FlowText app_name; /* that it stands for, as options told */

@@ -75,7 +75,7 @@ static void learn(Message *message, const CollectRecord *record) {
     if (interface->size && collect_seen(record, COLLECT_INPUT_IF))
         state_learn_name(collector, domain, NAME_INTERFACE, record->flow.input_if, interface);
     if (record->vrf_name.size && collect_seen(record, COLLECT_VRF_IN))
-        state_learn_name(collector, domain, NAME_VRF, record->vrf_in, &record->vrf_name);
+        state_learn_name(collector, domain, NAME_VRF, record->flow.vrf_in, &record->vrf_name);
     if (record->app_text.size && record->app_id.size)
         state_learn_name(collector, domain, NAME_APPLICATION, app_key(&record->app_id),
                          &record->app_text);
@@ -100,7 +100,7 @@ static uint32_t rate_of(const Domain *domain, const CollectRecord *record) {
 
 static void complete(Sets *sets, CollectRecord *record, uint16_t id) {
     const Domain *domain = sets->message.domain;
-    record->observation_domain = domain->id;
+    record->flow.observation_domain = domain->id;
     record->template_id = id;
     collect_see(record, COLLECT_OBSERVATION_DOMAIN);
     collect_see(record, COLLECT_TEMPLATE_ID);
@@ -116,10 +116,10 @@ static void complete(Sets *sets, CollectRecord *record, uint16_t id) {
     put_name(record, domain, NAME_INTERFACE, record->flow.output_if, COLLECT_OUTPUT_IF_NAME,
              &record->output_if_name);
     if (collect_seen(record, COLLECT_VRF_IN))
-        put_name(record, domain, NAME_VRF, record->vrf_in, COLLECT_VRF_IN_NAME,
+        put_name(record, domain, NAME_VRF, record->flow.vrf_in, COLLECT_VRF_IN_NAME,
                  &record->vrf_in_name);
     if (collect_seen(record, COLLECT_VRF_OUT))
-        put_name(record, domain, NAME_VRF, record->vrf_out, COLLECT_VRF_OUT_NAME,
+        put_name(record, domain, NAME_VRF, record->flow.vrf_out, COLLECT_VRF_OUT_NAME,
                  &record->vrf_out_name);
     if (record->app_id.size && !record->flow.app_name.size)
         put_name(record, domain, NAME_APPLICATION, app_key(&record->app_id), COLLECT_APP_NAME,

@@ -168,7 +168,7 @@ static void extended_router(CollectRecord *record, Cursor *c) {
     const uint32_t dst_mask = cursor_u32(c);
     if (c->failed)
         return;
-    put_address(record, COLLECT_NEXT_HOP, &record->next_hop, &next_hop);
+    put_address(record, COLLECT_NEXT_HOP, &record->flow.next_hop, &next_hop);
     record->src_mask = (uint8_t)src_mask;
     record->dst_mask = (uint8_t)dst_mask;
     collect_see(record, COLLECT_SRC_MASK);
@@ -190,7 +190,7 @@ static void read_as_path(CollectRecord *record, Cursor *c) {
     if (path->n == 0)
         return;
     collect_see(record, COLLECT_AS_PATH);
-    put_number(record, COLLECT_DST_AS, &record->dst_as, last);
+    put_number(record, COLLECT_DST_AS, &record->flow.dst_as, last);
 }
 
 static void extended_gateway(CollectRecord *record, Cursor *c) {
@@ -199,7 +199,7 @@ static void extended_gateway(CollectRecord *record, Cursor *c) {
         return;
     put_address(record, COLLECT_BGP_NEXT_HOP, &record->bgp_next_hop, &next_hop);
     put_number(record, COLLECT_ROUTER_AS, &record->router_as, cursor_u32(c));
-    put_number(record, COLLECT_SRC_AS, &record->src_as, cursor_u32(c));
+    put_number(record, COLLECT_SRC_AS, &record->flow.src_as, cursor_u32(c));
     put_number(record, COLLECT_SRC_PEER_AS, &record->src_peer_as, cursor_u32(c));
     read_as_path(record, c);
 }
@@ -232,13 +232,13 @@ static void extended_nat(CollectRecord *record, Cursor *c) {
     NetAddress dst;
     if (!read_address(c, &src) || !read_address(c, &dst))
         return;
-    put_address(record, COLLECT_POST_NAT_SRC_IP, &record->post_nat_src_ip, &src);
-    put_address(record, COLLECT_POST_NAT_DST_IP, &record->post_nat_dst_ip, &dst);
+    put_address(record, COLLECT_POST_NAT_SRC_IP, &record->flow.post_nat_src_ip, &src);
+    put_address(record, COLLECT_POST_NAT_DST_IP, &record->flow.post_nat_dst_ip, &dst);
 }
 
 static void extended_nat_port(CollectRecord *record, Cursor *c) {
-    record->post_nat_src_port = (uint16_t)cursor_u32(c);
-    record->post_nat_dst_port = (uint16_t)cursor_u32(c);
+    record->flow.post_nat_src_port = (uint16_t)cursor_u32(c);
+    record->flow.post_nat_dst_port = (uint16_t)cursor_u32(c);
     collect_see(record, COLLECT_POST_NAT_SRC_PORT);
     collect_see(record, COLLECT_POST_NAT_DST_PORT);
 }

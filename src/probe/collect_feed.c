@@ -58,6 +58,8 @@ static void take_record(void *userdata, const CollectRecord *record) {
         mended.received_ms = record->export_ms ? record->export_ms : record->received_ms;
     if (collect_mend_times(&mended))
         metric_add(&feed->counters[COLLECT_COUNT_TIMES_MENDED], 1);
+    if (!mended.flow.app_name.size)
+        mended.flow.app_name = mended.app_name;
     feed->config.record(feed->config.userdata, &mended.flow);
 }
 
