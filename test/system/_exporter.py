@@ -173,14 +173,31 @@ def pcap(path, datagrams, source="203.0.113.1", port=2055):
 
 
 def write_seeds(folder):
-    """Seeds of the fuzz targets: one a version, and a stream of datagrams, sizes before them."""
-    files = {"collect": {name.replace(" ", "-"): d[0] for name, d, _ in cases()},
-             "templates": {"late": late()[0], "redefined": [
-                 v9([template(260, V9_ELEMENTS, 0), a_set(260, v9_data([flow(0)]))]),
-                 v9([template(260, V9_ELEMENTS[:6], 0), a_set(260, v9_data([flow(0)]))])],
-                 "withdrawn": [ipfix([template(300, IPFIX_ELEMENTS)]),
-                               ipfix([a_set(2, struct.pack(">HH", 300, 0))]),
-                               ipfix([a_set(300, bytes(80))])]}}
+    """Seeds of the fuzz targets: datagrams of each version; streams of them, sizes before each."""
+    some = [flow(0), flow(1)]
+    labels = [(8, 4), (12, 4), (70, 3), (71, 3), (315, 0xffff), (291, 0xffff), (95, 4), (60, 1)]
+    frame = header(flow(1))
+    odd = (ip("192.0.2.1") + ip("192.0.2.2") + b"\0\x10\0" b"\0\x20\x01" +
+           bytes([len(frame)]) + frame + b"\x05\0\0\x08\0\x04" + b"\x03\0\0\x50" + b"\x04")
+    names = ipfix([template(310, [(10, 4), (82, 0xffff), (160, 8), (305, 4), (306, 4)], 3, 1),
+                   a_set(310, struct.pack(">IB", 3, 4) + b"eth0" +
+                         struct.pack(">QII", NOW * 1000 - UPTIME, 1, 99))])
+    files = {name: {"plain": d[0]} for name, d, _ in cases() if " " not in name}
+    files = {"netflow" + name[1:] if name[0] == "v" else name: d for name, d in files.items()}
+    files["sflow"]["expanded"] = sflow(some, expanded=True)
+    files["netflow9"]["options"] = b"".join(late()[0][3:4])
+    files["ipfix"]["odd"] = ipfix([template(301, labels), a_set(301, odd)])
+    files["ipfix"]["names"] = names
+    files["templates"] = {
+        "late": late()[0],
+        "names": [names, ipfix([template(300, IPFIX_ELEMENTS), a_set(300, ipfix_data(
+            [flow(0, rev_octets=1, rev_packets=1)]))])],
+        "redefined": [v9([template(260, V9_ELEMENTS, 0), a_set(260, v9_data(some))]),
+                      v9([template(260, V9_ELEMENTS[:6], 0), a_set(260, v9_data(some))])],
+        "withdrawn": [ipfix([template(300, IPFIX_ELEMENTS)]),
+                      ipfix([a_set(2, struct.pack(">HH", 300, 0))]),
+                      ipfix([a_set(300, bytes(80))]),
+                      ipfix([a_set(2, struct.pack(">HH", 2, 0))])]}
     for target, seeds in files.items():
         at = os.path.join(folder, f"fuzz-{target}.corpus")
         os.makedirs(at, exist_ok=True)
