@@ -8,11 +8,18 @@
 #include <string.h>
 
 #include "base/buffer.h"
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/json.h"
 #include "collect/collect.h"
+#include "probe/capture.h"
 
-enum { LINES_BYTES = 64 * 1024 };
+enum {
+    LINES_BYTES = 64 * 1024,
+    FRAMES = 32,     /* a call */
+    EMPTY_MS = 2000, /* at the end, for what ports have received */
+    EMPTY_STEP_MS = 20,
+};
 
 struct CollectFeed {
     CollectFeedConfig config;
@@ -108,8 +115,9 @@ CollectFeed *collect_feed_free(CollectFeed *feed) {
     return NULL;
 }
 
-const MetricValue *collect_feed_counters(const CollectFeed *feed) {
-    return feed->counters;
+void collect_feed_write_counters(const CollectFeed *feed, Buffer *to) {
+    if (feed)
+        metric_write(to, collect_counter_rows, feed->counters, _COLLECT_COUNT_N, NULL, 1);
 }
 
 /* --- frames --- */
@@ -155,6 +163,17 @@ int collect_feed_frames(CollectFeed *feed, const Frame *frames, size_t n) {
                                                         : take_packet(feed, &frames[i]);
     }
     return error_trace(r);
+}
+
+void collect_feed_empty(CollectFeed *feed, Capture *capture) {
+    Frame frames[FRAMES];
+    Reason reason = {""};
+    const uint64_t end_ms = clock_monotonic_ms() + EMPTY_MS;
+    size_t n = 1;
+    while (n > 0 && clock_monotonic_ms() < end_ms &&
+           capture_read(capture, frames, FRAMES, &n, EMPTY_STEP_MS, &reason) == 0)
+        if (collect_feed_frames(feed, frames, n) != 0)
+            return;
 }
 
 void collect_feed_tick(CollectFeed *feed, uint64_t now_ms) {

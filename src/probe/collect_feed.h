@@ -18,6 +18,8 @@
 #include "collect/record.h"
 #include "net/dissect.h"
 
+typedef struct Buffer Buffer;
+typedef struct Capture Capture;
 typedef struct CollectFeed CollectFeed;
 
 /* the link type of frames that are datagrams: a CollectedFrame, then the payload */
@@ -58,7 +60,10 @@ void collect_feed_tick(CollectFeed *feed, uint64_t now_ms);
 /** collect_feed_finish() - write what is left, what still waits for a template is let go */
 int collect_feed_finish(CollectFeed *feed, Reason *reason);
 
-/** collect_feed_counters() - _COLLECT_COUNT_N of them */
-const MetricValue *collect_feed_counters(const CollectFeed *feed);
+/** collect_feed_empty() - at the end: what has come to the ports by now */
+void collect_feed_empty(CollectFeed *feed, Capture *capture);
+
+/** collect_feed_write_counters() - as OpenMetrics text; of NULL nothing */
+void collect_feed_write_counters(const CollectFeed *feed, Buffer *to);
 
 DEFINE_CLEANUP(CollectFeed *, collect_feed_free)

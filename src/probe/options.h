@@ -57,6 +57,11 @@ typedef struct ProbeConfig {
     bool force;
 } ProbeConfig;
 
+/* flows come from exporters, and no packets are metered */
+static inline bool probe_collects(const ProbeConfig *config) {
+    return config->interpret_flow_packets || config->collector_ports.n;
+}
+
 enum { SPOOL_BYTES_USUAL = 8 }; /* GB, the default */
 
 extern const OptionProgram probe_program;

@@ -15,7 +15,6 @@
 #include "base/error.h"
 #include "base/json.h"
 #include "base/log.h"
-#include "collect/counters.h"
 #include "probe/capture.h"
 #include "probe/collect_feed.h"
 #include "probe/collect_ports.h"
@@ -31,8 +30,6 @@
 
 enum {
     READ_WAIT_MS = 100,
-    EMPTY_MS = 2000, /* at the end, for what ports have received */
-    EMPTY_STEP_MS = 20,
     PULSE_MIN_MS = 250, /* between two; they come once a second */
     DRAIN_STEP_MS = 200,
     DRAIN_TELL_MS = 1000,
@@ -181,13 +178,9 @@ static int open_deliver(Run *run, Reason *reason) {
     return deliver_new(&run->deliver, run->config, &source, reason);
 }
 
-static bool collects(const ProbeConfig *config) {
-    return config->interpret_flow_packets || config->collector_ports.n;
-}
-
 static int open_feed(Run *run, Reason *reason) {
     const ProbeConfig *config = run->config;
-    if (!collects(config))
+    if (!probe_collects(config))
         return 0;
     const CollectFeedConfig feed = {
         .json = config->json,
@@ -204,7 +197,7 @@ static int open_feed(Run *run, Reason *reason) {
 
 static int open_export(Run *run, Reason *reason) {
     ExportConfig export = {
-        .json = collects(run->config) ? NULL : run->config->json,
+        .json = probe_collects(run->config) ? NULL : run->config->json,
         .patient = !run->capture->backend->live,
         .counters = run->counters,
         .submit = run->deliver ? deliver_submit : NULL,
@@ -219,16 +212,16 @@ static int open_meter(Run *run, Reason *reason) {
     const ProbeConfig *config = run->config;
     bool live = run->capture->backend->live;
     int r = 0;
-    if (!config->no_dpi && !collects(config))
+    if (!config->no_dpi && !probe_collects(config))
         r = dpi_new(&run->dpi, config->max_dpi_flows, run->counters, reason);
     if (r == 0 && run->deliver)
         r = pulse_new(&run->pulse, run->dpi, random_u64());
     if (r)
         return error_trace(r);
     MeterConfig meter = {
-        .max_flows = collects(config)    ? COLLECTING_FLOWS
-                     : config->max_flows ? config->max_flows
-                                         : flows_that_fit(),
+        .max_flows = probe_collects(config) ? COLLECTING_FLOWS
+                     : config->max_flows    ? config->max_flows
+                                            : flows_that_fit(),
         .idle_s = config->idle_s,
         .active_s = config->active_s,
         .input_if = config->input_if ? config->input_if : run->capture->interface_index,
@@ -447,19 +440,6 @@ static int take_frames(Run *run, Frame *frames, size_t n) {
     return 0;
 }
 
-/* what has come to the ports by now */
-static void empty_ports(Run *run) {
-    Frame frames[METER_BATCH];
-    const uint64_t end_ms = clock_monotonic_ms() + EMPTY_MS;
-    size_t n = 1;
-    while (n > 0 && clock_monotonic_ms() < end_ms) {
-        Reason reason = {""};
-        if (capture_read(run->capture, frames, METER_BATCH, &n, EMPTY_STEP_MS, &reason) != 0)
-            return;
-        (void)take_frames(run, frames, n);
-    }
-}
-
 /* frames until the input ends; RUN_DONE, or RUN_FAILED having said why */
 static int run_frames(Run *run) {
     Frame frames[METER_BATCH];
@@ -479,7 +459,7 @@ static int run_frames(Run *run) {
         tick(run, n);
     }
     if (run->feed && run->capture->backend->live)
-        empty_ports(run);
+        collect_feed_empty(run->feed, run->capture);
     if (stop_signal)
         log_notice("stopping on %s", stop_signal == SIGINT ? "interrupt" : "termination signal");
     return RUN_DONE;
@@ -510,9 +490,7 @@ static int write_counters(const Run *run) {
         file = fopen(path, "we");
     Buffer text = {0};
     metric_write(&text, counter_rows, run->counters, _COUNTER_N, NULL, 1);
-    if (run->feed)
-        metric_write(&text, collect_counter_rows, collect_feed_counters(run->feed),
-                     _COLLECT_COUNT_N, NULL, 1);
+    collect_feed_write_counters(run->feed, &text);
     FILE *to = out ? stdout : file;
     bool good = to && fwrite(text.bytes, 1, text.size, to) == text.size && fflush(to) == 0;
     if (!good)
