@@ -19,6 +19,7 @@ int collector_new(Collector **collectorp, const CollectConfig *config) {
     if (!collector)
         return error_origin(-ENOMEM);
     collector->config = *config;
+    collector->clear_bytes = offsetof(CollectRecord, mpls_labels);
     if (!config->held_bytes)
         collector->config.held_bytes = COLLECT_HELD_BYTES;
     if (!config->held_ms)

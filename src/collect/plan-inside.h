@@ -13,6 +13,8 @@ typedef enum PlanCode {
     PLAN_32_TO_32,
     PLAN_64_TO_64,
     PLAN_32_TO_64,
+    PLAN_8_TO_16,
+    PLAN_16_TO_32,
     PLAN_NUMBER, /* any other pair of widths (RFC 7011 section 6.2) */
     PLAN_IPV4,
     PLAN_IPV6,

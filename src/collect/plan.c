@@ -111,12 +111,11 @@ static bool length_fits(PlanCode code, uint16_t length) {
 static PlanCode quick(PlanCode code, uint16_t length, size_t size) {
     static const struct {
         uint8_t length, size, code;
-    } rows[] = {{1, 1, PLAN_8_TO_8},
-                {2, 2, PLAN_16_TO_16},
-                {4, 4, PLAN_32_TO_32},
-                {8, 8, PLAN_64_TO_64},
-                {4, 8, PLAN_32_TO_64}};
-    for (size_t i = 0; code == PLAN_NUMBER && i < sizeof(rows) / sizeof(rows[0]); i++)
+    } rows[] = {{1, 1, PLAN_8_TO_8},   {2, 2, PLAN_16_TO_16}, {4, 4, PLAN_32_TO_32},
+                {8, 8, PLAN_64_TO_64}, {4, 8, PLAN_32_TO_64}, {1, 2, PLAN_8_TO_16},
+                {2, 4, PLAN_16_TO_32}};
+    const bool plain = code == PLAN_NUMBER || code == PLAN_UPTIME; /* made a time at the end */
+    for (size_t i = 0; plain && i < sizeof(rows) / sizeof(rows[0]); i++)
         if (rows[i].length == length && rows[i].size == size)
             return rows[i].code;
     return code;

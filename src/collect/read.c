@@ -8,7 +8,14 @@
 
 static inline uint64_t load_be(const uint8_t *p, size_t width) {
     uint64_t v = 0;
-    memcpy((uint8_t *)&v + 8 - width, p, width);
+    for (size_t i = 0; i < width; i++)
+        v = v << 8 | p[i];
+    return v;
+}
+
+static inline uint64_t load_64(const uint8_t *p) {
+    uint64_t v = 0;
+    memcpy(&v, p, sizeof(v));
     return be64toh(v);
 }
 
@@ -96,7 +103,7 @@ static void read_special(const PlanOp *op, const uint8_t *p, size_t size, uint8_
         store(at, 8, (uint64_t)load_32(p) * 1000);
         break;
     case PLAN_NTP:
-        store(at, 8, ntp_ms(load_be(p, 8)));
+        store(at, 8, ntp_ms(load_64(p)));
         break;
     case PLAN_BEFORE_US: {
         const uint64_t ms = load_32(p) / 1000;
@@ -204,10 +211,16 @@ static bool read_ops(const Plan *plan, Cursor *c, CollectRecord *record, const P
             *(uint32_t *)(void *)at = load_32(p);
             break;
         case PLAN_64_TO_64:
-            *(uint64_t *)(void *)at = load_be(p, 8);
+            *(uint64_t *)(void *)at = load_64(p);
             break;
         case PLAN_32_TO_64:
             *(uint64_t *)(void *)at = load_32(p);
+            break;
+        case PLAN_8_TO_16:
+            *(uint16_t *)(void *)at = *p;
+            break;
+        case PLAN_16_TO_32:
+            *(uint32_t *)(void *)at = load_16(p);
             break;
         case PLAN_IPV4:
         case PLAN_IPV6: {

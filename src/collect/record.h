@@ -55,7 +55,6 @@ typedef struct CollectRecord {
     FlowText app_name; /* that it stands for, as options told */
     FlowText user_name;
     FlowText input_if_name, output_if_name, vrf_in_name, vrf_out_name;
-    CollectList mpls_labels, hdr_vlans, as_path;
     bool from_frame_section;
     bool of_uptime;       /* times are counted from the exporter's start, by 32 bits */
     uint64_t export_ms;   /* by the exporter's clock; 0: not said */
@@ -68,6 +67,8 @@ typedef struct CollectRecord {
     uint64_t sample, population;                          /* 309, 310 */
     FlowText frame;                                       /* 315 */
     FlowText if_name, if_description, vrf_name, app_text; /* of options */
+
+    CollectList mpls_labels, hdr_vlans, as_path; /* last, see message_record() */
 } CollectRecord;
 
 /* one row a field */

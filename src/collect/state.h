@@ -97,6 +97,7 @@ struct Collector {
     Plan plan_v1, plan_v5, plan_v7;
     PlanField fields[PLAN_FIELDS_MAX]; /* of the template being read */
     CollectRecord record;              /* the one being read */
+    size_t clear_bytes;                /* of it */
 };
 
 static inline void collect_count(Collector *collector, int id, uint64_t n) {
