@@ -15,7 +15,8 @@ typedef enum PlanCode {
     PLAN_32_TO_64,
     PLAN_8_TO_16,
     PLAN_16_TO_32,
-    PLAN_NUMBER, /* any other pair of widths (RFC 7011 section 6.2) */
+    PLAN_NUMBER,      /* any other pair of widths (RFC 7011 section 6.2) */
+    PLAN_NUMBER_ELSE, /* the same, of a member that another element names too: 0 changes nothing */
     PLAN_IPV4,
     PLAN_IPV6,
     PLAN_MAC,

@@ -125,9 +125,10 @@ static PlanCode quick(PlanCode code, uint16_t length, size_t size) {
 
 typedef struct Maker {
     Plan *plan;
-    PlanOp *run;                            /* the run that is growing, or NULL */
-    uint8_t rank_of[sizeof(CollectRecord)]; /* by offset: 1 + the rank taken so far */
-    size_t protocols;                       /* how often one is named: of two IP layers, twice */
+    PlanOp *run;                                /* the run that is growing, or NULL */
+    uint8_t rank_of[sizeof(CollectRecord)];     /* by offset: 1 + the rank taken so far */
+    uint16_t element_of[sizeof(CollectRecord)]; /* by offset: what was read there before */
+    size_t protocols; /* how often one is named: of two IP layers, twice */
 } Maker;
 
 static PlanOp *maker_add(Maker *maker, PlanOp op) {
@@ -164,6 +165,17 @@ static void plan_note(Plan *plan, const Source *source) {
     plan->has_selector |= source->field == COLLECT_SELECTOR;
 }
 
+/* Of elements for either family (ICMP types, prefix lengths) one is 0. The same element once more
+ * is of an inner header and counts whatever it says. */
+static PlanCode code_of(Maker *maker, const Source *source, const PlanField *f) {
+    uint16_t *before = &maker->element_of[source->to];
+    const bool shared = *before && *before != f->element;
+    *before = f->element;
+    if (shared && source->code == PLAN_NUMBER)
+        return PLAN_NUMBER_ELSE;
+    return quick(source->code, f->length, source->size);
+}
+
 /* an op for each meaning that won its member */
 static void maker_meanings(Maker *maker, const PlanField *f, uint16_t from) {
     Source found[MEANINGS_MAX];
@@ -173,12 +185,11 @@ static void maker_meanings(Maker *maker, const PlanField *f, uint16_t from) {
         if (maker->rank_of[source->to] != source->rank + 1 || !length_fits(source->code, f->length))
             continue;
         plan_note(maker->plan, source);
-        (void)maker_add(maker,
-                        (PlanOp){.code = (uint8_t)quick(source->code, f->length, source->size),
-                                 .size = source->size,
-                                 .bytes = f->length,
-                                 .from = from,
-                                 .to = source->to});
+        (void)maker_add(maker, (PlanOp){.code = (uint8_t)code_of(maker, source, f),
+                                        .size = source->size,
+                                        .bytes = f->length,
+                                        .from = from,
+                                        .to = source->to});
     }
 }
 

@@ -110,10 +110,18 @@ static void read_special(const PlanOp *op, const uint8_t *p, size_t size, uint8_
         store(at, 8, clock->export_ms > ms ? clock->export_ms - ms : 0);
         break;
     }
+    case PLAN_NUMBER_ELSE: {
+        const uint64_t v = load_be(p, size);
+        if (v)
+            store(at, op->size, v);
+        break;
+    }
     case PLAN_DURATION_US:
         store(at, 8, load_be(p, size) / 1000);
         break;
     case PLAN_TYPE_CODE:
+        if (p[0] == 0 && p[1] == 0) /* as it is of the other family */
+            break;
         record->flow.icmp_type = p[0];
         record->flow.icmp_code = p[1];
         break;

@@ -256,6 +256,22 @@ static void test_addresses_of_both_families(void **state) {
     end(&s);
 }
 
+/* one of the two is 0, whichever stands first */
+static void test_numbers_of_both_families(void **state) {
+    (void)state;
+    Scene s;
+    begin(&s, 0);
+    ipfix(&s, 0);
+    TEMPLATE(&s, 256, E(9, 1), E(29, 1), E(178, 1), E(176, 1));
+    put_data(&s, 256, "18 00 87 00   00 40 00 08");
+    send(&s);
+    assert_int_equal(s.records[0].src_mask, 24);
+    assert_int_equal(s.records[0].flow.icmp_type, 135);
+    assert_int_equal(s.records[1].src_mask, 64);
+    assert_int_equal(s.records[1].flow.icmp_type, 8);
+    end(&s);
+}
+
 /* an outer header and an inner one: the inner is the flow */
 static void test_two_layers(void **state) {
     (void)state;
@@ -387,6 +403,7 @@ int main(void) {
         cmocka_unit_test(test_templates_are_kept_apart),
         cmocka_unit_test(test_what_is_unknown_is_stepped_over),
         cmocka_unit_test(test_addresses_of_both_families),
+        cmocka_unit_test(test_numbers_of_both_families),
         cmocka_unit_test(test_two_layers),
         cmocka_unit_test(test_ranks),
         cmocka_unit_test(test_options),
