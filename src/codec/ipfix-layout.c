@@ -15,6 +15,7 @@ _Static_assert(_FLOW_FIELD_N <= 64, "a Shape has a bit a field");
 
 /* --- what a record has set, straight off the rows --- */
 
+/* those whose family is that of the record; others are written so that it does not matter */
 static const uint64_t address_fields = (1ull << FLOW_SRC_IP) | (1ull << FLOW_DST_IP);
 
 #define SET_U8(v)       ((v) != 0)
@@ -199,7 +200,7 @@ static uint8_t op_width(const Group *group, const FlowField *field, bool v6) {
             return number_width(flow_field_u64(&group->all, field), field->size);
         return 2;
     case FLOW_KIND_ADDRESS:
-        return v6 ? 16 : 4;
+        return v6 || !field->element_v6 ? 16 : 4;
     case FLOW_KIND_TEXT:
         return 1;
     default:
@@ -207,10 +208,10 @@ static uint8_t op_width(const Group *group, const FlowField *field, bool v6) {
     }
 }
 
-static EncodeHow op_how(FlowKind kind, uint8_t width) {
-    switch (kind) {
+static EncodeHow op_how(const FlowField *field, uint8_t width) {
+    switch (field->kind) {
     case FLOW_KIND_ADDRESS:
-        return HOW_ADDRESS;
+        return field->element_v6 || width != 16 ? HOW_ADDRESS : HOW_MAPPED;
     case FLOW_KIND_MAC:
         return HOW_MAC;
     case FLOW_KIND_TEXT:
@@ -221,7 +222,7 @@ static EncodeHow op_how(FlowKind kind, uint8_t width) {
 }
 
 EncodeOp encode_op_make(const FlowField *field, uint16_t element, uint8_t width) {
-    EncodeOp op = {.how = (uint8_t)op_how(field->kind, width),
+    EncodeOp op = {.how = (uint8_t)op_how(field, width),
                    .width = width,
                    .offset = (uint16_t)field->offset,
                    .element = element,

@@ -44,6 +44,7 @@ typedef enum EncodeHow {
     HOW_4,
     HOW_8,
     HOW_ADDRESS,
+    HOW_MAPPED, /* an address of either family in 16 bytes */
     HOW_MAC,
     HOW_TEXT,
 } EncodeHow;

@@ -26,6 +26,7 @@ typedef enum OpCode {
     OP_NUMBER, /* any other pair of widths */
     OP_IPV4,
     OP_IPV6,
+    OP_MAPPED, /* an address of either family in 16 bytes */
     OP_MAC,
     OP_TEXT, /* of fixed length, NULs at its end left off */
     OP_SECONDS,
@@ -97,10 +98,10 @@ static const Source options_sources[] = {
     {.element = IPFIX_SYSTEM_INIT_MS, .code = OP_NUMBER, OPTION(boot_ms)},
 };
 
-static OpCode code_of_kind(FlowKind kind, bool v6) {
-    switch (kind) {
+static OpCode code_of(const FlowField *field, bool v6) {
+    switch (field->kind) {
     case FLOW_KIND_ADDRESS:
-        return v6 ? OP_IPV6 : OP_IPV4;
+        return !field->element_v6 ? OP_MAPPED : v6 ? OP_IPV6 : OP_IPV4;
     case FLOW_KIND_MAC:
         return OP_MAC;
     case FLOW_KIND_TEXT:
@@ -131,7 +132,7 @@ static bool source_find(const IpfixElement *e, bool options, Source *source) {
         bool v6 = field->element_v6 == e->element;
         if (field->element != e->element && !v6)
             continue;
-        *source = (Source){.code = (uint8_t)code_of_kind(field->kind, v6),
+        *source = (Source){.code = (uint8_t)code_of(field, v6),
                            .size = (uint8_t)field->size,
                            .to = (uint16_t)field->offset};
         return true;
@@ -143,8 +144,8 @@ static bool source_find(const IpfixElement *e, bool options, Source *source) {
 static OpCode code_for(const Source *source, uint16_t length) {
     static const struct {
         uint8_t code, length;
-    } exact[] = {{OP_IPV4, 4}, {OP_IPV6, 16},     {OP_MAC, 6},      {OP_SECONDS, 4},
-                 {OP_NTP, 8},  {OP_BEFORE_US, 4}, {OP_TYPE_CODE, 2}};
+    } exact[] = {{OP_IPV4, 4},    {OP_IPV6, 16}, {OP_MAPPED, 16},   {OP_MAC, 6},
+                 {OP_SECONDS, 4}, {OP_NTP, 8},   {OP_BEFORE_US, 4}, {OP_TYPE_CODE, 2}};
     for (size_t i = 0; i < sizeof(exact) / sizeof(exact[0]); i++)
         if (source->code == exact[i].code)
             return length == exact[i].length ? source->code : OP_RUN;
@@ -169,8 +170,8 @@ static OpCode code_for(const Source *source, uint16_t length) {
 
 typedef struct Maker {
     IpfixPlan *plan;
-    IpfixOp *run;         /* the run that is growing, or NULL */
-    uint8_t rank_of[512]; /* by offset of the member: 1 + the rank taken so far */
+    IpfixOp *run;          /* the run that is growing, or NULL */
+    uint8_t rank_of[1024]; /* by offset of the member: 1 + the rank taken so far */
 } Maker;
 
 _Static_assert(sizeof(FlowRecord) < sizeof(((Maker *)NULL)->rank_of), "an entry for each member");
@@ -317,12 +318,24 @@ static uint64_t ntp_ms(uint64_t ntp) {
     return (seconds - epoch_s) * 1000 + (((ntp & UINT32_MAX) * 1000) >> 32);
 }
 
+static void store_mapped(NetAddress *to, const uint8_t *p) {
+    static const uint8_t zero[16];
+    static const uint8_t prefix[12] = {[10] = 0xff, [11] = 0xff};
+    if (memcmp(p, prefix, sizeof(prefix)) == 0)
+        *to = net_address_v4(p + 12);
+    else if (memcmp(p, zero, sizeof(zero)) != 0)
+        *to = net_address_v6(p);
+}
+
 /* the rarer ops */
 static void read_special(const IpfixOp *op, const uint8_t *p, uint8_t *at, void *record,
                          IpfixReading *reading) {
     switch ((OpCode)op->code) {
     case OP_MAC:
         memcpy(at, p, sizeof(FlowMac));
+        break;
+    case OP_MAPPED:
+        store_mapped((NetAddress *)(void *)at, p);
         break;
     case OP_TEXT: {
         size_t size = op->bytes;

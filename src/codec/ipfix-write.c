@@ -65,6 +65,18 @@ static uint8_t *put_text(uint8_t *to, const FlowText *text) {
     return to + size;
 }
 
+/* RFC 4291 section 2.5.5.2; none is :: */
+static uint8_t *put_mapped(uint8_t *to, const NetAddress *address) {
+    memset(to, 0, 16);
+    if (address->family == 4) {
+        memset(to + 10, 0xff, 2);
+        memcpy(to + 12, address->bytes, 4);
+    } else {
+        memcpy(to, address->bytes, 16);
+    }
+    return to + 16;
+}
+
 uint8_t *ipfix_record_write(uint8_t *to, const Template *template, const FlowRecord *record) {
     for (size_t i = 0; i < template->n; i++) {
         const EncodeOp *op = &template->ops[i];
@@ -85,6 +97,9 @@ uint8_t *ipfix_record_write(uint8_t *to, const Template *template, const FlowRec
         case HOW_ADDRESS:
             memcpy(to, ((const NetAddress *)from)->bytes, op->width);
             to += op->width;
+            break;
+        case HOW_MAPPED:
+            to = put_mapped(to, (const NetAddress *)from);
             break;
         case HOW_MAC:
             memcpy(to, from, 6);

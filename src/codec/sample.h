@@ -181,7 +181,9 @@ static inline void sample_field(Sample *sample, FlowRecord *record, const FlowFi
     uint64_t v = sample_number(sample);
     switch (field->kind) {
     case FLOW_KIND_ADDRESS:
-        break; /* of one family, below */
+        if (!field->element_v6) /* else of the record's family, below */
+            *(NetAddress *)at = sample_address(v & 1, (uint32_t)(v >> 8) | 1);
+        break;
     case FLOW_KIND_TEXT: {
         static const uint32_t sizes[] = {0, 0, 1, 9, 254, 255, 256, 1024};
         uint32_t size = sizes[sample_below(sample, sample_below(sample, 20) ? 4 : 8)];

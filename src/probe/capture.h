@@ -29,6 +29,7 @@ typedef struct CaptureConfig {
 
 typedef struct CaptureStats {
     uint64_t dropped; /* by the kernel, since the start */
+    uint64_t overrun; /* by the capture itself, for its reader was behind */
     bool truncated;   /* a file that ends in the middle of a packet */
 } CaptureStats;
 

@@ -19,6 +19,7 @@
 #include "channel/cause.h"
 #include "probe/capture.h"
 #include "probe/check_inside.h"
+#include "probe/collect_ports.h"
 #include "probe/trouble.h"
 
 enum {
@@ -135,7 +136,22 @@ static bool try_input(Check *check, const char *input) {
     return r == 0;
 }
 
+static void check_collector(Check *check) {
+    const ProbeConfig *config = check->config;
+    Reason reason = {""};
+    Capture *capture = NULL;
+    if (collect_ports_open(&capture, &config->collector_ports, config->filter, &reason) == 0)
+        check_ok(check, "collector ports: can be opened");
+    else
+        check_fail(check, "%s", reason.text);
+    capture_free(capture);
+}
+
 void check_input(Check *check) {
+    if (check->config->collector_ports.n) {
+        check_collector(check);
+        return;
+    }
     const char *input = check->config->inputs.values[0];
     if (strcmp(input, "-") == 0) {
         check_note(check, "input -: standard input is not looked at");
@@ -176,6 +192,8 @@ static bool is_on(int fd, const char *interface, size_t i) {
 }
 
 void check_offloads(Check *check) {
+    if (check->config->collector_ports.n)
+        return;
     const char *interface = check->config->inputs.values[0];
     cleanup(closep) int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     Reason on = {""};

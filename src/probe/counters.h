@@ -27,6 +27,8 @@
         "Bytes of those frames on the wire.")                                                      \
     ROW(PACKETS_DROPPED, "packets_dropped", "reason=\"kernel\"", COUNTER, "packets",               \
         "Packets that the kernel dropped because the ring was full.")                              \
+    ROW(PACKETS_OVERRUN, "packets_dropped", "reason=\"queue\"", COUNTER, "packets",                \
+        "Datagrams of exporters dropped because decoding was behind.")                             \
     ROW(PACKETS_SKIPPED, "packets_skipped", "reason=\"sampling\"", COUNTER, "packets",             \
         "Frames received and not metered, for only one of so many is (-S).")                       \
     ROW(BYTES_SKIPPED, "bytes_skipped", "reason=\"sampling\"", COUNTER, "bytes",                   \
@@ -61,6 +63,8 @@
         "Records made, by flowEndReason.")                                                         \
     ROW(EXPORTED_RESOURCES, "flows_exported", "reason=\"resources\"", COUNTER, "flows",            \
         "Records made, by flowEndReason.")                                                         \
+    ROW(FLOWS_COLLECTED, "flows_collected", NULL, COUNTER, "flows",                                \
+        "Records that exporters sent and that were delivered.")                                    \
     ROW(CLOCK_STEPS, "clock_steps", NULL, COUNTER, "steps",                                        \
         "Times that packet time went back by more than a minute and all flows were ended.")        \
     ROW(DPI_FLOWS, "dpi_flows", NULL, COUNTER, "flows", "Flows given to nDPI.")                    \

@@ -7,6 +7,7 @@
 
 #include "channel/configuration.h"
 #include "flow/fieldset.h"
+#include "probe/collect_ports.h"
 #include "probe/licensing.h"
 #include "probe/outside.h"
 
@@ -88,6 +89,20 @@ static const Option probe_options[] = {
      .max = UINT32_MAX,
      .group = "Input",
      .help = "Interface index written into flows; 0 takes that of the captured interface."},
+    {.name = "collector-port",
+     .letter = '3',
+     .type = OPTION_LIST,
+     AT(collector_ports),
+     .metavar = "[ADDRESS:]PORT",
+     .group = "Input",
+     .help = "Collect what routers and switches export to this port: NetFlow v1, v5, v7, v9, IPFIX "
+             "(UDP and TCP) and sFlow v5, told apart by themselves."},
+    {.name = "interpret-flow-packets",
+     .type = OPTION_FLAG,
+     AT(interpret_flow_packets),
+     .group = "Input",
+     .help = "Take the packets of -i for what exporters sent (NetFlow, IPFIX, sFlow), and deliver "
+             "the flows that they tell of."},
 
     /* flows */
     {.name = "lifetime-timeout",
@@ -376,7 +391,6 @@ static const Option probe_options[] = {
 
     REPLACED("dump-path", 'P', true, "use --json FILE"),
     REPLACED("dump-format", 'D', true, "use --json FILE"),
-    REPLACED("collector-port", '3', true, "collecting flows is not there yet"),
     REPLACED("aggregation", 'p', true, "use the hub's queries, which group by any field"),
     REPLACED("black-list", 0, true, "use -f 'not net ...'"),
     REPLACED("no-ipv6", 'W', false, "use -f 'not ip6'"),
@@ -435,6 +449,31 @@ static int check_hubs(const ProbeConfig *config, Reason *reason) {
 
 enum { SPOOL_MIN_BYTES = 1 << 20 };
 
+/* packets, or what exporters send: one of them. nProbe's `-i none` says that there are no packets
+ */
+static int check_input(const ProbeConfig *config, Reason *reason) {
+    const size_t n = config->inputs.n;
+    if (config->collector_ports.n) {
+        if (n == 0 || (n == 1 && strcmp(config->inputs.values[0], "none") == 0))
+            return collect_ports_check(&config->collector_ports, reason) ? OPTIONS_E_USAGE : 0;
+        reason_set(reason,
+                   "-i %s and --collector-port are both given; one input a process: start "
+                   "a second probe for the other",
+                   config->inputs.values[0]);
+        return OPTIONS_E_USAGE;
+    }
+    if (n == 0) {
+        reason_set(reason, "nothing to meter: give -i INTERFACE or -i FILE, or --collector-port "
+                           "PORT to collect what exporters send");
+        return OPTIONS_E_USAGE;
+    }
+    if (n > 1) {
+        reason_set(reason, "-i is given %zu times; one input a process so far", n);
+        return OPTIONS_E_USAGE;
+    }
+    return 0;
+}
+
 int options_check(const ProbeConfig *config, Reason *reason) {
     if (config->prepare_image || config->check_license)
         return 0; /* there may be no configuration yet */
@@ -442,14 +481,9 @@ int options_check(const ProbeConfig *config, Reason *reason) {
         reason_set(reason, "--force is given without --prepare-image, which it belongs to");
         return OPTIONS_E_USAGE;
     }
-    if (config->inputs.n == 0) {
-        reason_set(reason, "nothing to meter: give -i INTERFACE or -i FILE");
-        return OPTIONS_E_USAGE;
-    }
-    if (config->inputs.n > 1) {
-        reason_set(reason, "-i is given %zu times; one input a process so far", config->inputs.n);
-        return OPTIONS_E_USAGE;
-    }
+    const int input = check_input(config, reason);
+    if (input)
+        return input;
     const DoorsConfig doors = outside_doors(config);
     if (doors_check(&doors, reason))
         return OPTIONS_E_USAGE;

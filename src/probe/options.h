@@ -20,6 +20,8 @@ typedef struct ProbeConfig {
     bool no_promisc;
     uint64_t ring_bytes;
     uint32_t input_if;
+    bool interpret_flow_packets;
+    OptionList collector_ports;
 
     uint32_t sampling; /* one of so many packets */
     uint32_t active_s;
@@ -56,6 +58,11 @@ typedef struct ProbeConfig {
     bool prepare_image;
     bool force;
 } ProbeConfig;
+
+/* flows come from exporters, and no packets are metered */
+static inline bool probe_collects(const ProbeConfig *config) {
+    return config->interpret_flow_packets || config->collector_ports.n;
+}
 
 enum { SPOOL_BYTES_USUAL = 8 }; /* GB, the default */
 

@@ -16,6 +16,8 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "probe/capture.h"
+#include "probe/collect_feed.h"
+#include "probe/collect_ports.h"
 #include "probe/counters.h"
 #include "probe/deliver.h"
 #include "probe/export.h"
@@ -34,7 +36,8 @@ enum {
     SECOND_SIGNAL_MS = 500,
     DRAIN_LIVE_MS = 6000, /* a hub commits every 5 s; what it has not by then is in the spool */
     MAX_FLOWS = 1 << 20,
-    FLOW_BYTES = 216, /* entry, more, index and name, about */
+    COLLECTING_FLOWS = 1024, /* of a meter that meters nothing */
+    FLOW_BYTES = 216,        /* entry, more, index and name, about */
 };
 
 typedef struct Run {
@@ -46,6 +49,7 @@ typedef struct Run {
     Dpi *dpi;
     Pulse *pulse; /* NULL without a hub */
     Meter *meter;
+    CollectFeed *feed; /* collects in the meter's place; NULL: packets are metered */
     Sampler sampler;
     Configuration given;       /* by the command line */
     Remote *remote;            /* NULL without a hub */
@@ -130,6 +134,11 @@ static int open_remote(Run *run) {
 
 static int open_capture(Run *run, Reason *reason) {
     const ProbeConfig *config = run->config;
+    if (config->collector_ports.n) {
+        trouble_begin(&run->trouble, NULL, clock_monotonic_ms());
+        return collect_ports_open(&run->capture, &config->collector_ports,
+                                  settings_filter(config, in_force(run)), reason);
+    }
     CaptureConfig capture = {
         .input = config->inputs.values[0],
         .filter = settings_filter(config, in_force(run)),
@@ -154,7 +163,7 @@ static void on_configuration(void *userdata, const char *json) {
 
 static int open_deliver(Run *run, Reason *reason) {
     DeliverSource source = {
-        .interface = run->config->inputs.values[0],
+        .interface = run->config->collector_ports.n ? "collector" : run->config->inputs.values[0],
         .index = run->capture->interface_index,
         .mode = run->capture->backend->live ? "live" : "file",
         .patient = !run->capture->backend->live,
@@ -169,9 +178,26 @@ static int open_deliver(Run *run, Reason *reason) {
     return deliver_new(&run->deliver, run->config, &source, reason);
 }
 
+static int open_feed(Run *run, Reason *reason) {
+    const ProbeConfig *config = run->config;
+    if (!probe_collects(config))
+        return 0;
+    const CollectFeedConfig feed = {
+        .json = config->json,
+        .seed = random_u64(),
+        .live = run->capture->backend->live,
+        .packets = &run->counters[COUNTER_PACKETS_RECEIVED],
+        .bytes = &run->counters[COUNTER_BYTES_RECEIVED],
+        .exported = &run->counters[COUNTER_FLOWS_COLLECTED],
+        .record = run->deliver ? export_record : NULL,
+        .userdata = run->export,
+    };
+    return collect_feed_new(&run->feed, &feed, reason);
+}
+
 static int open_export(Run *run, Reason *reason) {
     ExportConfig export = {
-        .json = run->config->json,
+        .json = probe_collects(run->config) ? NULL : run->config->json,
         .patient = !run->capture->backend->live,
         .counters = run->counters,
         .submit = run->deliver ? deliver_submit : NULL,
@@ -186,14 +212,16 @@ static int open_meter(Run *run, Reason *reason) {
     const ProbeConfig *config = run->config;
     bool live = run->capture->backend->live;
     int r = 0;
-    if (!config->no_dpi)
+    if (!config->no_dpi && !probe_collects(config))
         r = dpi_new(&run->dpi, config->max_dpi_flows, run->counters, reason);
     if (r == 0 && run->deliver)
         r = pulse_new(&run->pulse, run->dpi, random_u64());
     if (r)
         return error_trace(r);
     MeterConfig meter = {
-        .max_flows = config->max_flows ? config->max_flows : flows_that_fit(),
+        .max_flows = probe_collects(config) ? COLLECTING_FLOWS
+                     : config->max_flows    ? config->max_flows
+                                            : flows_that_fit(),
         .idle_s = config->idle_s,
         .active_s = config->active_s,
         .input_if = config->input_if ? config->input_if : run->capture->interface_index,
@@ -243,6 +271,8 @@ static int run_open(Run *run) {
     if (r == 0)
         r = open_export(run, &reason);
     if (r == 0)
+        r = open_feed(run, &reason);
+    if (r == 0)
         r = open_meter(run, &reason);
     if (r == 0)
         r = begin_settings(run, &reason);
@@ -251,6 +281,7 @@ static int run_open(Run *run) {
 
 static void run_close(Run *run) {
     meter_free(run->meter);
+    collect_feed_free(run->feed);
     pulse_free(run->pulse);
     dpi_free(run->dpi);
     export_free(run->export);
@@ -268,7 +299,7 @@ static uint64_t counter(const Run *run, int id) {
 }
 
 static uint64_t records(const Run *run) {
-    uint64_t n = 0;
+    uint64_t n = counter(run, COUNTER_FLOWS_COLLECTED);
     for (int id = COUNTER_EXPORTED_IDLE; id <= COUNTER_EXPORTED_RESOURCES; id++)
         n += counter(run, id);
     return n;
@@ -309,7 +340,7 @@ static void count_spool(Run *run, SpoolStatus *status) {
 }
 
 static void send_pulse(Run *run, uint64_t interval_ms, const SpoolStatus *spool) {
-    uint64_t exported = 0;
+    uint64_t exported = grown(run, COUNTER_FLOWS_COLLECTED);
     for (int id = COUNTER_EXPORTED_IDLE; id <= COUNTER_EXPORTED_RESOURCES; id++)
         exported += grown(run, id);
     PulseTotals totals = {
@@ -317,7 +348,7 @@ static void send_pulse(Run *run, uint64_t interval_ms, const SpoolStatus *spool)
         .interval_ms = interval_ms,
         .packets = grown(run, COUNTER_PACKETS_METERED),
         .octets = grown(run, COUNTER_OCTETS_METERED),
-        .drops = grown(run, COUNTER_PACKETS_DROPPED),
+        .drops = grown(run, COUNTER_PACKETS_DROPPED) + grown(run, COUNTER_PACKETS_OVERRUN),
         .flows_active = counter(run, COUNTER_FLOWS_LIVE),
         .flows_exported = exported,
         .flows_waiting = deliver_waiting(run->deliver),
@@ -353,6 +384,7 @@ static void each_second(Run *run, uint64_t interval_ms) {
     CaptureStats stats;
     capture_stats(run->capture, &stats);
     metric_set(&run->counters[COUNTER_PACKETS_DROPPED], stats.dropped);
+    metric_set(&run->counters[COUNTER_PACKETS_OVERRUN], stats.overrun);
     const uint64_t now_ms = clock_monotonic_ms();
     trouble_second(&run->trouble, counter(run, COUNTER_PACKETS_RECEIVED), now_ms);
     outside_second(&run->outside, run->deliver, run->counters);
@@ -382,6 +414,8 @@ static void tick(Run *run, size_t frames) {
     uint64_t now_ms = clock_monotonic_ms();
     take_configuration(run);
     export_tick(run->export, now_ms);
+    if (run->feed)
+        collect_feed_tick(run->feed, clock_wall_ms());
     /* the clock of packets drives flows; on a quiet live link, that of the wall */
     if (run->capture->backend->live && frames == 0)
         meter_tick(run->meter, clock_wall_ms() * 1000000);
@@ -393,6 +427,17 @@ static void tick(Run *run, size_t frames) {
         run->second = second;
         run->second_ms = now_ms;
     }
+}
+
+static int take_frames(Run *run, Frame *frames, size_t n) {
+    if (run->feed)
+        return error_trace(collect_feed_frames(run->feed, frames, n));
+    const uint64_t last_ns = n ? frames[n - 1].time_ns : 0;
+    const size_t kept = sampler_take(&run->sampler, frames, n);
+    meter_frames(run->meter, frames, kept);
+    if (kept < n)
+        meter_tick(run->meter, last_ns); /* time goes on for those left out, too */
+    return 0;
 }
 
 /* frames until the input ends; RUN_DONE, or RUN_FAILED having said why */
@@ -408,13 +453,13 @@ static int run_frames(Run *run) {
             return RUN_DONE;
         if (r)
             return said(r, &reason);
-        const uint64_t last_ns = n ? frames[n - 1].time_ns : 0;
-        const size_t kept = sampler_take(&run->sampler, frames, n);
-        meter_frames(run->meter, frames, kept);
-        if (kept < n)
-            meter_tick(run->meter, last_ns); /* time goes on for those left out, too */
+        r = take_frames(run, frames, n);
+        if (r)
+            return said(r, &reason);
         tick(run, n);
     }
+    if (run->feed && run->capture->backend->live)
+        collect_feed_empty(run->feed, run->capture);
     if (stop_signal)
         log_notice("stopping on %s", stop_signal == SIGINT ? "interrupt" : "termination signal");
     return RUN_DONE;
@@ -445,6 +490,7 @@ static int write_counters(const Run *run) {
         file = fopen(path, "we");
     Buffer text = {0};
     metric_write(&text, counter_rows, run->counters, _COUNTER_N, NULL, 1);
+    collect_feed_write_counters(run->feed, &text);
     FILE *to = out ? stdout : file;
     bool good = to && fwrite(text.bytes, 1, text.size, to) == text.size && fflush(to) == 0;
     if (!good)
@@ -508,7 +554,11 @@ static int drain(Run *run) {
 static int run_finish(Run *run) {
     Reason reason = {""};
     meter_flush(run->meter);
-    int code = said(export_finish(run->export, &reason), &reason);
+    int code = RUN_DONE;
+    if (run->feed)
+        code = said(collect_feed_finish(run->feed, &reason), &reason);
+    if (code == RUN_DONE)
+        code = said(export_finish(run->export, &reason), &reason);
     outside_finish(&run->outside, run->counters);
     each_second(run, clock_monotonic_ms() - run->second_ms);
     int drained = run->deliver ? drain(run) : RUN_DONE;

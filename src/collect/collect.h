@@ -1,0 +1,76 @@
+#pragma once
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/*
+ * Collector
+ *
+ * Datagrams of exporters in, flow records out: NetFlow v1, v5, v7, v9 (RFC 3954), IPFIX (RFC 7011),
+ * sFlow v5, told apart by their first bytes. What an exporter has said before (templates, sampling,
+ * names, when it started) is kept by (exporter's address, version, domain): its source port may
+ * change. Of a connection it is kept for that connection alone.
+ *
+ * Data that comes before its template is held, within bounds of bytes and time, and decoded when
+ * the template comes. Malformed input is a counter, never an error; everything that grows has a
+ * bound. Time is passed in. One thread.
+ */
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/cleanup.h"
+#include "base/metric.h"
+#include "collect/counters.h"
+#include "collect/record.h"
+
+typedef struct Collector Collector;
+
+typedef struct CollectSource {
+    NetAddress address;
+    uint16_t port;
+    uint32_t stream; /* number of the connection, 0: a datagram */
+    uint64_t received_ms;
+} CollectSource;
+
+typedef struct CollectConfig {
+    uint64_t seed;         /* of hashes; random where datagrams come from outside */
+    size_t held_bytes;     /* 0: COLLECT_HELD_BYTES */
+    uint64_t held_ms;      /* 0: COLLECT_HELD_MS */
+    MetricValue *counters; /* borrowed; _COLLECT_COUNT_N of them */
+    /* takes each record; it is good until it returns */
+    void (*record)(void *userdata, const CollectRecord *record);
+    void *userdata;
+} CollectConfig;
+
+enum {
+    COLLECT_EXPORTERS_MAX = 4096,
+    COLLECT_DOMAINS_MAX = 16384,   /* of all exporters */
+    COLLECT_TEMPLATES_MAX = 65536, /* of all domains */
+    COLLECT_NAMES_MAX = 65536,     /* of all domains */
+    COLLECT_SAMPLERS_MAX = 64,     /* of a domain; then the oldest goes */
+    COLLECT_HELD_BYTES = 8 << 20,
+    COLLECT_HELD_MS =
+        35 * 60 * 1000, /* templates of v9 come every 30 minutes where nobody set it */
+};
+
+int collector_new(Collector **collectorp, const CollectConfig *config);
+Collector *collector_free(Collector *collector);
+
+/** collector_take() - one datagram, or one message of a connection; 0 or -ENOMEM */
+int collector_take(Collector *collector, const CollectSource *source, const uint8_t *bytes,
+                   size_t size);
+
+/** collector_end_stream() - a connection has ended: what it has said is forgotten */
+void collector_end_stream(Collector *collector, const CollectSource *source);
+
+/** collector_tick() - time goes on: what was held too long is let go */
+void collector_tick(Collector *collector, uint64_t now_ms);
+
+/**
+ * collect_mend_times() - of a record that is to be stored. Uptimes that began anew are put right;
+ * a clock more than an hour away from ours is set right by the difference at the export; times that
+ * are missing become those of the event or of the arrival; a start behind its end becomes the end.
+ * True when anything was changed; nothing is dropped.
+ */
+bool collect_mend_times(CollectRecord *record);
+
+DEFINE_CLEANUP(Collector *, collector_free)

@@ -1,0 +1,9 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* Input: a datagram of NetFlow v9, its version set right. */
+
+#include "collect/fuzz-inside.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+    return fuzz_version("\0\x09", 2, data, size);
+}

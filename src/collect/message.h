@@ -1,0 +1,51 @@
+#pragma once
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* The readers of each version, and what they share; inside this layer. */
+
+#include "base/cursor.h"
+#include "collect/state.h"
+#include "net/dissect.h"
+
+/* a datagram being read */
+typedef struct Message {
+    Collector *collector;
+    const CollectSource *source;
+    Exporter *exporter;
+    Domain *domain; /* NULL until the header is read */
+    MessageClock when;
+    const uint8_t *bytes;
+    size_t size;
+} Message;
+
+/* all take the whole datagram; 0 or -ENOMEM */
+int collect_netflow1(Message *message);
+int collect_netflow5(Message *message);
+int collect_netflow7(Message *message);
+int collect_netflow9(Message *message);
+int collect_ipfix(Message *message);
+int collect_sflow(Message *message);
+
+/** message_domain() - false, counted: there are too many */
+bool message_domain(Message *message, uint8_t version, uint32_t id, uint32_t sub_id);
+
+static inline void message_malformed(Message *message, int reason) {
+    collect_count(message->collector, reason, 1);
+}
+
+/** message_record() - the collector's record, cleared; of its lists, which are long and mostly
+ * empty, only the lengths. The size is a variable so that it is libc's memset that does it. */
+static inline CollectRecord *message_record(Message *message) {
+    CollectRecord *record = &message->collector->record;
+    memset(record, 0, message->collector->clear_bytes);
+    record->mpls_labels.n = record->hdr_vlans.n = record->as_path.n = 0;
+    return record;
+}
+
+/** message_emit() - a flow has been read: what the domain knows is added, and it goes on its way */
+void message_emit(Message *message, CollectRecord *record, const MessageClock *when);
+
+/** section_read() - the packet of a frame section or a sampled header into the record; false when
+ * it holds no IP packet. `wire_bytes` of it may be more than are here */
+bool section_read(CollectRecord *record, const uint8_t *bytes, size_t size, uint32_t wire_bytes,
+                  uint16_t link_type);

@@ -1,0 +1,41 @@
+#pragma once
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* What a plan is made of; of plan.c and read.c. */
+
+#include "collect/plan.h"
+
+typedef enum PlanCode {
+    PLAN_RUN,          /* take `bytes` off the cursor: what the ops after it read */
+    PLAN_VARIABLE_RUN, /* the same, as many as the length before them says */
+    PLAN_8_TO_8,       /* bits on the wire to bits of the member */
+    PLAN_16_TO_16,
+    PLAN_32_TO_32,
+    PLAN_64_TO_64,
+    PLAN_32_TO_64,
+    PLAN_8_TO_16,
+    PLAN_16_TO_32,
+    PLAN_NUMBER,      /* any other pair of widths (RFC 7011 section 6.2) */
+    PLAN_NUMBER_ELSE, /* the same, of a member that another element names too: 0 changes nothing */
+    PLAN_IPV4,
+    PLAN_IPV6,
+    PLAN_MAC,
+    PLAN_TEXT, /* or bytes; NULs at the end of one of fixed length are left off by who shows it */
+    PLAN_SECONDS,
+    PLAN_NTP,       /* 64 bits since 1900, half of them fraction (section 6.1.9) */
+    PLAN_BEFORE_US, /* microseconds before the export time */
+    PLAN_DURATION_MS,
+    PLAN_DURATION_US,
+    PLAN_UPTIME,    /* milliseconds since the exporter started */
+    PLAN_TYPE_CODE, /* ICMP type * 256 + code */
+    PLAN_LABEL,     /* MPLS label stack entry, its TTL left off */
+    _PLAN_CODE_N,
+} PlanCode;
+
+typedef struct PlanOp {
+    uint8_t code;
+    uint8_t size; /* of the member */
+    uint16_t bytes;
+    uint16_t from; /* in the run */
+    uint16_t to;   /* in the record */
+} PlanOp;

@@ -1,0 +1,261 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+#include <endian.h>
+#include <string.h>
+
+#include "base/cursor.h"
+#include "collect/plan-inside.h"
+
+static inline uint64_t load_be(const uint8_t *p, size_t width) {
+    uint64_t v = 0;
+    for (size_t i = 0; i < width; i++)
+        v = v << 8 | p[i];
+    return v;
+}
+
+static inline uint64_t load_64(const uint8_t *p) {
+    uint64_t v = 0;
+    memcpy(&v, p, sizeof(v));
+    return be64toh(v);
+}
+
+static inline uint16_t load_16(const uint8_t *p) {
+    uint16_t v = 0;
+    memcpy(&v, p, sizeof(v));
+    return be16toh(v);
+}
+
+static inline uint32_t load_32(const uint8_t *p) {
+    uint32_t v = 0;
+    memcpy(&v, p, sizeof(v));
+    return be32toh(v);
+}
+
+/* a number into a member of any size; one that is too big for it becomes the biggest */
+static void store(void *to, size_t size, uint64_t v) {
+    if (size < 8 && v >> (8 * size))
+        v = ((uint64_t)1 << (8 * size)) - 1;
+    switch (size) {
+    case 1:
+        *(uint8_t *)to = (uint8_t)v;
+        break;
+    case 2:
+        *(uint16_t *)to = (uint16_t)v;
+        break;
+    case 4:
+        *(uint32_t *)to = (uint32_t)v;
+        break;
+    default:
+        *(uint64_t *)to = v;
+    }
+}
+
+/* A record may name addresses of both families. Of two IP layers the inner one, named last, counts;
+ * else that of the family the record names, else the one that is not zero. */
+static void store_address(NetAddress *to, uint8_t family, const uint8_t *bytes, size_t size,
+                          const CollectRecord *record, bool two_layers) {
+    static const uint8_t zero[16];
+    if (to->family) {
+        const bool is_zero = memcmp(bytes, zero, size) == 0;
+        const uint8_t named = two_layers ? 0 : record->ip_version;
+        if (named == 4 || named == 6 ? to->family == named && family != named : is_zero)
+            return;
+    }
+    *to = (NetAddress){.family = family};
+    memcpy(to->bytes, bytes, size);
+}
+
+static uint64_t ntp_ms(uint64_t ntp) {
+    const uint64_t epoch_s = 2208988800u; /* 1970 as seconds since 1900 */
+    const uint64_t seconds = ntp >> 32;
+    if (seconds < epoch_s)
+        return 0;
+    return (seconds - epoch_s) * 1000 + (((ntp & UINT32_MAX) * 1000) >> 32);
+}
+
+static void store_label(CollectList *to, const uint8_t *p) {
+    if (to->n < COLLECT_LIST_MAX)
+        to->values[to->n++] = (uint32_t)(p[0] << 12 | p[1] << 4 | p[2] >> 4);
+}
+
+/* bytes a variable field must have to be read; texts have any length */
+static bool has_length(const PlanOp *op, size_t size) {
+    static const uint8_t exact[_PLAN_CODE_N] = {
+        [PLAN_IPV4] = 4,    [PLAN_IPV6] = 16,     [PLAN_MAC] = 6,       [PLAN_NTP] = 8,
+        [PLAN_SECONDS] = 4, [PLAN_BEFORE_US] = 4, [PLAN_TYPE_CODE] = 2, [PLAN_LABEL] = 3,
+    };
+    if (op->code == PLAN_TEXT)
+        return true;
+    return exact[op->code] ? size == exact[op->code] : size > 0 && size <= 8;
+}
+
+/* the rarer ops */
+static void read_special(const PlanOp *op, const uint8_t *p, size_t size, uint8_t *at,
+                         CollectRecord *record, const PlanClock *clock) {
+    switch ((PlanCode)op->code) {
+    case PLAN_MAC:
+        memcpy(at, p, sizeof(FlowMac));
+        break;
+    case PLAN_TEXT:
+        *(FlowText *)(void *)at = (FlowText){.text = (const char *)p, .size = (uint32_t)size};
+        break;
+    case PLAN_SECONDS:
+        store(at, 8, (uint64_t)load_32(p) * 1000);
+        break;
+    case PLAN_NTP:
+        store(at, 8, ntp_ms(load_64(p)));
+        break;
+    case PLAN_BEFORE_US: {
+        const uint64_t ms = load_32(p) / 1000;
+        store(at, 8, clock->export_ms > ms ? clock->export_ms - ms : 0);
+        break;
+    }
+    case PLAN_NUMBER_ELSE: {
+        const uint64_t v = load_be(p, size);
+        if (v)
+            store(at, op->size, v);
+        break;
+    }
+    case PLAN_DURATION_US:
+        store(at, 8, load_be(p, size) / 1000);
+        break;
+    case PLAN_TYPE_CODE:
+        if (p[0] == 0 && p[1] == 0) /* as it is of the other family */
+            break;
+        record->flow.icmp_type = p[0];
+        record->flow.icmp_code = p[1];
+        break;
+    case PLAN_LABEL:
+        store_label((CollectList *)(void *)at, p);
+        break;
+    default:
+        store(at, op->size, load_be(p, size));
+    }
+}
+
+/* section 7: one byte, or 255 and two */
+static const uint8_t *take_variable(Cursor *c, size_t *sizep) {
+    size_t size = cursor_u8(c);
+    if (size == 255)
+        size = cursor_u16(c);
+    *sizep = size;
+    return cursor_take(c, size);
+}
+
+/* --- times --- */
+
+/* An uptime as a time, by the header's own uptime where it has one. Counters that began anew in
+ * between (every 49 days) are seen to by collect_mend_times(). */
+static uint64_t uptime_ms(uint64_t uptime, uint64_t boot_ms, const PlanClock *clock) {
+    if (!clock->has_uptime)
+        return boot_ms ? boot_ms + uptime : 0;
+    const uint64_t now_ms = clock->export_ms + uptime;
+    return now_ms > clock->uptime_ms ? now_ms - clock->uptime_ms : 0;
+}
+
+/* uptimes and a duration stand in their members until all of the record has been read */
+static void finish_times(const Plan *plan, CollectRecord *record, const PlanClock *clock) {
+    FlowRecord *flow = &record->flow;
+    const uint64_t boot_ms = record->boot_ms ? record->boot_ms : clock->boot_ms;
+    const bool known = clock->has_uptime || boot_ms;
+    record->of_uptime = known && (plan->first_uptime || plan->last_uptime);
+    if (plan->first_uptime) {
+        flow->first_ms = uptime_ms(flow->first_ms, boot_ms, clock);
+        if (!known)
+            collect_unsee(record, COLLECT_FIRST_MS);
+    }
+    if (plan->last_uptime) {
+        flow->last_ms = uptime_ms(flow->last_ms, boot_ms, clock);
+        if (!known)
+            collect_unsee(record, COLLECT_LAST_MS);
+    }
+    if (plan->has_duration) {
+        flow->last_ms += flow->first_ms;
+        if (!flow->first_ms)
+            collect_unsee(record, COLLECT_LAST_MS);
+    }
+}
+
+/* --- sampling --- */
+
+static void finish_sampling(CollectRecord *record) {
+    uint64_t rate = 0;
+    if (record->population && record->sample)
+        rate = record->population / record->sample;
+    else if (record->interval && collect_seen(record, COLLECT_SPACE))
+        rate = (record->interval + record->space) / record->interval;
+    else if (record->interval)
+        rate = record->interval; /* one of so many, as Cisco has it */
+    if (rate == 0 || rate > UINT32_MAX)
+        return;
+    record->flow.sampling = (uint32_t)rate;
+    collect_see(record, COLLECT_SAMPLING);
+}
+
+static bool read_ops(const Plan *plan, Cursor *c, CollectRecord *record, const PlanClock *clock) {
+    static const uint8_t nothing[1];
+    const uint8_t *run = nothing; /* a plan begins with a run of either kind */
+    bool variable = false;
+    size_t size = 0;
+    const PlanOp *end = plan->ops + plan->n_ops;
+    for (const PlanOp *op = plan->ops; op < end; op++) {
+        const uint8_t *p = run + op->from;
+        uint8_t *at = (uint8_t *)record + op->to;
+        switch ((PlanCode)op->code) {
+        case PLAN_RUN:
+        case PLAN_VARIABLE_RUN:
+            variable = op->code == PLAN_VARIABLE_RUN;
+            run = variable ? take_variable(c, &size) : cursor_take(c, op->bytes);
+            if (!run)
+                return false;
+            break;
+        case PLAN_8_TO_8:
+            *at = *p;
+            break;
+        case PLAN_16_TO_16:
+            *(uint16_t *)(void *)at = load_16(p);
+            break;
+        case PLAN_32_TO_32:
+            *(uint32_t *)(void *)at = load_32(p);
+            break;
+        case PLAN_64_TO_64:
+            *(uint64_t *)(void *)at = load_64(p);
+            break;
+        case PLAN_32_TO_64:
+            *(uint64_t *)(void *)at = load_32(p);
+            break;
+        case PLAN_8_TO_16:
+            *(uint16_t *)(void *)at = *p;
+            break;
+        case PLAN_16_TO_32:
+            *(uint32_t *)(void *)at = load_16(p);
+            break;
+        case PLAN_IPV4:
+        case PLAN_IPV6: {
+            const bool v6 = op->code == PLAN_IPV6;
+            if (!variable || size == (v6 ? 16 : 4))
+                store_address((NetAddress *)(void *)at, v6 ? 6 : 4, p, v6 ? 16 : 4, record,
+                              plan->two_layers);
+            break;
+        }
+        default:
+            if (!variable)
+                read_special(op, p, op->bytes, at, record, clock);
+            else if (has_length(op, size))
+                read_special(op, p, size, at, record, clock);
+        }
+    }
+    return true;
+}
+
+bool plan_read(const Plan *plan, Cursor *c, CollectRecord *record, const PlanClock *clock) {
+    record->seen[0] = plan->seen[0];
+    record->seen[1] = plan->seen[1];
+    if (!read_ops(plan, c, record, clock))
+        return false;
+    if (plan->first_uptime || plan->last_uptime || plan->has_duration)
+        finish_times(plan, record, clock);
+    if (plan->has_sampling)
+        finish_sampling(record);
+    return true;
+}

@@ -1,0 +1,141 @@
+#pragma once
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/*
+ * What Exporters Have Said
+ *
+ * Exporters by address, their domains by (version, id), and of each domain its templates, samplers,
+ * names, and the data sets that wait for a template.
+ */
+
+#include "collect/collect.h"
+#include "collect/plan.h"
+
+typedef struct Domain Domain;
+typedef struct Exporter Exporter;
+typedef struct Held Held;
+typedef struct Name Name;
+
+typedef struct Template {
+    struct Template *next; /* of the same bucket */
+    uint16_t id;
+    bool options;
+    uint8_t *definition; /* as on the wire: the same again need not be compiled again */
+    size_t definition_bytes;
+    Plan plan;
+} Template;
+
+/* what a message's header says, as far as its sets need it */
+typedef struct MessageClock {
+    PlanClock clock;
+    uint64_t received_ms;
+} MessageClock;
+
+/* a data set that came before its template */
+struct Held {
+    Held *next;
+    MessageClock when;
+    uint16_t id;
+    uint32_t size;
+    uint8_t bytes[];
+};
+
+typedef enum NameKind {
+    NAME_INTERFACE,
+    NAME_APPLICATION,
+    NAME_VRF,
+} NameKind;
+
+struct Name {
+    Name *next;
+    uint64_t key;
+    uint8_t kind;
+    uint8_t size;
+    char text[];
+};
+
+typedef struct Sampler {
+    uint64_t id;
+    uint32_t rate; /* 0: free */
+} Sampler;
+
+enum { DOMAIN_BUCKETS = 32, NAME_BUCKETS = 256, NAME_TEXT_MAX = 255, STATE_BUCKETS = 4096 };
+
+struct Domain {
+    Domain *next; /* of the same exporter */
+    Exporter *exporter;
+    uint32_t id;
+    uint32_t sub_id; /* of sFlow */
+    uint8_t version;
+    Template *templates[DOMAIN_BUCKETS];
+    size_t n_templates;
+    Held *held, **held_end;
+    Name **names; /* NAME_BUCKETS of them, NULL: none yet */
+    Sampler samplers[COLLECT_SAMPLERS_MAX];
+    unsigned n_samplers, next_sampler;
+    uint64_t boot_ms;
+    bool has_sequence;
+    uint32_t sequence; /* of the next message */
+};
+
+struct Exporter {
+    Exporter *next; /* of the same bucket */
+    NetAddress address;
+    uint32_t stream;
+    uint64_t last_ms;
+    Domain *domains;
+    Domain *latest;
+};
+
+struct Collector {
+    CollectConfig config;
+    Exporter *exporters[STATE_BUCKETS];
+    Exporter *latest; /* of the last datagram: often that of the next one */
+    size_t n_exporters, n_domains, n_templates, n_names;
+    size_t held_bytes, held_sets;
+    uint64_t held_look_ms; /* when those held too long were looked for */
+    Plan plan_v1, plan_v5, plan_v7;
+    PlanField fields[PLAN_FIELDS_MAX]; /* of the template being read */
+    CollectRecord record;              /* the one being read */
+    size_t clear_bytes;                /* of it */
+};
+
+static inline void collect_count(Collector *collector, int id, uint64_t n) {
+    metric_add(&collector->config.counters[id], n);
+}
+
+/** state_exporter() - the one of this address, new when need be; NULL: no memory */
+Exporter *state_exporter(Collector *collector, const NetAddress *address, uint32_t stream,
+                         uint64_t now_ms);
+void state_forget(Collector *collector, Exporter *exporter);
+
+/** state_domain() - NULL: no memory, or too many */
+Domain *state_domain(Collector *collector, Exporter *exporter, uint8_t version, uint32_t id,
+                     uint32_t sub_id);
+
+Template *state_template(const Domain *domain, uint16_t id);
+
+/** state_define() - n of collector->fields as a template; -ENOMEM */
+int state_define(Collector *collector, Domain *domain, uint16_t id, bool options,
+                 const uint8_t *definition, size_t definition_bytes, size_t n);
+void state_withdraw(Collector *collector, Domain *domain, uint16_t id);
+void state_withdraw_all(Collector *collector, Domain *domain, bool options);
+
+/** state_hold() - keep a data set for its template, or count why not */
+void state_hold(Collector *collector, Domain *domain, uint16_t id, const MessageClock *when,
+                const uint8_t *bytes, size_t size);
+/** state_release() - the sets that waited for this template, taken out; free() each */
+Held *state_release(Collector *collector, Domain *domain, uint16_t id);
+void state_expire(Collector *collector, uint64_t now_ms);
+
+void state_learn_sampler(Domain *domain, uint64_t id, uint32_t rate);
+/** state_rate() - 0: not known */
+uint32_t state_rate(const Domain *domain, uint64_t id);
+
+void state_learn_name(Collector *collector, Domain *domain, NameKind kind, uint64_t key,
+                      const FlowText *text);
+/** state_name() - empty: not known */
+FlowText state_name(const Domain *domain, NameKind kind, uint64_t key);
+
+/** state_sequence() - account for a message numbered so that stands for n units */
+void state_sequence(Collector *collector, Domain *domain, uint32_t sequence, uint32_t n);

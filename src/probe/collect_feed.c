@@ -1,0 +1,198 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+#include "probe/collect_feed.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/buffer.h"
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/json.h"
+#include "collect/collect.h"
+#include "probe/capture.h"
+
+enum {
+    LINES_BYTES = 64 * 1024,
+    FRAMES = 32,     /* a call */
+    EMPTY_MS = 2000, /* at the end, for what ports have received */
+    EMPTY_STEP_MS = 20,
+};
+
+struct CollectFeed {
+    CollectFeedConfig config;
+    Collector *collector;
+    MetricValue counters[_COLLECT_COUNT_N];
+    FILE *json;
+    Buffer lines;
+    int write_failure; /* errno */
+};
+
+/* --- records --- */
+
+static void lines_flush(CollectFeed *feed) {
+    Buffer *lines = &feed->lines;
+    if (lines->failed && !feed->write_failure)
+        feed->write_failure = ENOMEM;
+    if (lines->size && !feed->write_failure) {
+        errno = 0;
+        if (fwrite(lines->bytes, 1, lines->size, feed->json) != lines->size ||
+            fflush(feed->json) != 0)
+            feed->write_failure = errno ? errno : EIO;
+    }
+    buffer_clear(lines);
+}
+
+static void write_line(CollectFeed *feed, const CollectRecord *record) {
+    Json json = json_make(&feed->lines);
+    collect_record_write_json(record, &json);
+    buffer_put_u8(&feed->lines, '\n');
+    if (feed->lines.size >= LINES_BYTES)
+        lines_flush(feed);
+}
+
+static void take_record(void *userdata, const CollectRecord *record) {
+    CollectFeed *feed = userdata;
+    if (feed->json)
+        write_line(feed, record);
+    metric_add(feed->config.exported, 1);
+    if (!feed->config.record)
+        return;
+    CollectRecord mended = *record;
+    if (!feed->config.live)
+        mended.received_ms = record->export_ms ? record->export_ms : record->received_ms;
+    if (collect_mend_times(&mended))
+        metric_add(&feed->counters[COLLECT_COUNT_TIMES_MENDED], 1);
+    if (!mended.flow.app_name.size)
+        mended.flow.app_name = mended.app_name;
+    feed->config.record(feed->config.userdata, &mended.flow);
+}
+
+/* --- life --- */
+
+static int json_open(CollectFeed *feed, Reason *reason) {
+    const char *path = feed->config.json;
+    if (!path)
+        return 0;
+    feed->json = strcmp(path, "-") == 0 ? stdout : fopen(path, "we");
+    if (feed->json)
+        return 0;
+    reason_set(reason, "--json %s cannot be written: %s", path, strerror(errno));
+    return COLLECT_FEED_E_REFUSED;
+}
+
+int collect_feed_new(CollectFeed **feedp, const CollectFeedConfig *config, Reason *reason) {
+    cleanup(collect_feed_freep) CollectFeed *feed = calloc(1, sizeof(*feed));
+    if (!feed)
+        return error_origin(-ENOMEM);
+    feed->config = *config;
+    const CollectConfig collect = {
+        .seed = config->seed,
+        .counters = feed->counters,
+        .record = take_record,
+        .userdata = feed,
+    };
+    int r = collector_new(&feed->collector, &collect);
+    if (r == 0)
+        r = json_open(feed, reason);
+    if (r)
+        return error_trace(r);
+    *feedp = feed;
+    feed = NULL;
+    return 0;
+}
+
+CollectFeed *collect_feed_free(CollectFeed *feed) {
+    if (!feed)
+        return NULL;
+    if (feed->json && feed->json != stdout)
+        (void)fclose(feed->json);
+    collector_free(feed->collector);
+    buffer_deinit(&feed->lines);
+    free(feed);
+    return NULL;
+}
+
+void collect_feed_write_counters(const CollectFeed *feed, Buffer *to) {
+    if (feed)
+        metric_write(to, collect_counter_rows, feed->counters, _COLLECT_COUNT_N, NULL, 1);
+}
+
+/* --- frames --- */
+
+/* a datagram that a port received */
+static int take_collected(CollectFeed *feed, const Frame *frame) {
+    CollectedFrame from;
+    memcpy(&from, frame->bytes, sizeof(from));
+    const CollectSource source = {.address = from.address,
+                                  .port = from.port,
+                                  .stream = from.stream,
+                                  .received_ms = frame->time_ns / 1000000};
+    if (from.broken)
+        metric_add(&feed->counters[COLLECT_MALFORMED_STREAM], 1);
+    if (from.ended) {
+        collector_end_stream(feed->collector, &source);
+        return 0;
+    }
+    return error_trace(collector_take(feed->collector, &source, frame->bytes + sizeof(from),
+                                      frame->captured_bytes - sizeof(from)));
+}
+
+/* a packet that may hold one */
+static int take_packet(CollectFeed *feed, const Frame *frame) {
+    Packet packet;
+    if (dissect_frame(frame, &packet) != 0 || packet.protocol != IP_UDP || !packet.payload ||
+        packet.fragment)
+        return 0;
+    const CollectSource source = {.address = packet.ip_version == 6 ? net_address_v6(packet.src)
+                                                                    : net_address_v4(packet.src),
+                                  .port = packet.src_port,
+                                  .received_ms = frame->time_ns / 1000000};
+    return error_trace(
+        collector_take(feed->collector, &source, packet.payload, packet.payload_bytes));
+}
+
+int collect_feed_frames(CollectFeed *feed, const Frame *frames, size_t n) {
+    int r = 0;
+    for (size_t i = 0; i < n && r == 0; i++) {
+        metric_add(feed->config.packets, 1);
+        metric_add(feed->config.bytes, frames[i].wire_bytes);
+        r = frames[i].link_type == FRAME_LINK_COLLECTED ? take_collected(feed, &frames[i])
+                                                        : take_packet(feed, &frames[i]);
+    }
+    return error_trace(r);
+}
+
+void collect_feed_empty(CollectFeed *feed, Capture *capture) {
+    Frame frames[FRAMES];
+    Reason reason = {""};
+    const uint64_t end_ms = clock_monotonic_ms() + EMPTY_MS;
+    size_t n = 1;
+    while (n > 0 && clock_monotonic_ms() < end_ms &&
+           capture_read(capture, frames, FRAMES, &n, EMPTY_STEP_MS, &reason) == 0)
+        if (collect_feed_frames(feed, frames, n) != 0)
+            return;
+}
+
+void collect_feed_tick(CollectFeed *feed, uint64_t now_ms) {
+    if (feed->json)
+        lines_flush(feed);
+    collector_tick(feed->collector, now_ms);
+}
+
+int collect_feed_finish(CollectFeed *feed, Reason *reason) {
+    feed->collector = collector_free(feed->collector);
+    if (!feed->json)
+        return 0;
+    lines_flush(feed);
+    if (feed->json != stdout && fclose(feed->json) != 0 && !feed->write_failure)
+        feed->write_failure = errno;
+    feed->json = NULL;
+    if (!feed->write_failure)
+        return 0;
+    reason_set(reason, "--json %s could not be written: %s", feed->config.json,
+               strerror(feed->write_failure));
+    return COLLECT_FEED_E_REFUSED;
+}

@@ -1,0 +1,69 @@
+#pragma once
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/*
+ * Collecting
+ *
+ * Exporters' datagrams to flow records, in the place where a meter would turn packets into them:
+ * frames of a capture file or an interface that hold such datagrams (--interpret-flow-packets), or
+ * datagrams that a collector's ports received (--collector-port, probe/collect_ports.h). Records
+ * go to the export as metered ones do, and as JSON to a file of their own, with all that was said.
+ */
+
+#include <stdint.h>
+
+#include "base/cleanup.h"
+#include "base/metric.h"
+#include "base/reason.h"
+#include "collect/record.h"
+#include "net/dissect.h"
+
+typedef struct Buffer Buffer;
+typedef struct Capture Capture;
+typedef struct CollectFeed CollectFeed;
+
+/* the link type of frames that are datagrams: a CollectedFrame, then the payload */
+enum { FRAME_LINK_COLLECTED = 0xfff0 };
+
+typedef struct CollectedFrame {
+    NetAddress address;
+    uint16_t port;
+    uint32_t stream; /* 0: a datagram */
+    bool ended;      /* the connection has; there is no payload */
+    bool broken;     /* for it sent no IPFIX */
+} CollectedFrame;
+
+typedef struct CollectFeedConfig {
+    const char *json; /* file, "-" for standard output, NULL: none */
+    uint64_t seed;
+    bool live;             /* ours and the exporters' clocks may be compared */
+    MetricValue *packets;  /* counters: frames taken, */
+    MetricValue *bytes;    /* their bytes, */
+    MetricValue *exported; /* and records made; borrowed */
+    /* takes what is to be delivered; NULL: nothing is */
+    void (*record)(void *userdata, const FlowRecord *record);
+    void *userdata;
+} CollectFeedConfig;
+
+enum {
+    _COLLECT_FEED_E_SUCCESS,
+    COLLECT_FEED_E_REFUSED, /* the file cannot be written: the reason says why */
+};
+
+int collect_feed_new(CollectFeed **feedp, const CollectFeedConfig *config, Reason *reason);
+CollectFeed *collect_feed_free(CollectFeed *feed);
+
+/** collect_feed_frames() - 0, or -ENOMEM */
+int collect_feed_frames(CollectFeed *feed, const Frame *frames, size_t n);
+void collect_feed_tick(CollectFeed *feed, uint64_t now_ms);
+
+/** collect_feed_finish() - write what is left, what still waits for a template is let go */
+int collect_feed_finish(CollectFeed *feed, Reason *reason);
+
+/** collect_feed_empty() - at the end: what has come to the ports by now */
+void collect_feed_empty(CollectFeed *feed, Capture *capture);
+
+/** collect_feed_write_counters() - as OpenMetrics text; of NULL nothing */
+void collect_feed_write_counters(const CollectFeed *feed, Buffer *to);
+
+DEFINE_CLEANUP(CollectFeed *, collect_feed_free)

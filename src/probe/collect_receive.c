@@ -1,0 +1,389 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+#include "probe/collect_receive.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/queue.h"
+#include "probe/collect_socket.h"
+
+enum {
+    BATCH = 64,           /* datagrams a call */
+    DATAGRAM_MAX = 65535, /* put together again by the kernel */
+    STREAMS_MAX = 256,
+    EVENTS = 64,
+    WAIT_MS = 200,
+    CONTROL_BYTES = 64,
+    ROUNDS = 16, /* calls before other sockets have their turn */
+    IPFIX_HEADER_BYTES = 16,
+};
+
+typedef enum SourceKind {
+    SOURCE_STOP,
+    SOURCE_UDP,
+    SOURCE_LISTENER,
+    SOURCE_STREAM,
+} SourceKind;
+
+/* something that is waited for */
+typedef struct Source {
+    SourceKind kind;
+    int fd;
+    uint32_t kernel_drops; /* as its socket said last, modulo 2^32 */
+    /* of a stream */
+    CollectedFrame from;
+    uint32_t have;
+    uint8_t *bytes; /* DATAGRAM_MAX of them */
+} Source;
+
+struct Receiver {
+    pthread_t thread;
+    bool running;
+    int epoll;
+    Queue *full;
+    Queue *empty;
+    Chunk *chunks[CHUNKS];
+    Chunk *filling;
+    Source stop;
+    Source ports[2 * RECEIVER_PORTS_MAX];
+    size_t n_ports;
+    Source *streams[STREAMS_MAX];
+    uint32_t stream_number;
+    MetricValue dropped, overrun;
+    struct mmsghdr messages[BATCH];
+    struct iovec iov[BATCH];
+    struct sockaddr_storage names[BATCH];
+    _Alignas(8) uint8_t control[BATCH][CONTROL_BYTES];
+    uint8_t *slots; /* BATCH of DATAGRAM_MAX; only pages that are written to are there */
+};
+
+/* --- chunks --- */
+
+static void hand_over(Receiver *receiver) {
+    if (!receiver->filling || receiver->filling->size == 0)
+        return;
+    (void)queue_push(receiver->full, receiver->filling); /* has room for all there are */
+    receiver->filling = NULL;
+}
+
+/* while the reader has something to do, a chunk may as well fill */
+static void hand_over_when_wanted(Receiver *receiver) {
+    if (receiver->filling && receiver->filling->size && queue_length(receiver->full) == 0)
+        hand_over(receiver);
+}
+
+/* false: all chunks are full */
+static bool make_room(Receiver *receiver, size_t bytes) {
+    if (receiver->filling && receiver->filling->size + bytes > CHUNK_BYTES)
+        hand_over(receiver);
+    if (!receiver->filling) {
+        receiver->filling = queue_pop(receiver->empty, 0);
+        if (!receiver->filling)
+            return false;
+        receiver->filling->size = 0;
+    }
+    return true;
+}
+
+static bool put_piece(Receiver *receiver, const CollectedFrame *from, uint64_t time_ns,
+                      const uint8_t *payload, size_t n) {
+    if (!make_room(receiver, sizeof(Piece) + n))
+        return false;
+    const Piece piece = {.time_ns = time_ns, .payload_bytes = (uint32_t)n, .from = *from};
+    Chunk *chunk = receiver->filling;
+    memcpy(chunk->bytes + chunk->size, &piece, sizeof(piece));
+    if (n)
+        memcpy(chunk->bytes + chunk->size + sizeof(piece), payload, n);
+    chunk->size += (uint32_t)(sizeof(piece) + n);
+    return true;
+}
+
+/* --- UDP --- */
+
+static void count_kernel_drops(Receiver *receiver, Source *port, struct msghdr *message) {
+    for (struct cmsghdr *c = CMSG_FIRSTHDR(message); c; c = CMSG_NXTHDR(message, c)) {
+        uint32_t drops = 0;
+        if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SO_RXQ_OVFL)
+            continue;
+        memcpy(&drops, CMSG_DATA(c), sizeof(drops));
+        metric_add(&receiver->dropped, drops - port->kernel_drops);
+        port->kernel_drops = drops;
+    }
+}
+
+static void prepare(Receiver *receiver) {
+    for (size_t i = 0; i < BATCH; i++) {
+        receiver->iov[i] =
+            (struct iovec){.iov_base = receiver->slots + i * DATAGRAM_MAX, .iov_len = DATAGRAM_MAX};
+        receiver->messages[i].msg_hdr = (struct msghdr){.msg_name = &receiver->names[i],
+                                                        .msg_namelen = sizeof(receiver->names[i]),
+                                                        .msg_iov = &receiver->iov[i],
+                                                        .msg_iovlen = 1,
+                                                        .msg_control = receiver->control[i],
+                                                        .msg_controllen = CONTROL_BYTES};
+    }
+}
+
+static void take_datagram(Receiver *receiver, Source *port, size_t i, uint64_t now_ns) {
+    struct mmsghdr *message = &receiver->messages[i];
+    CollectedFrame from;
+    memset(&from, 0, sizeof(from));
+    from.address = collect_peer(&receiver->names[i], &from.port);
+    if (message->msg_hdr.msg_controllen)
+        count_kernel_drops(receiver, port, &message->msg_hdr);
+    if (!put_piece(receiver, &from, now_ns, receiver->iov[i].iov_base, message->msg_len))
+        metric_add(&receiver->overrun, 1);
+}
+
+static void receive_udp(Receiver *receiver, Source *port) {
+    for (int round = 0; round < ROUNDS; round++) {
+        prepare(receiver);
+        const int n = recvmmsg(port->fd, receiver->messages, BATCH, MSG_DONTWAIT, NULL);
+        const uint64_t now_ns = clock_wall_ms() * 1000000;
+        for (int i = 0; i < n; i++)
+            take_datagram(receiver, port, (size_t)i, now_ns);
+        if (n < BATCH)
+            return;
+    }
+}
+
+/* --- connections --- */
+
+static int watch(Receiver *receiver, Source *source) {
+    struct epoll_event event = {.events = EPOLLIN, .data.ptr = source};
+    return epoll_ctl(receiver->epoll, EPOLL_CTL_ADD, source->fd, &event) == 0 ? 0 : -errno;
+}
+
+static void stream_free(Source *stream) {
+    (void)close(stream->fd);
+    free(stream->bytes);
+    free(stream);
+}
+
+static void stream_close(Receiver *receiver, Source *stream, bool broken) {
+    for (size_t i = 0; i < STREAMS_MAX; i++)
+        if (receiver->streams[i] == stream)
+            receiver->streams[i] = NULL;
+    stream->from.ended = true;
+    stream->from.broken = broken;
+    (void)put_piece(receiver, &stream->from, clock_wall_ms() * 1000000, NULL, 0);
+    stream_free(stream);
+}
+
+static void accept_stream(Receiver *receiver, const Source *listener) {
+    struct sockaddr_storage peer;
+    socklen_t size = sizeof(peer);
+    const int fd =
+        accept4(listener->fd, (struct sockaddr *)&peer, &size, SOCK_CLOEXEC | SOCK_NONBLOCK);
+    size_t place = 0;
+    while (place < STREAMS_MAX && receiver->streams[place])
+        place++;
+    if (fd < 0)
+        return;
+    Source *stream = place < STREAMS_MAX ? calloc(1, sizeof(*stream)) : NULL;
+    uint8_t *bytes = stream ? malloc(DATAGRAM_MAX) : NULL;
+    if (!bytes) {
+        free(stream);
+        (void)close(fd);
+        return;
+    }
+    const int one = 1;
+    (void)setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof(one));
+    stream->kind = SOURCE_STREAM;
+    stream->fd = fd;
+    stream->bytes = bytes;
+    stream->from.address = collect_peer(&peer, &stream->from.port);
+    if (++receiver->stream_number == 0)
+        receiver->stream_number = 1;
+    stream->from.stream = receiver->stream_number;
+    if (watch(receiver, stream) != 0) {
+        stream_free(stream);
+        return;
+    }
+    receiver->streams[place] = stream;
+}
+
+typedef enum Messages {
+    MESSAGES_TAKEN,
+    MESSAGES_WAIT, /* all chunks are full */
+    MESSAGES_BAD,  /* no IPFIX */
+} Messages;
+
+/* whole messages out of the stream's bytes */
+static Messages take_messages(Receiver *receiver, Source *stream) {
+    const uint64_t now_ns = clock_wall_ms() * 1000000;
+    Messages answer = MESSAGES_TAKEN;
+    uint32_t at = 0;
+    while (stream->have - at >= 4) {
+        const uint8_t *p = stream->bytes + at;
+        const uint32_t length = (uint32_t)(p[2] << 8 | p[3]);
+        if (p[0] != 0 || p[1] != 10 || length < IPFIX_HEADER_BYTES) {
+            answer = MESSAGES_BAD;
+            break;
+        }
+        if (stream->have - at < length)
+            break;
+        if (!put_piece(receiver, &stream->from, now_ns, p, length)) {
+            answer = MESSAGES_WAIT;
+            break;
+        }
+        at += length;
+    }
+    stream->have -= at;
+    memmove(stream->bytes, stream->bytes + at, stream->have);
+    return answer;
+}
+
+static void receive_stream(Receiver *receiver, Source *stream) {
+    for (int round = 0; round < ROUNDS; round++) {
+        const Messages before = take_messages(receiver, stream);
+        if (before == MESSAGES_WAIT) /* what has no room here waits at the exporter */
+            return;
+        const ssize_t n = before == MESSAGES_BAD ? 0
+                                                 : recv(stream->fd, stream->bytes + stream->have,
+                                                        DATAGRAM_MAX - stream->have, MSG_DONTWAIT);
+        if (n < 0 && (errno == EAGAIN || errno == EINTR))
+            return;
+        if (n <= 0) {
+            stream_close(receiver, stream, before == MESSAGES_BAD);
+            return;
+        }
+        stream->have += (uint32_t)n;
+    }
+    (void)take_messages(receiver, stream);
+}
+
+/* --- the thread --- */
+
+static void *receiver_run(void *userdata) {
+    Receiver *receiver = userdata;
+    struct epoll_event events[EVENTS];
+    for (;;) {
+        /* what is not handed over yet must not wait long */
+        const bool some = receiver->filling && receiver->filling->size;
+        const int n = epoll_wait(receiver->epoll, events, EVENTS, some ? 1 : WAIT_MS);
+        for (int i = 0; i < n; i++) {
+            Source *source = events[i].data.ptr;
+            switch (source->kind) {
+            case SOURCE_STOP:
+                hand_over(receiver);
+                return NULL;
+            case SOURCE_UDP:
+                receive_udp(receiver, source);
+                break;
+            case SOURCE_LISTENER:
+                accept_stream(receiver, source);
+                break;
+            case SOURCE_STREAM:
+                receive_stream(receiver, source);
+            }
+        }
+        hand_over_when_wanted(receiver);
+    }
+}
+
+static int chunks_make(Receiver *receiver) {
+    int r = queue_new(&receiver->full, CHUNKS);
+    if (r == 0)
+        r = queue_new(&receiver->empty, CHUNKS);
+    for (size_t i = 0; r == 0 && i < CHUNKS; i++) {
+        receiver->chunks[i] = malloc(sizeof(Chunk));
+        if (!receiver->chunks[i])
+            return error_origin(-ENOMEM);
+        (void)queue_push(receiver->empty, receiver->chunks[i]);
+    }
+    receiver->slots = malloc((size_t)BATCH * DATAGRAM_MAX);
+    if (!receiver->slots)
+        return error_origin(-ENOMEM);
+    return error_trace(r);
+}
+
+static int sources_watch(Receiver *receiver) {
+    receiver->epoll = epoll_create1(EPOLL_CLOEXEC);
+    receiver->stop = (Source){.kind = SOURCE_STOP, .fd = eventfd(0, EFD_CLOEXEC)};
+    if (receiver->epoll < 0 || receiver->stop.fd < 0)
+        return error_origin(-errno);
+    int r = watch(receiver, &receiver->stop);
+    for (size_t i = 0; r == 0 && i < receiver->n_ports; i++)
+        r = watch(receiver, &receiver->ports[i]);
+    return error_origin(r);
+}
+
+int receiver_new(Receiver **receiverp, const int *udp, const int *tcp, size_t n) {
+    cleanup(receiver_freep) Receiver *receiver = calloc(1, sizeof(*receiver));
+    if (!receiver)
+        return error_origin(-ENOMEM);
+    receiver->epoll = receiver->stop.fd = -1;
+    for (size_t i = 0; i < n; i++) {
+        receiver->ports[receiver->n_ports++] = (Source){.kind = SOURCE_UDP, .fd = udp[i]};
+        receiver->ports[receiver->n_ports++] = (Source){.kind = SOURCE_LISTENER, .fd = tcp[i]};
+    }
+    int r = chunks_make(receiver);
+    if (r == 0)
+        r = sources_watch(receiver);
+    if (r)
+        return error_trace(r);
+    r = -pthread_create(&receiver->thread, NULL, receiver_run, receiver);
+    if (r)
+        return error_origin(r);
+    receiver->running = true;
+    *receiverp = receiver;
+    receiver = NULL;
+    return 0;
+}
+
+static void stop_thread(Receiver *receiver) {
+    const uint64_t one = 1;
+    if (!receiver->running)
+        return;
+    if (write(receiver->stop.fd, &one, sizeof(one)) == (ssize_t)sizeof(one))
+        (void)pthread_join(receiver->thread, NULL);
+    receiver->running = false;
+}
+
+Receiver *receiver_free(Receiver *receiver) {
+    if (!receiver)
+        return NULL;
+    stop_thread(receiver);
+    for (size_t i = 0; i < receiver->n_ports; i++)
+        (void)close(receiver->ports[i].fd);
+    for (size_t i = 0; i < STREAMS_MAX; i++)
+        if (receiver->streams[i])
+            stream_free(receiver->streams[i]);
+    if (receiver->epoll >= 0)
+        (void)close(receiver->epoll);
+    if (receiver->stop.fd >= 0)
+        (void)close(receiver->stop.fd);
+    queue_free(receiver->full);
+    queue_free(receiver->empty);
+    for (size_t i = 0; i < CHUNKS; i++)
+        free(receiver->chunks[i]);
+    free(receiver->slots);
+    free(receiver);
+    return NULL;
+}
+
+Chunk *receiver_take(Receiver *receiver, unsigned timeout_ms) {
+    return queue_pop(receiver->full, timeout_ms);
+}
+
+void receiver_give(Receiver *receiver, Chunk *chunk) {
+    (void)queue_push(receiver->empty, chunk); /* has room for all there are */
+}
+
+uint64_t receiver_dropped(const Receiver *receiver) {
+    return metric_get(&receiver->dropped);
+}
+
+uint64_t receiver_overrun(const Receiver *receiver) {
+    return metric_get(&receiver->overrun);
+}

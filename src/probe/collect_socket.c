@@ -1,0 +1,161 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+#include "probe/collect_socket.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/file.h"
+#include "base/log.h"
+
+enum {
+    RECEIVE_BYTES = 64 << 20, /* asked of the kernel; it gives what it allows */
+    RECEIVE_ENOUGH = 8 << 20,
+    LISTEN_BACKLOG = 64,
+    TRIES = 16, /* for a free port that both protocols have */
+};
+
+static bool parse_port(const char *text, uint16_t *portp) {
+    char *end = NULL;
+    if (text[0] < '0' || text[0] > '9')
+        return false;
+    const unsigned long port = strtoul(text, &end, 10);
+    if (*end || port > UINT16_MAX)
+        return false;
+    *portp = (uint16_t)port;
+    return true;
+}
+
+bool collect_endpoint_parse(CollectEndpoint *endpoint, const char *text) {
+    CollectEndpoint parsed = {0};
+    char host[NET_ADDRESS_TEXT_MAX + 2];
+    const char *colon = strrchr(text, ':');
+    if (!parse_port(colon ? colon + 1 : text, &parsed.port))
+        return false;
+    if (colon) {
+        const bool brackets = text[0] == '[' && colon > text && colon[-1] == ']';
+        const char *from = brackets ? text + 1 : text;
+        const size_t n = (size_t)(colon - from) - (brackets ? 1 : 0);
+        if (n >= sizeof(host))
+            return false;
+        memcpy(host, from, n);
+        host[n] = 0;
+        if (n > 0 && strcmp(host, "*") != 0 && !net_address_parse(&parsed.address, host))
+            return false;
+    }
+    *endpoint = parsed;
+    return true;
+}
+
+static socklen_t sockaddr_of(const NetAddress *address, bool v6, uint16_t port,
+                             struct sockaddr_storage *to) {
+    *to = (struct sockaddr_storage){0};
+    if (v6) {
+        struct sockaddr_in6 *in6 = (struct sockaddr_in6 *)to;
+        in6->sin6_family = AF_INET6;
+        in6->sin6_port = htons(port);
+        memcpy(&in6->sin6_addr, address->bytes, sizeof(in6->sin6_addr));
+        return sizeof(*in6);
+    }
+    struct sockaddr_in *in = (struct sockaddr_in *)to;
+    in->sin_family = AF_INET;
+    in->sin_port = htons(port);
+    memcpy(&in->sin_addr, address->bytes, sizeof(in->sin_addr));
+    return sizeof(*in);
+}
+
+static uint16_t port_of(int fd) {
+    struct sockaddr_storage at = {0};
+    socklen_t size = sizeof(at);
+    uint16_t port = 0;
+    if (getsockname(fd, (struct sockaddr *)&at, &size) == 0)
+        (void)collect_peer(&at, &port);
+    return port;
+}
+
+static void want_bytes(int fd) {
+    int bytes = RECEIVE_BYTES;
+    socklen_t size = sizeof(bytes);
+    if (setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &bytes, sizeof(bytes)) != 0)
+        (void)setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &bytes, sizeof(bytes));
+    if (getsockopt(fd, SOL_SOCKET, SO_RCVBUF, &bytes, &size) == 0 && bytes < RECEIVE_ENOUGH)
+        log_notice("the kernel keeps %d bytes of datagrams waiting at most; sysctl "
+                   "net.core.rmem_max=67108864 lets a burst wait instead of being dropped",
+                   bytes);
+}
+
+/* a bound socket, or -1 with errno */
+static int open_one(const NetAddress *address, bool v6, int type, uint16_t port) {
+    const int one = 1;
+    const int zero = 0;
+    struct sockaddr_storage at;
+    const socklen_t size = sockaddr_of(address, v6, port, &at);
+    const int fd = socket(v6 ? AF_INET6 : AF_INET, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0)
+        return -1;
+    bool good = true;
+    if (v6 && !address->family)
+        good = setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &zero, sizeof(zero)) == 0;
+    if (type == SOCK_STREAM)
+        good = good && setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)) == 0;
+    else
+        (void)setsockopt(fd, SOL_SOCKET, SO_RXQ_OVFL, &one, sizeof(one));
+    good = good && bind(fd, (struct sockaddr *)&at, size) == 0;
+    if (type == SOCK_STREAM)
+        good = good && listen(fd, LISTEN_BACKLOG) == 0;
+    if (good)
+        return fd;
+    const int error = errno;
+    (void)close(fd);
+    errno = error;
+    return -1;
+}
+
+int collect_socket_pair(const CollectEndpoint *endpoint, int *udpp, int *tcpp, uint16_t *portp,
+                        Reason *reason) {
+    const NetAddress *address = &endpoint->address;
+    bool v6 = address->family != 4;
+    for (int i = 0; i < TRIES; i++) {
+        cleanup(closep) int udp = open_one(address, v6, SOCK_DGRAM, endpoint->port);
+        if (udp < 0 && v6 && !address->family && errno == EAFNOSUPPORT) {
+            v6 = false; /* a machine without IPv6 */
+            continue;
+        }
+        cleanup(closep) int tcp = udp < 0 ? -1 : open_one(address, v6, SOCK_STREAM, port_of(udp));
+        if (tcp >= 0) {
+            want_bytes(udp);
+            *portp = port_of(udp);
+            *udpp = udp;
+            *tcpp = tcp;
+            udp = tcp = -1;
+            return 0;
+        }
+        if (endpoint->port || errno != EADDRINUSE)
+            break;
+    }
+    reason_set(reason, "--collector-port %u cannot be opened: %s%s", endpoint->port,
+               strerror(errno),
+               errno == EADDRINUSE ? "; another collector has it, by UDP or by TCP" : "");
+    return COLLECT_SOCKET_E_REFUSED;
+}
+
+NetAddress collect_peer(const struct sockaddr_storage *from, uint16_t *portp) {
+    if (from->ss_family == AF_INET) {
+        const struct sockaddr_in *in = (const struct sockaddr_in *)from;
+        uint8_t bytes[4];
+        memcpy(bytes, &in->sin_addr, sizeof(bytes));
+        *portp = ntohs(in->sin_port);
+        return net_address_v4(bytes);
+    }
+    const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)from;
+    *portp = ntohs(in6->sin6_port);
+    if (IN6_IS_ADDR_V4MAPPED(&in6->sin6_addr))
+        return net_address_v4(in6->sin6_addr.s6_addr + 12);
+    return net_address_v6(in6->sin6_addr.s6_addr);
+}

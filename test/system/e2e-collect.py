@@ -1,0 +1,209 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+# time limit: 300 s
+"""Flow collection: what exporters send, read from captures and received at a port, each record as it
+was sent; the way to the hub; exporters of Debian (softflowd, pmacct) where they are installed."""
+import json
+import os
+import random
+import re
+import shutil
+import socket
+import subprocess
+
+import _exporter
+from _e2e import SOURCE, check, main, offline, same, wait_for
+
+GOLDEN = os.path.join(SOURCE, "test", "golden")
+
+
+def subset(record, expected):
+    return all(record.get(k) == v for k, v in expected.items())
+
+
+def all_there(records, expected, what):
+    """Each expected record once, with at least these fields, and no others."""
+    left = list(records)
+    for want in expected:
+        found = next((r for r in left if subset(r, want)), None)
+        check(found, f"{what}: no record {want} in {left[:3]}")
+        left.remove(found)
+    same(left, [], f"{what}: records that nobody sent")
+
+
+def interpret(lab, name, datagrams, **more):
+    path = lab.path(name.replace(" ", "-") + ".pcap")
+    _exporter.pcap(path, datagrams, **more)
+    return offline(lab, path, "--interpret-flow-packets")
+
+
+def test_each_version_in_a_capture(lab):
+    for name, datagrams, expected in _exporter.cases():
+        all_there(interpret(lab, name, datagrams), expected, name)
+
+
+def test_data_before_its_template(lab):
+    datagrams, expected = _exporter.late()
+    all_there(interpret(lab, "late", datagrams), expected, "data before its template")
+
+
+def counters(lab, path, *options):
+    out = subprocess.run([os.path.join(os.environ.get("WEIR_BUILD", "build"), "weir-probe"), "-i",
+                          path, "--interpret-flow-packets", "--json", lab.path("x.json"),
+                          "--counters", "-", *options], capture_output=True, text=True, timeout=60)
+    same(out.returncode, 0, f"exit ({out.stderr[-500:]})")
+    return dict(re.findall(r"^weir_probe_collect_(\S+) (\d+)$", out.stdout, re.M))
+
+
+def test_damaged_datagrams_are_counted(lab):
+    """Cut, stretched and changed at random: never an error, and what is whole is still read."""
+    dice = random.Random(7)
+    seeds = [d for _, ds, _ in _exporter.cases() for d in ds] + _exporter.late()[0]
+    damaged = []
+    for _ in range(3000):
+        data = bytearray(dice.choice(seeds))
+        for _ in range(dice.randrange(1, 6)):
+            data[dice.randrange(len(data))] = dice.choice((0, 1, 0x7f, 0xff, dice.randrange(256)))
+        damaged.append(bytes(data[:dice.randrange(1, len(data) + 1)]))
+    path = lab.path("damaged.pcap")
+    _exporter.pcap(path, damaged)
+    seen = counters(lab, path)
+    same(seen["datagrams_total"], "3000", "datagrams")
+    check(sum(int(v) for k, v in seen.items() if k.startswith("malformed")) > 100, seen)
+
+
+class Collecting:
+    """A probe with a port, and if wanted a hub behind it."""
+
+    def __init__(self, lab, *options):
+        self.json = lab.path("flows.json")
+        self.counters_path = lab.path("counters.txt")
+        options = options or ("--json", self.json, "--counters", self.counters_path)
+        self.probe = lab.probe("--collector-port", "127.0.0.1:0", *options)
+        said = wait_for("the port", lambda: re.search(r"on port (\d+)", self.probe.log()))
+        self.to = ("127.0.0.1", int(said[1]))
+
+    def send(self, datagrams):
+        """From a port of its own each: exporters are known by their address."""
+        for datagram in datagrams:
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+                s.sendto(datagram, self.to)
+
+    def records(self):
+        with open(self.json) as file:
+            return [json.loads(line) for line in file]
+
+    def end(self):
+        same(self.probe.stop(), 0, "exit")
+        return self.records()
+
+
+def test_one_port_for_all(lab):
+    port = Collecting(lab)
+    expected = []
+    for _, datagrams, records in _exporter.cases():
+        port.send(datagrams)
+        expected += records
+    late, records = _exporter.late()
+    port.send(late)
+    # IPFIX by TCP, in pieces, and something else that is thrown out
+    tcp = [_exporter.flow(i, rev_octets=1, rev_packets=1) for i in range(100, 150)]
+    stream = _exporter.ipfix([_exporter.template(400, _exporter.IPFIX_ELEMENTS)])
+    for f in tcp:
+        stream += _exporter.ipfix([_exporter.a_set(400, _exporter.ipfix_data([f]))])
+    with socket.create_connection(port.to, 10) as s:
+        for at in range(0, len(stream), 333):
+            s.sendall(stream[at:at + 333])
+    with socket.create_connection(port.to, 10) as s:
+        s.sendall(b"GET / HTTP/1.1\r\n\r\n")
+        same(s.recv(10), b"", "answer to what is no IPFIX")
+    all_there(port.end(), expected + records + tcp, "all versions")
+    with open(port.counters_path) as file:
+        text = file.read()
+    check('malformed_total{reason="stream"} 1\n' in text, "the wrong connection is not counted")
+
+
+def test_to_the_hub(lab):
+    hub = lab.hub()
+    port = Collecting(lab, *hub.options_for_probe())
+    name, datagrams, expected = list(_exporter.cases())[1]  # v5
+    port.send(datagrams)
+    port.send(list(_exporter.cases())[5][1])  # sFlow
+    flows = wait_for("the flows in the hub", lambda: (lambda f: f if len(f) >= 6 else None)(
+        hub.flows()), 30)
+    same(len(flows), 6, "flows")
+    v5 = [f for f in flows if f["exporter_ip"] == "127.0.0.1"]
+    # the exporter's clock is years away: its flows are put where they belong, and marked
+    names = ("src_ip", "dst_ip", "src_port", "dst_port", "packets", "octets", "input_if")
+    all_there(v5, [{k: f[k] for k in names} | {"sampling": 100, "times_mended": 1}
+                   for f in expected], name)
+    check(all(f["last_ms"] - f["first_ms"] == 4000 for f in v5), v5[0])
+    same({f["exporter_ip"] for f in flows}, {"127.0.0.1", "203.0.113.9"}, "exporters")
+    same([f["dst_port"] for f in hub.flows("exporter_ip = 203.0.113.9")], [443] * 3, "by filter")
+    same(port.probe.stop(), 0, "exit")
+
+
+def wire_totals(lab, capture, version):
+    """NetFlow v5 has no IPv6."""
+    flows = [f for f in offline(lab, capture) if version != "5" or ":" not in f["src_ip"]]
+    return {"packets": sum(f["packets"] + f["rev_packets"] for f in flows),
+            "octets": sum(f["octets"] + f["rev_octets"] for f in flows)}
+
+
+def both_ways(records):
+    return {"packets": sum(r["packets"] + r.get("rev_packets", 0) for r in records),
+            "octets": sum(r["octets"] + r.get("rev_octets", 0) for r in records)}
+
+
+def exported(lab, name, make_command):
+    """What came out of a collecting probe when this exporter read the capture."""
+    port = Collecting(lab)
+    done = lab.start(name, *make_command(port.to))
+    done.wait(60)
+    wait_for("records", lambda: port.records(), 10)
+    return port.end()
+
+
+def test_softflowd(lab):
+    if not shutil.which("softflowd"):
+        print("      softflowd is not installed")
+        return
+    capture = os.path.join(GOLDEN, "tcp.pcap")
+    for version in ("5", "9", "10"):
+        records = exported(lab, f"softflowd-{version}", lambda to: (
+            "softflowd", "-D", "-r", capture, "-v", version, "-n", f"{to[0]}:{to[1]}",
+            "-p", lab.path("softflowd.pid"), "-c", "none"))
+        same({r["proto_version"] for r in records}, {int(version)}, "version")
+        same(both_ways(records), wire_totals(lab, capture, version),
+             f"softflowd, version {version}")
+
+
+def test_pmacctd(lab):
+    if not shutil.which("pmacctd"):
+        print("      pmacctd is not installed")
+        return
+    capture = os.path.join(GOLDEN, "tcp.pcap")
+    for plugin, version in (("nfprobe", "5"), ("nfprobe", "9"), ("nfprobe", "10"),
+                            ("sfprobe", "sflow")):
+        def command(to, plugin=plugin, version=version):
+            path = lab.path("pmacctd.conf")
+            with open(path, "w") as file:
+                file.write(f"pcap_savefile: {capture}\nplugins: {plugin}\n"
+                           f"aggregate: src_host,dst_host,src_port,dst_port,proto,tos,tcpflags\n"
+                           f"pidfile: {lab.path('pmacctd.pid')}\n"
+                           f"{plugin}_receiver: {to[0]}:{to[1]}\n" +
+                           (f"nfprobe_version: {version}\n" if plugin == "nfprobe" else ""))
+            return "pmacctd", "-f", path
+        records = exported(lab, f"pmacctd-{version}", command)
+        expected = wire_totals(lab, capture, version)
+        if plugin == "sfprobe":
+            same(sum(r["packets"] for r in records), expected["packets"], "sfprobe, packets")
+            same(sum(r["l3_octets"] for r in records), expected["octets"], "sfprobe, octets")
+        else:
+            same(both_ways(records), expected, f"nfprobe, version {version}")
+
+
+if __name__ == "__main__":
+    main([test_each_version_in_a_capture, test_data_before_its_template,
+          test_damaged_datagrams_are_counted, test_one_port_for_all, test_to_the_hub,
+          test_softflowd, test_pmacctd])
