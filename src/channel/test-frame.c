@@ -124,15 +124,6 @@ static void test_control(void **state) {
     for (size_t n = 0; n < text.size; n++)
         assert_int_equal(control_read(&back, text.bytes, n), FRAME_E_MALFORMED);
 
-    assert_int_equal(back.lease.until_s, 0);
-    buffer_clear(&text);
-    there.lease = (Lease){.until_s = 1795412018, .licence = "4f0c2f9d1a7b33e0"};
-    control_write(&text, &there);
-    assert_int_equal(control_read(&back, text.bytes, text.size), 0);
-    assert_int_equal(back.lease.until_s, 1795412018);
-    assert_string_equal(back.lease.licence, "4f0c2f9d1a7b33e0");
-    there.lease = (Lease){0};
-
     buffer_clear(&text);
     (void)snprintf(there.admission, sizeof(there.admission), "waiting");
     (void)snprintf(there.reason, sizeof(there.reason), "all 2 seats are taken");
