@@ -5,11 +5,13 @@ import errno
 import os
 import shutil
 import signal
+import threading
 import time
+import urllib.parse
 
 import ledger
-from world import (CRASH_AFTER_SYNC, CRASH_AFTER_UNLINK, CRASH_BEFORE_SYNC, CRASH_IN_WRITE,
-                   Failure, wait_for)
+from world import (CLONES, CRASH_AFTER_SYNC, CRASH_AFTER_UNLINK, CRASH_BEFORE_SYNC,
+                   CRASH_IN_WRITE, Failure, check, wait_for)
 
 FAULTS = []
 
@@ -464,3 +466,112 @@ def power_both(world, draw, site):
     site.restart()
     pause(world, draw, 0.1, 5)
     world.hub.start()
+
+
+# ------------------------------------------------------------------ what the hub changes of itself
+# and of its probes, with kills in the middle
+
+def killed_within(world, draw, site, act):
+    """While `act` is under way, or soon after: the hub is killed, the probe, both, or nobody"""
+    def attempt():
+        try:
+            act()
+        except (OSError, ValueError):  # the hub went away while it was asked
+            pass
+    attempted = threading.Thread(target=attempt)
+    attempted.start()
+    time.sleep(2 * draw.random() ** 3)
+    hub, probe = draw.choice(((True, False), (False, True), (True, True), (False, False)))
+    if hub:
+        world.hub.kill()
+    if probe:
+        site.kill()
+    attempted.join()
+    if hub:
+        world.hub.start()
+    if probe:
+        site.restart()
+
+
+ALL_BACK_S = 240  # the longest outage of a network, a full disk, and time to come back
+
+
+def key_state(world):
+    return world.hub.get("/server-key")["state"]
+
+
+def all_confirmed(world):
+    now = world.hub.get("/server-key")
+    return not now["unconfirmed"] and now["confirmed"] > 0
+
+
+def hand_over(world, draw, site):
+    """The next key is made, and every probe has it; what it is"""
+    def make():
+        return world.hub.ask("POST", "/server-key/next", {})
+    killed_within(world, draw, site, make)
+    if key_state(world) == "single":  # killed before it was made
+        status, answer = make()
+        check(status == 200, f"the next server key: {status} {answer}")
+    wait_for("every probe confirms the next server key", lambda: all_confirmed(world), ALL_BACK_S)
+    return world.hub.get("/server-key")["next_public_key"]
+
+
+@fault("hub's server key changed, with kills", "hub", "site", weight=2)
+def server_key_changed(world, draw, site):
+    key = hand_over(world, draw, site)
+    if draw.random() < 0.5:  # those who come back use it already
+        killed_within(world, draw, site, lambda: time.sleep(2))
+
+    def finish():
+        if key_state(world) == "single":
+            return True
+        status, answer = world.hub.ask("POST", "/server-key/finish", {})
+        check(status == 200 or answer["error"]["code"] == "unconfirmed", f"finish: {answer}")
+        return False
+    killed_within(world, draw, site, finish)
+    wait_for("the change of the server key is finished", finish, ALL_BACK_S)
+    now = world.hub.get("/server-key")["public_key"]
+    check(now == key, f"the hub's key is {now}, handed over was {key}")
+
+
+@fault("hub's next server key taken back, with kills", "hub", "site")
+def server_key_taken_back(world, draw, site):
+    before = world.hub.get("/server-key")["public_key"]
+    hand_over(world, draw, site)
+    killed_within(world, draw, site, lambda: time.sleep(2))
+
+    def take_back():
+        if key_state(world) == "single":
+            return True
+        world.hub.ask("DELETE", "/server-key/next")
+        return False
+    killed_within(world, draw, site, take_back)
+    wait_for("the next server key is taken back", take_back, 60)
+    now = world.hub.get("/server-key")["public_key"]
+    check(now == before, f"the hub's key is {now}, before it was {before}")
+
+
+def some_settings(draw):
+    """That change no flow: not what is metered, and each packet stays a flow of its own"""
+    settings = {"filter": draw.choice(("", "ip", "udp", "not tcp", "less 1500")),
+                "idle_s": draw.randint(1, 3), "active_s": draw.randint(10, 120),
+                "template": draw.choice(("all", "v9"))}
+    return {name: settings[name] for name in settings if draw.random() < 0.7}
+
+
+@fault("a probe's configuration changed, with kills", "hub", "site", "net", weight=2)
+def configuration_changed(world, draw, site):
+    names = (site.name, f"site{CLONES + site.number}")  # a clone has its original's key
+    key = next(probe["key"] for probe in world.hub.get("/probes") if probe["name"] in names)
+    path = f"/probes/{urllib.parse.quote(key, safe='')}/configuration"
+    for _ in range(draw.randint(1, 3)):
+        settings = some_settings(draw)
+        killed_within(world, draw, site, lambda: world.hub.ask("PUT", path, settings))
+        status, answer = world.hub.ask("PUT", path, settings)  # once more changes nothing
+        check(status == 200, f"PUT {path}: {status} {answer}")
+
+        def running():
+            now = world.hub.get(path)
+            return now["state"] == "confirmed" and settings.items() <= now["running"].items()
+        wait_for(f"{site.name} runs with {settings}", running, 90)

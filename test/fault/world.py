@@ -148,12 +148,22 @@ class HubMachine(Machine):
         return self.get("/health")["ok"]
 
     def get(self, path):
-        done = subprocess.run(in_namespace(self.namespace, [
-            "curl", "-sf", "-m", "20", f"http://127.0.0.1:{WEB_PORT}/api/v1{path}"]),
-            capture_output=True)
+        status, answer = self.ask("GET", path)
+        if status != 200:
+            raise OSError(f"GET {path}: {status} {answer}")
+        return answer
+
+    def ask(self, method, path, body=None):
+        """Status and JSON; OSError when the hub does not answer"""
+        command = ["curl", "-s", "-m", "20", "-X", method, "-w", "\n%{http_code}",
+                   f"http://127.0.0.1:{WEB_PORT}/api/v1{path}"]
+        if body is not None:
+            command += ["-H", "Content-Type: application/json", "-d", json.dumps(body)]
+        done = subprocess.run(in_namespace(self.namespace, command), capture_output=True)
+        answer, _, status = done.stdout.rpartition(b"\n")
         if done.returncode:
-            raise OSError(f"GET {path}: curl {done.returncode} {done.stdout[-300:]!r}")
-        return json.loads(done.stdout)
+            raise OSError(f"{method} {path}: curl {done.returncode} {answer[-300:]!r}")
+        return int(status), json.loads(answer)
 
 
 class Site(Machine):
