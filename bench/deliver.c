@@ -24,16 +24,18 @@
 #include "codec/ipfix.h"
 #include "flows.h"
 #include "spool/spool.h"
+#include "spool_owner.h"
 
 enum {
     MESSAGES = 256, /* different ones */
     FLOWS_EACH = 2000,
-    WAITING_BYTES_MAX = 64 << 20, /* of the spool */
+    WAITING_BYTES_MAX = 4 << 20, /* of the spool */
     QUEUE = 65536,
     ACK_MS = 10,
     DRAIN_MS = 120000,
-    LEVEL = 1,             /* as codec/batch.c */
-    TRIM_BYTES = 16 << 20, /* as weir-hub */
+    LEVEL = 1,                  /* as codec/batch.c */
+    HUB_TRIM_BYTES = 16 << 20,  /* as weir-hub */
+    PROBE_TRIM_BYTES = 4 << 20, /* as weir-probe */
 };
 
 typedef struct Message {
@@ -60,7 +62,7 @@ static void decompress(ZSTD_DCtx *context, const HubBatch *batch) {
 
 static void run_hub(const KeyPair *keys, uint16_t port, bool zstd, int ready_fd) {
     (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
-    (void)mallopt(M_TRIM_THRESHOLD, TRIM_BYTES);
+    (void)mallopt(M_TRIM_THRESHOLD, HUB_TRIM_BYTES);
     char endpoint[64];
     (void)snprintf(endpoint, sizeof(endpoint), "tcp://127.0.0.1:%uc", port);
     HubInterfaceConfig interface = {.endpoint = endpoint};
@@ -107,28 +109,6 @@ static void make_messages(Message messages[MESSAGES], bool all_fields) {
     }
 }
 
-static int load(void *spool, const EpochId *epoch, uint64_t sequence, DeliveryBatch *batch) {
-    SpoolBatch found;
-    if (spool_peek(spool, 0, epoch, sequence, &found))
-        return DELIVERY_E_UNKNOWN;
-    *batch = (DeliveryBatch){.epoch = found.epoch,
-                             .first = found.first,
-                             .last = found.last,
-                             .gap = found.gap,
-                             .bytes = found.bytes,
-                             .counts = found.counts,
-                             .totals = found.totals};
-    return 0;
-}
-
-static int fetch(void *spool, const EpochId *epoch, uint64_t sequence, void *to, size_t size) {
-    return spool_fetch(spool, 0, epoch, sequence, to, size) ? DELIVERY_E_UNKNOWN : 0;
-}
-
-static void release(void *spool, const EpochId *epoch, uint64_t last, const BatchCounts *totals) {
-    spool_release(spool, 0, epoch, last, totals);
-}
-
 typedef struct Probe {
     Spool *spool;
     ProbeLink *link;
@@ -146,9 +126,8 @@ static void submit(Probe *probe, const Message *message) {
         bytes = frame;
     }
     SpoolBatch placed;
-    DeliveryBatch batch;
     HARNESS_CHECK(spool_append(probe->spool, 0, bytes, size, &message->counts, &placed) == 0);
-    HARNESS_CHECK(load(probe->spool, &placed.epoch, placed.first, &batch) == 0);
+    const DeliveryBatch batch = owner_batch(&placed);
     HARNESS_CHECK(probe_link_submit(probe->link, &batch) == 0);
     probe->sent_bytes += size;
 }
@@ -182,6 +161,7 @@ static void open_probe(Probe *probe, const char *folder, bool zstd, const KeyPai
     SpoolConfig spool = {.folder = folder,
                          .limit_bytes = UINT64_C(8) << 30,
                          .memory_bytes = 1 << 20,
+                         .recent_bytes = OWNER_RECENT_BYTES,
                          .n_hubs = 1,
                          .hubs = {1}};
     Reason reason = {0};
@@ -195,11 +175,10 @@ static void open_probe(Probe *probe, const char *folder, bool zstd, const KeyPai
         (void)ZSTD_CCtx_setParameter(probe->zstd, ZSTD_c_compressionLevel, LEVEL);
         (void)ZSTD_CCtx_setParameter(probe->zstd, ZSTD_c_checksumFlag, 1);
     }
-    ProbeLinkConfig config = {
-        .endpoint = endpoint,
-        .server_z85 = hub_keys->public_z85,
-        .hello_json = "{}",
-        .spool = {.spool = probe->spool, .load = load, .release = release, .fetch = fetch}};
+    ProbeLinkConfig config = {.endpoint = endpoint,
+                              .server_z85 = hub_keys->public_z85,
+                              .hello_json = "{}",
+                              .spool = owner_for_link(probe->spool)};
     HARNESS_CHECK(key_pair_make(&config.keys) == 0);
     HARNESS_CHECK(probe_link_new(&probe->link, &config, NULL) == 0);
 }
@@ -222,6 +201,7 @@ int main(int argc, char **argv) {
     char byte;
     HARNESS_CHECK(read(ready[0], &byte, 1) == 1);
 
+    (void)mallopt(M_TRIM_THRESHOLD, PROBE_TRIM_BYTES);
     Probe probe = {0};
     make_messages(messages, strcmp(argv[3], "all") == 0);
     open_probe(&probe, argv[1], zstd, &hub_keys, port);

@@ -30,6 +30,7 @@
 #include "flows.h"
 #include "segments.h"
 #include "spool/spool.h"
+#include "spool_owner.h"
 
 enum { SPOOL_BYTES = 256 * 1024 * 1024, SPOOL_FULL_WAIT_MS = 1, DRAIN_MS = 300000 };
 
@@ -49,28 +50,6 @@ static void on_change(void *userdata, ProbeLinkWord word, const char *reason) {
     (void)fprintf(stderr, "feed: %s: %s\n", probe_link_word(word), reason);
 }
 
-static int load(void *spool, const EpochId *epoch, uint64_t sequence, DeliveryBatch *batch) {
-    SpoolBatch found;
-    if (spool_peek(spool, 0, epoch, sequence, &found))
-        return DELIVERY_E_UNKNOWN;
-    *batch = (DeliveryBatch){.epoch = found.epoch,
-                             .first = found.first,
-                             .last = found.last,
-                             .gap = found.gap,
-                             .bytes = found.bytes,
-                             .counts = found.counts,
-                             .totals = found.totals};
-    return 0;
-}
-
-static int fetch(void *spool, const EpochId *epoch, uint64_t sequence, void *to, size_t size) {
-    return spool_fetch(spool, 0, epoch, sequence, to, size) ? DELIVERY_E_UNKNOWN : 0;
-}
-
-static void release(void *spool, const EpochId *epoch, uint64_t last, const BatchCounts *totals) {
-    spool_release(spool, 0, epoch, last, totals);
-}
-
 static int send_batch(Feed *feed, BatchCodec *codec, FlowRecord *records, size_t n) {
     Buffer payload = {0};
     int r = 0;
@@ -85,11 +64,10 @@ static int send_batch(Feed *feed, BatchCodec *codec, FlowRecord *records, size_t
             spool_status(feed->spool, &status);
         }
         SpoolBatch placed;
-        DeliveryBatch batch;
         if (!r)
             r = spool_append(feed->spool, 0, payload.bytes, payload.size, &sums, &placed);
         if (!r) {
-            (void)load(feed->spool, &placed.epoch, placed.first, &batch);
+            const DeliveryBatch batch = owner_batch(&placed);
             r = probe_link_submit(feed->link, &batch);
         }
         feed->bytes += payload.size;
@@ -171,14 +149,13 @@ int main(int argc, char **argv) {
         .events_endpoint = argv[2],
         .server_z85 = argv[3],
         .hello_json = "{\"name\":\"feed\",\"version\":\"bench\",\"interfaces\":[\"feed\"]}",
-        .spool = {.load = load, .release = release, .fetch = fetch},
         .on_change = on_change,
     };
     SpoolConfig spool = {.memory_bytes = 2ull * SPOOL_BYTES, .n_hubs = 1, .hubs = {1}};
     int r = spool_new(&feed.spool, &spool, &reason);
     if (!r)
         r = key_pair_make(&config.keys);
-    config.spool.spool = feed.spool;
+    config.spool = owner_for_link(feed.spool);
     if (!r)
         r = probe_link_new(&feed.link, &config, &reason);
     if (!r)

@@ -7,6 +7,7 @@
  * Shared by hub_link.c (making, asking) and hub_receive.c (the thread). Internal to the layer.
  */
 
+#include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -41,7 +42,7 @@ struct HubLink {
     Side *sides; /* the data endpoints, then the events endpoints */
     size_t n_data, n_sides;
     size_t n_shared; /* events endpoints that serve every interface: the first of them */
-    zmq_pollitem_t *items;
+    struct pollfd *items;
     HubZap *zap;
     HubWatch *watch;
     int wake_fd;

@@ -326,7 +326,8 @@ static bool read_message(HubLink *link, Side *side, Arrival *arrival, bool *good
     return true;
 }
 
-static int read_data(HubLink *link, Side *side, Arrival *arrival) {
+/** read_data() - *morep: there may be more, and nothing will say so */
+static int read_data(HubLink *link, Side *side, Arrival *arrival, bool *morep) {
     int r = 0;
     bool any = true;
     for (int i = 0; i < BURST && any && !r; i++) {
@@ -338,6 +339,7 @@ static int read_data(HubLink *link, Side *side, Arrival *arrival) {
         (void)zmq_msg_close(&arrival->header);
         (void)zmq_msg_close(&arrival->payload);
     }
+    *morep = *morep || any;
     return error_trace(r);
 }
 
@@ -409,9 +411,10 @@ static int on_subscription(HubLink *link, size_t side, zmq_msg_t *message) {
     return error_trace(r);
 }
 
-static int read_events(HubLink *link, size_t side) {
+static int read_events(HubLink *link, size_t side, bool *morep) {
     int r = 0;
-    for (int i = 0; i < BURST && !r; i++) {
+    int i = 0;
+    for (; i < BURST && !r; i++) {
         zmq_msg_t message;
         (void)zmq_msg_init(&message);
         if (zmq_msg_recv(&message, link->sides[side].socket, ZMQ_DONTWAIT) < 0) {
@@ -421,6 +424,7 @@ static int read_events(HubLink *link, size_t side) {
         r = on_subscription(link, side, &message);
         (void)zmq_msg_close(&message);
     }
+    *morep = *morep || i == BURST;
     return error_trace(r);
 }
 
@@ -539,20 +543,37 @@ static void look_after(HubLink *link) {
     hub_serve_turn(link);
 }
 
+/**
+ * wait_for_any() - zmq_poll() would ask each socket before and after, a call to the system each.
+ * All were read until nothing was left, so whatever comes makes the descriptor readable
+ * (zmq_getsockopt(3), ZMQ_FD); what a send has taken note of meanwhile is seen a turn later.
+ */
+static void wait_for_any(HubLink *link, bool more) {
+    for (size_t i = 0; i < link->n_sides; i++) {
+        int fd = -1;
+        size_t size = sizeof(fd);
+        (void)zmq_getsockopt(link->sides[i].socket, ZMQ_FD, &fd, &size);
+        link->items[i] = (struct pollfd){.fd = fd, .events = POLLIN};
+    }
+    struct pollfd *wake = &link->items[link->n_sides];
+    *wake = (struct pollfd){.fd = link->wake_fd, .events = POLLIN};
+    (void)poll(link->items, link->n_sides + 1, more ? 0 : TURN_MS);
+    if (wake->revents)
+        zsock_wake_clear(link->wake_fd);
+}
+
 void *hub_receive(void *arg) {
     HubLink *link = arg;
     Arrival *arrival = calloc(1, sizeof(*arrival));
+    bool more = false;
     int r = arrival ? 0 : -ENOMEM;
     while (!atomic_load(&link->stop)) {
-        for (size_t i = 0; i < link->n_sides; i++)
-            link->items[i] =
-                (zmq_pollitem_t){.socket = link->sides[i].socket, .events = ZMQ_POLLIN};
-        link->items[link->n_sides] = (zmq_pollitem_t){.fd = link->wake_fd, .events = ZMQ_POLLIN};
-        (void)zmq_poll(link->items, (int)link->n_sides + 1, TURN_MS);
-        zsock_wake_clear(link->wake_fd);
+        wait_for_any(link, more);
+        more = false;
         /* out of memory: what came is lost here, safe in the spool, and asked for again */
         for (size_t i = 0; i < link->n_sides && arrival; i++)
-            r = i < link->n_data ? read_data(link, &link->sides[i], arrival) : read_events(link, i);
+            r = i < link->n_data ? read_data(link, &link->sides[i], arrival, &more)
+                                 : read_events(link, i, &more);
         (void)r;
         tell_states(link);
         look_after(link);

@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/crc32c.h"
 #include "base/error.h"
 #include "base/queue.h"
 #include "channel/hub_link.h"
@@ -98,15 +99,24 @@ static int test_spool_load(void *userdata, const EpochId *epoch, uint64_t sequen
     return 0;
 }
 
-static int test_spool_fetch(void *userdata, const EpochId *epoch, uint64_t sequence, void *to,
-                            size_t size) {
+static void test_spool_give_back(void *bytes, void *owner) {
+    (void)owner;
+    free(bytes);
+}
+
+static int test_spool_fetch(void *userdata, const EpochId *epoch, uint64_t sequence, size_t size,
+                            ProbeLinkBytes *lent) {
     TestSpool *spool = userdata;
     (void)pthread_mutex_lock(&spool->lock);
     uint64_t number = test_spool_number(spool, epoch, sequence);
     const void *bytes = spool->batches[number].bytes;
     bool there = bytes && spool->batches[number].batch.bytes == size;
-    if (there)
-        memcpy(to, bytes, size);
+    if (there) {
+        void *copy = malloc(size ? size : 1);
+        HARNESS_CHECK(copy);
+        memcpy(copy, bytes, size);
+        *lent = (ProbeLinkBytes){copy, crc32c(0, copy, size), NULL, test_spool_give_back};
+    }
     (void)pthread_mutex_unlock(&spool->lock);
     return there ? 0 : DELIVERY_E_UNKNOWN;
 }

@@ -30,6 +30,14 @@
 
 typedef struct ProbeLink ProbeLink;
 
+/** ProbeLinkBytes - a batch as it lies in memory, lent to the link */
+typedef struct ProbeLinkBytes {
+    void *bytes;
+    uint32_t crc32c; /* of them, as it was written: the hub finds what was damaged since */
+    void *owner;
+    void (*give_back)(void *bytes, void *owner); /* once, from any thread */
+} ProbeLinkBytes;
+
 /** ProbeLinkSpool - what the link asks of the spool, from the link's thread or a caller's */
 typedef struct ProbeLinkSpool {
     void *spool;
@@ -37,8 +45,9 @@ typedef struct ProbeLinkSpool {
      * totals: all of it, and it is not to be remembered) */
     int (*load)(void *spool, const EpochId *epoch, uint64_t sequence, DeliveryBatch *batch);
     void (*release)(void *spool, const EpochId *epoch, uint64_t last, const BatchCounts *totals);
-    /* copy the `size` bytes of the batch; DELIVERY_E_UNKNOWN: no longer there, or damaged */
-    int (*fetch)(void *spool, const EpochId *epoch, uint64_t sequence, void *to, size_t size);
+    /* lend the `size` bytes of the batch; DELIVERY_E_UNKNOWN: no longer there, or damaged */
+    int (*fetch)(void *spool, const EpochId *epoch, uint64_t sequence, size_t size,
+                 ProbeLinkBytes *lent);
     /* the i-th epoch that former runs left for this hub, oldest first; asked for once, by
      * probe_link_new(). May be NULL */
     bool (*former)(void *spool, size_t i, DeliveryFormer *former);

@@ -6,7 +6,6 @@
 #include <zmq.h>
 
 #include "base/clock.h"
-#include "base/crc32c.h"
 #include "base/error.h"
 #include "channel/probe_link_inner.h"
 
@@ -69,23 +68,23 @@ static bool send_gap(ProbeLink *link, const DeliveryBatch *batch) {
 }
 
 static bool send_batch(ProbeLink *link, const DeliveryItem *item) {
-    zmq_msg_t payload;
-    if (zmq_msg_init_size(&payload, item->batch.bytes) < 0)
-        return false;
     const ProbeLinkSpool *spool = &link->config.spool;
     const DeliveryBatch *batch = &item->batch;
-    int r = spool->fetch(spool->spool, &batch->epoch, batch->last, zmq_msg_data(&payload),
-                         batch->bytes);
+    ProbeLinkBytes lent;
+    int r = spool->fetch(spool->spool, &batch->epoch, batch->last, batch->bytes, &lent);
     if (r) {
-        (void)zmq_msg_close(&payload);
         if (r == DELIVERY_E_UNKNOWN)
             delivery_sender_torn(link->sender, &batch->epoch, batch->last);
         else
             link->blocked = true; /* it is tried again soon */
         return false;
     }
-    Frame frame = {.kind = FRAME_BATCH, .batch = item->batch};
-    frame.crc32c = crc32c(0, zmq_msg_data(&payload), zmq_msg_size(&payload));
+    zmq_msg_t payload;
+    if (zmq_msg_init_data(&payload, lent.bytes, batch->bytes, lent.give_back, lent.owner) < 0) {
+        lent.give_back(lent.bytes, lent.owner);
+        return false;
+    }
+    Frame frame = {.kind = FRAME_BATCH, .batch = *batch, .crc32c = lent.crc32c};
     buffer_clear(&link->header);
     frame_write(&link->header, &frame);
     if (!send_message(link, &payload))

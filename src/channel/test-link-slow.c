@@ -27,12 +27,13 @@ static int slow_load(void *spool, const EpochId *epoch, uint64_t sequence, Deliv
     return test_spool_load(spool, epoch, sequence, batch);
 }
 
-static int slow_fetch(void *spool, const EpochId *epoch, uint64_t sequence, void *to, size_t size) {
+static int slow_fetch(void *spool, const EpochId *epoch, uint64_t sequence, size_t size,
+                      ProbeLinkBytes *lent) {
     if (atomic_load(&slow)) {
         atomic_fetch_add(&n_slow, 1);
         sleep_ms(SLOW_MS);
     }
-    return test_spool_fetch(spool, epoch, sequence, to, size);
+    return test_spool_fetch(spool, epoch, sequence, size, lent);
 }
 
 static uint64_t since(uint64_t *begin_ms, uint64_t longest_ms) {

@@ -44,7 +44,7 @@ void *zsock_open(void *context, int type) {
         {ZMQ_IMMEDIATE, 1},
         {ZMQ_SNDHWM, ZSOCK_SNDHWM},
         {ZMQ_RCVHWM, ZSOCK_RCVHWM},
-        {ZMQ_RCVBUF, 128 * 1024},
+        {ZMQ_RCVBUF, 256 * 1024},
         {ZMQ_BACKLOG, 4096},
         {ZMQ_HANDSHAKE_IVL, 15000},
         {ZMQ_CONNECT_TIMEOUT, 4000},

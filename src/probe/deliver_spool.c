@@ -12,6 +12,8 @@
 #include "base/log.h"
 #include "probe/deliver_inside.h"
 
+enum { RECENT_BYTES = 4 << 20 /* a link that keeps up needs not read the disk */ };
+
 /* the spool is full and let go of its oldest: a link that knows it makes it a gap */
 static void on_drop(void *userdata, const SpoolDrop *drop) {
     const Deliver *deliver = userdata;
@@ -51,9 +53,15 @@ static int load(void *userdata, const EpochId *epoch, uint64_t sequence, Deliver
     return 0;
 }
 
-static int fetch(void *userdata, const EpochId *epoch, uint64_t sequence, void *to, size_t size) {
+static int fetch(void *userdata, const EpochId *epoch, uint64_t sequence, size_t size,
+                 ProbeLinkBytes *lent) {
     const Hub *hub = userdata;
-    return to_answer(spool_fetch(hub->deliver->spool, hub->number, epoch, sequence, to, size));
+    SpoolBytes bytes;
+    int r = spool_borrow(hub->deliver->spool, hub->number, epoch, sequence, size, &bytes);
+    if (r)
+        return to_answer(r);
+    *lent = (ProbeLinkBytes){bytes.bytes, bytes.crc32c, bytes.block, spool_give_back};
+    return 0;
 }
 
 static void release(void *userdata, const EpochId *epoch, uint64_t last,
@@ -127,6 +135,7 @@ int deliver_open_spool(Deliver *deliver, const ProbeConfig *config, Reason *reas
         .folder = deliver->spool_dir[0] ? deliver->spool_dir : NULL,
         .limit_bytes = spool_limit(deliver, config->spool_bytes),
         .memory_bytes = config->spool_memory_bytes,
+        .recent_bytes = RECENT_BYTES,
         .n_hubs = (unsigned)deliver->n_hubs,
         .fanout = deliver->fanout,
         .on_drop = on_drop,

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
+#include <malloc.h>
 #include <stdio.h>
 
 #include "base/error.h"
@@ -10,6 +11,8 @@
 #include "probe/licensing.h"
 #include "probe/options.h"
 #include "probe/run.h"
+
+enum { TRIM_BYTES = 4 << 20 };
 
 static LogLevel log_level(uint32_t verbose) {
     return verbose == 0 ? LOG_LEVEL_NOTICE : verbose == 1 ? LOG_LEVEL_INFO : LOG_LEVEL_DEBUG;
@@ -42,6 +45,9 @@ int main(int argc, char **argv) {
         return check_run(&config);
     if (config.prepare_image)
         return image_prepare(&config);
+    /* batches come and go: to give their memory back each time and be given it again, emptied,
+     * costs more than to keep it */
+    (void)mallopt(M_TRIM_THRESHOLD, TRIM_BYTES);
     log_open("weir-probe", log_level(config.verbose));
     const char *const *lines = NULL;
     size_t n = option_notices(set, &lines);

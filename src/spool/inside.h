@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 #include "base/buffer.h"
+#include "spool/recent.h"
 #include "spool/segment.h"
 #include "spool/spool.h"
 
@@ -66,6 +67,7 @@ struct SpoolEpoch {
 typedef struct SpoolLane {
     SpoolEpoch *epoch; /* NULL: the next batch begins one */
     Segment *active;
+    Recent recent; /* of its epoch */
 } SpoolLane;
 
 /** SpoolPublished - what spool_status() needs, as it was when the spool's lock was last let go */
@@ -98,7 +100,7 @@ struct Spool {
     size_t n_newer; /* segments of a newer version, and the first of them */
     uint64_t newer;
     uint64_t use; /* counts up, for Segment.used */
-    Buffer record;
+    Buffer head;  /* of the record that is being written */
 
     uint64_t n_appended, n_synced; /* batches */
     bool folder_unsynced;

@@ -93,11 +93,15 @@ typedef struct Reading {
     uint64_t number; /* of its segment */
     uint64_t bytes;  /* of the segment */
     size_t offset;
-    int fd;        /* the reading's own; -1: it is in memory, or not there */
+    int fd;            /* the reading's own; -1: it is in memory, or not there */
+    size_t size;       /* of the payload that is wanted; NO_PAYLOAD: only the head */
+    SpoolBlock *block; /* the payload lies in, at `at` */
+    const uint8_t *at;
     bool no_index; /* the segment cannot be read */
 } Reading;
 
 enum { READING_TORN = 100 }; /* beside the spool's answers */
+#define NO_PAYLOAD SIZE_MAX
 
 static bool is_passing(int error) {
     return error == EMFILE || error == ENFILE || error == ENOMEM;
@@ -190,33 +194,62 @@ static int open_reading(const Spool *spool, Segment *segment, uint64_t sequence,
 }
 
 /** read_file() - without the lock: the head, and the payload if it is wanted and of that size */
-static int read_file(const Reading *reading, uint64_t sequence, Record *record, void *to,
-                     size_t size) {
-    uint8_t bytes[RECORD_HEAD_MAX_BYTES];
+static int read_file(Reading *reading, uint64_t sequence, Record *record) {
+    uint8_t head[RECORD_HEAD_MAX_BYTES];
+    const bool wanted = reading->size != NO_PAYLOAD;
     const size_t left = reading->offset < reading->bytes ? reading->bytes - reading->offset : 0;
-    const size_t most = left < sizeof(bytes) ? left : sizeof(bytes);
+    size_t most = RECORD_HEAD_MAX_BYTES + (wanted ? reading->size : 0);
+    most = left < most ? left : most;
+    if (wanted && !(reading->block = spool_block_new(most)))
+        return SPOOL_E_LATER;
+    uint8_t *bytes = wanted ? reading->block->bytes : head;
     size_t head_bytes = 0;
     if (!segment_read_at(reading->fd, bytes, most, reading->offset) ||
         record_read(record, &head_bytes, bytes, most) != 0 || record->sequence != sequence ||
-        (to && record->payload_bytes != size))
+        (wanted && record->payload_bytes != reading->size))
         return SPOOL_E_UNKNOWN;
-    if (!to)
+    if (!wanted)
         return 0;
-    const bool sound = left - head_bytes >= size &&
-                       segment_read_at(reading->fd, to, size, reading->offset + head_bytes) &&
-                       record_payload_sound(record, to);
+    reading->at = bytes + head_bytes;
+    const bool sound =
+        most - head_bytes >= reading->size && record_payload_sound(record, reading->at);
     return sound ? 0 : READING_TORN;
 }
 
 /** read_memory() - likewise, of a segment that is not in a file: there is nothing to wait for */
-static int read_memory(const Spool *spool, Segment *segment, uint64_t sequence, Record *record,
-                       void *to, size_t size) {
+static int read_memory(const Spool *spool, Segment *segment, uint64_t sequence, Reading *reading,
+                       Record *record) {
     size_t offset = 0;
-    if (!segment_read_head(segment, spool->folder, sequence, record, &offset) ||
-        (to && record->payload_bytes != size) ||
-        (to && !segment_read(segment, spool->folder, offset, to, size)))
+    if (!segment_read_head(segment, spool->folder, sequence, record, &offset))
         return SPOOL_E_UNKNOWN;
-    return 0;
+    if (reading->size == NO_PAYLOAD)
+        return 0;
+    if (record->payload_bytes != reading->size)
+        return SPOOL_E_UNKNOWN;
+    if (!(reading->block = spool_block_new(reading->size)))
+        return SPOOL_E_LATER;
+    reading->at = reading->block->bytes;
+    return segment_read(segment, spool->folder, offset, reading->block->bytes, reading->size)
+               ? 0
+               : SPOOL_E_UNKNOWN;
+}
+
+/** read_recent() - false: it is not in memory any more */
+static bool read_recent(Spool *spool, Reading *reading, Record *record) {
+    SpoolEpoch *epoch = NULL;
+    if (!starts_reading(spool, reading, &epoch) || !epoch->live)
+        return false;
+    SpoolBlock *block = NULL;
+    for (unsigned i = 0; i < spool->n_lanes && !block; i++)
+        if (spool->lanes[i].epoch == epoch)
+            block = recent_find(&spool->lanes[i].recent, reading->sequence + reading->from, record);
+    if (!block || reading->size == NO_PAYLOAD)
+        return block != NULL;
+    if (record->payload_bytes != reading->size)
+        return false;
+    reading->block = spool_block_hold(block);
+    reading->at = block->bytes + (block->size - reading->size);
+    return true;
 }
 
 static void note_torn(Spool *spool, const Reading *reading, uint64_t sequence, size_t size) {
@@ -233,9 +266,11 @@ static void note_torn(Spool *spool, const Reading *reading, uint64_t sequence, s
 
 /** read_record() - the lock is held before and after, not between; *segmentp as of locate(), and
  * only when nothing could be read */
-static int read_record(Spool *spool, Reading *reading, Record *record, void *to, size_t size) {
+static int read_record(Spool *spool, Reading *reading, Record *record) {
     SpoolEpoch *epoch = NULL;
     Segment *segment = NULL;
+    if (read_recent(spool, reading, record))
+        return 0;
     int r = locate(spool, reading, &epoch, &segment);
     if (r)
         return r;
@@ -243,17 +278,17 @@ static int read_record(Spool *spool, Reading *reading, Record *record, void *to,
     if (!segment || sequence < segment->first)
         return READING_TORN; /* let go */
     if (segment->in_memory)
-        return read_memory(spool, segment, sequence, record, to, size);
+        return read_memory(spool, segment, sequence, reading, record);
     segment->used = ++spool->use;
     r = open_reading(spool, segment, sequence, reading);
     if (r || reading->fd < 0)
         return r ? r : READING_TORN;
     (void)pthread_mutex_unlock(&spool->lock);
-    r = read_file(reading, sequence, record, to, size);
+    r = read_file(reading, sequence, record);
     (void)close(reading->fd);
     (void)pthread_mutex_lock(&spool->lock);
     if (r == READING_TORN)
-        note_torn(spool, reading, sequence, size);
+        note_torn(spool, reading, sequence, reading->size);
     return r;
 }
 
@@ -280,10 +315,10 @@ static int gap_at(Spool *spool, Reading *reading, SpoolBatch *batch) {
 
 int spool_peek(Spool *spool, unsigned hub, const EpochId *shown, uint64_t sequence,
                SpoolBatch *batch) {
-    Reading reading = {.hub = hub, .shown = *shown, .sequence = sequence};
+    Reading reading = {.hub = hub, .shown = *shown, .sequence = sequence, .size = NO_PAYLOAD};
     Record record;
     (void)pthread_mutex_lock(&spool->lock);
-    int r = read_record(spool, &reading, &record, NULL, 0);
+    int r = read_record(spool, &reading, &record);
     if (r == 0)
         *batch = (SpoolBatch){.first = sequence + reading.from,
                               .last = sequence + reading.from,
@@ -302,14 +337,32 @@ int spool_peek(Spool *spool, unsigned hub, const EpochId *shown, uint64_t sequen
     return r;
 }
 
-int spool_fetch(Spool *spool, unsigned hub, const EpochId *shown, uint64_t sequence, void *to,
-                size_t size) {
-    Reading reading = {.hub = hub, .shown = *shown, .sequence = sequence};
+int spool_borrow(Spool *spool, unsigned hub, const EpochId *shown, uint64_t sequence, size_t size,
+                 SpoolBytes *lent) {
+    Reading reading = {.hub = hub, .shown = *shown, .sequence = sequence, .size = size};
     Record record;
     (void)pthread_mutex_lock(&spool->lock);
-    int r = read_record(spool, &reading, &record, to, size);
+    int r = read_record(spool, &reading, &record);
     leave_reading(spool);
-    return r == READING_TORN ? SPOOL_E_UNKNOWN : r;
+    if (r) {
+        spool_block_free(reading.block);
+        return r == READING_TORN ? SPOOL_E_UNKNOWN : r;
+    }
+    *lent = (SpoolBytes){.bytes = (void *)(uintptr_t)reading.at,
+                         .crc32c = record.payload_crc32c,
+                         .block = reading.block};
+    return 0;
+}
+
+int spool_fetch(Spool *spool, unsigned hub, const EpochId *shown, uint64_t sequence, void *to,
+                size_t size) {
+    SpoolBytes lent;
+    int r = spool_borrow(spool, hub, shown, sequence, size, &lent);
+    if (r)
+        return r;
+    memcpy(to, lent.bytes, size);
+    spool_give_back(lent.bytes, lent.block);
+    return 0;
 }
 
 void spool_release(Spool *spool, unsigned hub, const EpochId *shown, uint64_t last,
@@ -328,6 +381,9 @@ void spool_release(Spool *spool, unsigned hub, const EpochId *shown, uint64_t la
         mark->totals = totals ? batch_counts_add(*totals, epoch->from_totals) : epoch->last_totals;
         moved = true;
     }
+    for (unsigned i = 0; moved && i < spool->n_lanes; i++)
+        if (spool->lanes[i].epoch == epoch)
+            recent_forget(&spool->lanes[i].recent, spool_least_stored(epoch, NULL));
     if (moved) {
         spool->cursors_changed = true;
         spool_sweep(spool);

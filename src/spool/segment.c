@@ -109,24 +109,24 @@ static void put_offset(Segment *segment, uint32_t offset, uint64_t written_ms) {
     segment->offsets[segment->n_offsets++] = offset;
 }
 
-int segment_put(Segment *segment, const Record *record, const Buffer *bytes) {
+int segment_put(Segment *segment, const Record *record, const void *bytes, size_t size) {
     int r = need_offset(segment, segment->n_offsets + 1);
     if (!r && segment->in_memory) {
-        buffer_put(&segment->memory, bytes->bytes, bytes->size);
+        buffer_put(&segment->memory, bytes, size);
         if (segment->memory.failed) {
             segment->memory.failed = false;
             segment->memory.size = segment->bytes;
             r = ENOMEM;
         }
     } else if (!r) {
-        r = write_at(segment->fd, bytes->bytes, bytes->size, segment->bytes);
+        r = write_at(segment->fd, bytes, size, segment->bytes);
         if (r && ftruncate(segment->fd, (off_t)segment->bytes) < 0)
             return r; /* a torn tail, which the next start passes over */
     }
     if (r)
         return r;
     put_offset(segment, (uint32_t)segment->bytes, record->written_ms);
-    segment->bytes += bytes->size;
+    segment->bytes += size;
     segment->unsynced = !segment->in_memory;
     segment->last = record->sequence;
     segment->totals = record->totals;

@@ -64,7 +64,7 @@ Segment *segment_free(Segment *segment);
 int segment_make_file(Segment *segment, int folder);
 
 /** segment_put() - one more record; after an answer it is as before, as far as the disk lets it */
-int segment_put(Segment *segment, const Record *record, const Buffer *bytes);
+int segment_put(Segment *segment, const Record *record, const void *bytes, size_t size);
 
 /** segment_read_head() - the head of this sequence; false: not there, or damaged by now */
 bool segment_read_head(Segment *segment, int folder, uint64_t sequence, Record *record,

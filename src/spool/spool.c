@@ -78,9 +78,13 @@ void spool_remove_segment(Spool *spool, size_t i) {
         (void)unlinkat(spool->folder, name, 0); /* should it come back, the hub has it */
         spool->tally.disk_bytes -= segment->bytes;
     }
-    for (unsigned lane = 0; lane < spool->n_lanes; lane++)
-        if (spool->lanes[lane].active == segment)
-            spool->lanes[lane].active = NULL;
+    for (unsigned k = 0; k < spool->n_lanes; k++) {
+        SpoolLane *lane = &spool->lanes[k];
+        if (lane->active == segment)
+            lane->active = NULL;
+        if (lane->epoch && lane->epoch == segment->epoch)
+            recent_forget(&lane->recent, segment->last);
+    }
     segment_free(segment);
     memmove(&spool->segments[i], &spool->segments[i + 1],
             (spool->n_segments - i - 1) * sizeof(*spool->segments));
@@ -205,6 +209,8 @@ int spool_new(Spool **spoolp, const SpoolConfig *config, Reason *reason) {
     spool->next_number = 1;
     spool->n_lanes = config->fanout ? 1 : config->n_hubs;
     spool->rate_ms = spool->cursors_ms = clock_monotonic_ms();
+    for (unsigned i = 0; i < spool->n_lanes; i++)
+        recent_init(&spool->lanes[i].recent, config->recent_bytes / spool->n_lanes);
     pthread_condattr_t monotonic;
     (void)pthread_condattr_init(&monotonic);
     (void)pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
@@ -256,7 +262,9 @@ Spool *spool_free(Spool *spool) {
     free(spool->epochs);
     free(spool->path);
     closep(&spool->folder);
-    buffer_deinit(&spool->record);
+    for (unsigned i = 0; i < spool->n_lanes; i++)
+        recent_deinit(&spool->lanes[i].recent);
+    buffer_deinit(&spool->head);
     (void)pthread_cond_destroy(&spool->wake);
     (void)pthread_cond_destroy(&spool->synced);
     (void)pthread_mutex_destroy(&spool->published_lock);
@@ -274,6 +282,7 @@ unsigned spool_lanes(const Spool *spool) {
 void spool_rotate_lane(Spool *spool, SpoolLane *lane) {
     (void)spool;
     spool_close_active(lane);
+    recent_clear(&lane->recent);
     if (lane->epoch)
         lane->epoch->live = false;
     lane->epoch = NULL;
@@ -313,29 +322,37 @@ static int open_epoch(Spool *spool, unsigned lane) {
     return 0;
 }
 
-static void write_record(Spool *spool, const SpoolEpoch *epoch, const void *bytes, size_t size,
-                         Record *record) {
+/** write_record() - NULL: out of memory */
+static SpoolBlock *write_record(Spool *spool, const SpoolEpoch *epoch, const void *bytes,
+                                size_t size, Record *record) {
     record->n_hubs = epoch->n_holders;
     for (unsigned i = 0; i < epoch->n_holders; i++)
         record->hubs[i] = epoch->holders[i].id;
-    buffer_clear(&spool->record);
-    record_write(&spool->record, record);
-    buffer_put(&spool->record, bytes, size);
+    buffer_clear(&spool->head);
+    record_write(&spool->head, record);
+    SpoolBlock *block = spool->head.failed ? NULL : spool_block_new(spool->head.size + size);
+    if (!block)
+        return NULL;
+    memcpy(block->bytes, spool->head.bytes, spool->head.size);
+    memcpy(block->bytes + spool->head.size, bytes, size);
+    return block;
 }
 
 /** put() - into the lane's segment; 0, -ENOMEM, or the disk's errno */
-static int put(Spool *spool, SpoolLane *lane, const Record *record) {
+static int put(Spool *spool, SpoolLane *lane, const Record *record, SpoolBlock *block) {
     if (lane->active && lane->active->bytes >= spool->segment_bytes)
         spool_close_active(lane);
     int r = lane->active ? 0 : spool_open_active(spool, lane);
     if (r)
         return r;
-    r = segment_put(lane->active, record, &spool->record);
+    r = segment_put(lane->active, record, block->bytes, block->size);
     if (r)
         return r == ENOMEM ? error_origin(-ENOMEM) : r;
     uint64_t *bytes =
         lane->active->in_memory ? &spool->tally.memory_bytes : &spool->tally.disk_bytes;
-    *bytes += spool->record.size;
+    *bytes += block->size;
+    if (!lane->active->in_memory)
+        recent_put(&lane->recent, record, block);
     return 0;
 }
 
@@ -357,10 +374,11 @@ static int append(Spool *spool, unsigned lane_number, const void *bytes, size_t 
         .payload_bytes = (uint32_t)size,
         .payload_crc32c = crc32c(0, bytes, size),
     };
-    write_record(spool, epoch, bytes, size, &record);
-    if (spool->record.failed)
+    SpoolBlock *block = write_record(spool, epoch, bytes, size, &record);
+    if (!block)
         return error_origin(-ENOMEM);
-    r = put(spool, lane, &record);
+    r = put(spool, lane, &record, block);
+    spool_block_free(block);
     if (r > 0) { /* the disk: told once, and memory takes its place */
         spool_disk_failed(spool, r);
         return r;

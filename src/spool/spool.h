@@ -68,6 +68,8 @@ typedef struct SpoolConfig {
     const char *folder;    /* exists, and is owned by this process; NULL: memory only */
     uint64_t limit_bytes;  /* of the folder */
     uint64_t memory_bytes; /* of what is in memory */
+    size_t recent_bytes;   /* of what was appended last that stay in memory beside the folder, for
+                            * a hub that is just behind; 0: none */
     /* who the hubs are: high half of the endpoint, low half of its key. The same hub has the same
      * number in the next run, whatever its place on the command line */
     uint64_t hubs[SPOOL_HUBS_MAX];
@@ -142,6 +144,20 @@ int spool_peek(Spool *spool, unsigned hub, const EpochId *epoch, uint64_t sequen
  */
 int spool_fetch(Spool *spool, unsigned hub, const EpochId *epoch, uint64_t sequence, void *to,
                 size_t size);
+
+/** SpoolBytes - a batch that is lent; it outlives the spool, if it must */
+typedef struct SpoolBytes {
+    void *bytes; /* not to be written to: others may have it too */
+    uint32_t crc32c;
+    void *block;
+} SpoolBytes;
+
+/** spool_borrow() - likewise without a copy where it is in memory; then spool_give_back() once */
+int spool_borrow(Spool *spool, unsigned hub, const EpochId *epoch, uint64_t sequence, size_t size,
+                 SpoolBytes *lent);
+
+/** spool_give_back() - of SpoolBytes; by any thread */
+void spool_give_back(void *bytes, void *block);
 
 /** spool_release() - the hub has stored all of the epoch up to this sequence. Without totals: it
  * needs nothing more of the epoch, and the epoch is not to be remembered */

@@ -372,8 +372,9 @@ static void test_two_threads(void **state) {
     (void)state;
     Scene scene;
     scene_make(&scene);
-    for (int on_disk = 0; on_disk < 2; on_disk++) {
+    for (int on_disk = 0; on_disk < 3; on_disk++) {
         scene.config.folder = on_disk ? scene.folder : NULL;
+        scene.config.recent_bytes = on_disk == 2 ? 64 << 10 : 0;
         scene.config.limit_bytes = 4 << 20;
         scene_open(&scene);
         append(&scene, 0, 1);
