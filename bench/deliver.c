@@ -6,7 +6,10 @@
  * spool. With zstd, each is compressed before and decompressed behind. The hub, a process of its
  * own, stores nothing: it acknowledges each 10 ms what came. Sums are of both whole processes.
  *
- *     deliver FOLDER plain|zstd v9|all MEGABYTES
+ * Up to 4 MB wait to be stored: what is sent still lies in the probe's memory. `behind`: up to 64
+ * MB, so most of it is read back from the disk.
+ *
+ *     deliver FOLDER plain|zstd v9|all MEGABYTES [behind]
  */
 
 #include <errno.h>
@@ -30,6 +33,7 @@ enum {
     MESSAGES = 256, /* different ones */
     FLOWS_EACH = 2000,
     WAITING_BYTES_MAX = 4 << 20, /* of the spool */
+    BEHIND_BYTES_MAX = 64 << 20,
     QUEUE = 65536,
     ACK_MS = 10,
     DRAIN_MS = 120000,
@@ -113,7 +117,7 @@ typedef struct Probe {
     Spool *spool;
     ProbeLink *link;
     ZSTD_CCtx *zstd; /* NULL: plain */
-    uint64_t sent_bytes;
+    uint64_t sent_bytes, most_waiting;
 } Probe;
 
 static void submit(Probe *probe, const Message *message) {
@@ -143,7 +147,7 @@ static double deliver(Probe *probe, const Message messages[MESSAGES], uint64_t b
         for (;;) {
             ProbeLinkStatus status;
             probe_link_status(probe->link, &status);
-            if (status.pending_bytes < WAITING_BYTES_MAX)
+            if (status.pending_bytes < probe->most_waiting)
                 break;
             sleep_ms(1);
         }
@@ -184,8 +188,8 @@ static void open_probe(Probe *probe, const char *folder, bool zstd, const KeyPai
 }
 
 int main(int argc, char **argv) {
-    if (argc != 5) {
-        (void)fprintf(stderr, "usage: deliver FOLDER plain|zstd v9|all MEGABYTES\n");
+    if (argc < 5 || argc > 6) {
+        (void)fprintf(stderr, "usage: deliver FOLDER plain|zstd v9|all MEGABYTES [behind]\n");
         return 2;
     }
     const bool zstd = strcmp(argv[2], "zstd") == 0;
@@ -202,7 +206,7 @@ int main(int argc, char **argv) {
     HARNESS_CHECK(read(ready[0], &byte, 1) == 1);
 
     (void)mallopt(M_TRIM_THRESHOLD, PROBE_TRIM_BYTES);
-    Probe probe = {0};
+    Probe probe = {.most_waiting = argc > 5 ? BEHIND_BYTES_MAX : WAITING_BYTES_MAX};
     make_messages(messages, strcmp(argv[3], "all") == 0);
     open_probe(&probe, argv[1], zstd, &hub_keys, port);
     uint64_t warm = 0, done = 0;

@@ -23,12 +23,12 @@ FULL_FLOWS = 200000
 def bench_throughput(args):
     results = {}
     for _ in range(ROUNDS):
-        for packing in ("plain", "zstd"):
+        for packing, *behind in (("plain",), ("plain", "behind"), ("zstd",)):
             for fields in ("v9", "all"):
                 with tempfile.TemporaryDirectory(prefix="weir-bench-", dir=args.disk) as folder:
-                    out = subprocess.run([tool("deliver"), folder, packing, fields, str(args.megabytes)],
+                    out = subprocess.run([tool("deliver"), folder, packing, fields, str(args.megabytes), *behind],
                                          stdout=subprocess.PIPE, check=True)
-                results.setdefault((packing, fields), []).append(json.loads(out.stdout))
+                results.setdefault((", ".join([packing, *behind]), fields), []).append(json.loads(out.stdout))
     print(f"\nSpool, channel and acknowledgement without a store, {args.megabytes} MB of IPFIX in full batches, "
           f"median of {ROUNDS} interleaved runs:\n")
     print("| batches | fields | MB/s | probe CPU ms/MB | hub CPU ms/MB | sent, part of it |\n|---|---|---|---|---|---|")
