@@ -36,6 +36,7 @@ enum {
     BEHIND_BYTES_MAX = 64 << 20,
     QUEUE = 65536,
     ACK_MS = 10,
+    PAUSE_MS = 2,
     DRAIN_MS = 120000,
     LEVEL = 1,                  /* as codec/batch.c */
     HUB_TRIM_BYTES = 16 << 20,  /* as weir-hub */
@@ -149,7 +150,7 @@ static double deliver(Probe *probe, const Message messages[MESSAGES], uint64_t b
             probe_link_status(probe->link, &status);
             if (status.pending_bytes < probe->most_waiting)
                 break;
-            sleep_ms(1);
+            sleep_ms(PAUSE_MS);
         }
     }
     uint64_t left = 0;

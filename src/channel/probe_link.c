@@ -353,8 +353,10 @@ ProbeLink *probe_link_free(ProbeLink *link) {
 }
 
 static int put_job(ProbeLink *link, const LinkJob *job) {
-    int r = link_desk_put(&link->desk, job);
-    zsock_wake(link->wake_fd);
+    bool first = false;
+    int r = link_desk_put(&link->desk, job, &first);
+    if (first) /* else it was woken for what lies there already */
+        zsock_wake(link->wake_fd);
     return error_trace(r);
 }
 

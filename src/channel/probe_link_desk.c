@@ -50,9 +50,10 @@ static void count(LinkDesk *desk, const DeliveryBatch *batch) {
     desk->fresh = true;
 }
 
-int link_desk_put(LinkDesk *desk, const LinkJob *job) {
+int link_desk_put(LinkDesk *desk, const LinkJob *job, bool *firstp) {
     (void)pthread_mutex_lock(&desk->lock);
     const int r = desk->ended ? 0 : need_room(desk);
+    *firstp = desk->n_jobs == 0;
     if (!r && !desk->ended)
         desk->jobs[desk->n_jobs++] = *job;
     if (!r && job->kind == LINK_JOB_SUBMIT)

@@ -57,7 +57,8 @@ typedef struct LinkDesk {
 void link_desk_init(LinkDesk *desk);
 void link_desk_deinit(LinkDesk *desk);
 
-int link_desk_put(LinkDesk *desk, const LinkJob *job);
+/** link_desk_put() - *firstp: nothing lay there, so the link must be woken */
+int link_desk_put(LinkDesk *desk, const LinkJob *job, bool *firstp);
 /** link_desk_take() - all jobs, in order; they stay the desk's, until the next call */
 size_t link_desk_take(LinkDesk *desk, const LinkJob **jobsp);
 /** link_desk_publish() - how the thread stands, at the end of its turn */

@@ -131,10 +131,10 @@ def issue(path, *options, kind="cloud", probes=10000, expires="30d", customer="T
 class Program:
     """One started daemon with its log."""
 
-    def __init__(self, name, command, log_path, namespace=None, stdout=None):
+    def __init__(self, name, command, log_path, namespace=None, stdout=None, stdin=subprocess.DEVNULL):
         self.name, self.log_path = name, log_path
         self.log_file = open(log_path, "ab")
-        self.process = subprocess.Popen(in_namespace(namespace, command), stdin=subprocess.DEVNULL,
+        self.process = subprocess.Popen(in_namespace(namespace, command), stdin=stdin,
                                         stdout=stdout or self.log_file, stderr=self.log_file)
 
     def log(self):
@@ -306,10 +306,10 @@ class Lab:
         self.programs.append(program)
         return program
 
-    def probe(self, *options, name=None, namespace=None, data_dir=None):
+    def probe(self, *options, name=None, namespace=None, data_dir=None, stdin=subprocess.DEVNULL):
         name = name or f"probe{next(self.names)}"
         command = [PROBE, *options, "--data-dir", data_dir or self.path(name)]
-        program = Program(name, command, self.path(name + ".log"), namespace)
+        program = Program(name, command, self.path(name + ".log"), namespace, stdin=stdin)
         self.programs.append(program)
         return program
 

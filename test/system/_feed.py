@@ -5,29 +5,42 @@ import collections
 import os
 import random
 import struct
-import subprocess
 
 from _e2e import check, same
 
 
-class Feed:
-    """A probe that reads packets from here: each packet is a flow with a number of its own."""
+RAW_IP, ETHERNET = 101, 1  # link types
+
+
+def capture_header(link_type):
+    return struct.pack("<IHHiIII", 0xa1b2c3d4, 2, 4, 0, 0, 65535, link_type)
+
+
+class Piped:
+    """A probe that reads a capture from here."""
+
+    def __init__(self, lab, link_type, *options, **more):
+        read_end, write_end = os.pipe()
+        self.probe = lab.probe("-i", "-", *options, stdin=read_end, **more)
+        os.close(read_end)
+        self.pipe = os.fdopen(write_end, "wb", buffering=0)
+        self.write(capture_header(link_type))
+
+    def write(self, block):
+        while block:
+            block = block[self.pipe.write(block):]
+
+    def end(self):
+        self.pipe.close()
+
+
+class Feed(Piped):
+    """Flows when the test says so: each packet is one, with a number of its own."""
     clock = 1700000000
 
     def __init__(self, lab, first, *options, **more):
-        read_end, self.write_end = os.pipe()
+        super().__init__(lab, RAW_IP, "--no-dpi", "-d", "1", *options, **more)
         self.next, self.draw = first, random.Random(first)
-        popen = subprocess.Popen
-
-        def with_pipe(*args, **named):
-            return popen(*args, **named | {"stdin": read_end})
-        subprocess.Popen = with_pipe
-        try:
-            self.probe = lab.probe("-i", "-", "--no-dpi", "-d", "1", *options, **more)
-        finally:
-            subprocess.Popen = popen
-            os.close(read_end)
-        os.write(self.write_end, struct.pack("<IHHiIII", 0xa1b2c3d4, 2, 4, 0, 0, 65535, 101))
 
     def flows(self, n, to=None):
         """n flows; those before have ended, for the packets' clock has gone on."""
@@ -42,11 +55,7 @@ class Feed:
                     to or b"\x0c" + self.draw.randbytes(3))
                 block += struct.pack("<IIII", Feed.clock, 0, 28, 28) + ip + udp
                 self.next += 1
-            while block:
-                block = block[os.write(self.write_end, block):]
-
-    def end(self):
-        os.close(self.write_end)
+            self.write(block)
 
 
 def number(flow):

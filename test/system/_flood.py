@@ -2,16 +2,15 @@
 """Flows that are told apart by their sources, fed to probes as files or as they come, and requests
 that change something at a hub."""
 import json
-import os
 import struct
-import subprocess
 import threading
 import time
 import urllib.error
 import urllib.parse
 import urllib.request
 
-from _e2e import PROBE, Program, check, same, wait_for
+from _e2e import check, same, wait_for
+from _feed import ETHERNET, Piped, capture_header
 
 
 def ask(hub, method, path, body=None, **headers):
@@ -50,9 +49,6 @@ def packet(i):
     return b"\x02\0\0\0\0\x01\x02\0\0\0\0\x02\x08\x00" + head + udp
 
 
-HEADER = struct.pack("<IHHiIII", 0xa1b2c3d4, 2, 4, 0, 0, 65535, 1)
-
-
 def record(i, second):
     frame = packet(i)
     return struct.pack("<IIII", second, i % 1000000, len(frame), len(frame)) + frame
@@ -60,40 +56,28 @@ def record(i, second):
 
 def capture(path, n, base=0):
     with open(path, "wb") as file:
-        file.write(HEADER)
+        file.write(capture_header(ETHERNET))
         for i in range(base, base + n):
             file.write(record(i, 1700000000))
     return path
 
 
-class Feed:
-    """A probe that reads packets from a pipe, as fast as they come: each its own flow, which ends
-    soon, as the capture's clock runs fast."""
+class Stream(Piped):
+    """Flows all the time: each packet is one, which ends soon, as the capture's clock runs fast."""
 
     def __init__(self, lab, name, options, base, data_dir=None, block=100):
+        super().__init__(lab, ETHERNET, "--exit-timeout", "90", *options, name=name, data_dir=data_dir)
         self.block = block  # so many each quarter of a second
         self.sent, self.base, self.stopped = 0, base, False
-        log = lab.path(name + ".log")
-        read, write = os.pipe()
-        self.program = Program.__new__(Program)
-        self.program.name, self.program.log_path = name, log
-        self.program.log_file = open(log, "ab")
-        self.program.process = subprocess.Popen(
-            [PROBE, "-i", "-", "--exit-timeout", "90", "--data-dir", data_dir or lab.path(name),
-             *options], stdin=read, stdout=self.program.log_file, stderr=self.program.log_file)
-        os.close(read)
-        lab.programs.append(self.program)
-        self.pipe = os.fdopen(write, "wb", buffering=0)
         self.thread = threading.Thread(target=self.run, daemon=True)
         self.thread.start()
 
     def run(self):
+        second = 1700000000
         try:
-            self.pipe.write(HEADER)
-            second = 1700000000
             while not self.stopped:
-                data = b"".join(record(self.base + self.sent + k, second) for k in range(self.block))
-                self.pipe.write(data)
+                self.write(b"".join(record(self.base + self.sent + k, second)
+                                    for k in range(self.block)))
                 self.sent += self.block
                 second += 30
                 time.sleep(0.25)
@@ -105,7 +89,7 @@ class Feed:
         """No more packets; all is delivered."""
         self.stopped = True
         self.thread.join()
-        same(self.program.wait(120), 0, f"{self.program.name} ends with")
+        same(self.probe.wait(120), 0, f"{self.probe.name} ends with")
 
     def sources(self):
         """What was sent, as the flows tell their sources."""

@@ -12,7 +12,7 @@ import urllib.parse
 import urllib.request
 
 from _e2e import check, main, offline, same, same_flows, wait_for
-from _flood import Feed, ask, capture, do, one, probe_path, same_sources, sources
+from _flood import Stream, ask, capture, do, one, probe_path, same_sources, sources
 
 
 def test_approve(lab):
@@ -122,7 +122,7 @@ def test_tokens(lab):
 def test_revoke(lab):
     """Revoked in mid-stream: cut within a second, nothing more is stored; restored: all is, once."""
     hub = lab.hub()
-    feed = Feed(lab, "site", hub.options_for_probe(), 0)
+    feed = Stream(lab, "site", hub.options_for_probe(), 0)
     row = one(hub, admission="admitted", connected=True)
     wait_for("flows come", lambda: hub.get("/status")["store"]["flows"] > 300)
     begin = time.monotonic()
@@ -131,12 +131,12 @@ def test_revoke(lab):
     took = time.monotonic() - begin
     print(f"      cut {took:.2f} s after it was revoked")
     check(took < 1.5, f"cut after {took} s")
-    wait_for("the probe says it", lambda: "revoked" in feed.program.log(), 15)
+    wait_for("the probe says it", lambda: "revoked" in feed.probe.log(), 15)
     time.sleep(6)  # what had been taken before is stored by now
     stored = hub.get("/status")["store"]["flows"]
     time.sleep(3)
     same(hub.get("/status")["store"]["flows"], stored, "flows stored of a revoked key")
-    same(feed.program.log().count("revoked"), 1, "times the probe says it")
+    same(feed.probe.log().count("revoked"), 1, "times the probe says it")
     same(hub.get("/probes")[0]["state"], "revoked", "state")
     hub.kill()
     hub.again()
@@ -192,8 +192,8 @@ def test_clones(lab):
     made = lab.probe("-i", capture(lab.path("a.pcap"), 100, 900000), *options, name="image")
     same(made.wait(60), 0, "the image's probe ends with")
     shutil.copytree(lab.path("image"), lab.path("clone"))
-    feeds = [Feed(lab, "one", options, 0, lab.path("image")),
-             Feed(lab, "two", options, 300000, lab.path("clone"))]
+    feeds = [Stream(lab, "one", options, 0, lab.path("image")),
+             Stream(lab, "two", options, 300000, lab.path("clone"))]
     begin = time.monotonic()
     wait_for("the clone is named", lambda: "two running probes use" in hub.get(
         "/probes")[0]["state_text"], 15)

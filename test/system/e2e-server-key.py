@@ -12,7 +12,7 @@ import time
 
 from _causes import cause_line, rows
 from _e2e import PROBE, check, free_ports, main, same, wait_for
-from _flood import Feed, ask, capture, do, one, same_sources
+from _flood import Stream, ask, capture, do, one, same_sources
 
 
 def with_key(options, key):
@@ -53,7 +53,7 @@ def sent(n, base):
 
 
 def feed(lab, name, options, base):
-    return Feed(lab, name, ["--probe-id", name, "--probe-name", name, *options], base)
+    return Stream(lab, name, ["--probe-id", name, "--probe-name", name, *options], base)
 
 
 def make(hub):
@@ -91,7 +91,7 @@ def test_change(lab):
     row = hub.get("/server-key")["unconfirmed"][0]
     same((row["connected"], row["reason"]), (False, "it is away"), "beta")
     wait_for("the metric", lambda: metric(hub) == 1, 5)
-    check("handed over its next key" in alpha.program.log(), alpha.program.log())
+    check("handed over its next key" in alpha.probe.log(), alpha.probe.log())
     with open(os.path.join(lab.path("alpha"), "server-keys.json")) as file:
         check(made["ports"][0]["data_port"] == next(iter(json.load(file)["hubs"].values()))[
             "keys"]["data_port"], "kept at the probe")
@@ -205,8 +205,8 @@ def test_taken_back(lab):
     wait_for("beta uses the key", lambda: hub.get("/server-key")["using_next"] == 1)
     do(hub, "DELETE", "/server-key/next")
     finished(hub, old)
-    wait_for("alpha is told", lambda: "taken its next key back" in alpha.program.log(), 10)
-    wait_for("beta is told", lambda: "taken its next key back" in beta.program.log(), 10)
+    wait_for("alpha is told", lambda: "taken its next key back" in alpha.probe.log(), 10)
+    wait_for("beta is told", lambda: "taken its next key back" in beta.probe.log(), 10)
     for name in ("alpha", "beta"):
         one(hub, name=name, connected=True)
     same(sorted(name for name in os.listdir(hub.data_dir) if name.startswith("zmq-key")),
