@@ -22,12 +22,12 @@ SITES = 3
 
 class Plan:
     """Which fault hits which site with which chances, all of it from the seed. Every kind comes once
-    before any comes twice."""
+    before any comes twice, `first` before the others."""
 
-    def __init__(self, seed, n, kinds):
+    def __init__(self, seed, n, kinds, first=()):
         self.seed, self.n, self.kinds, self.made = seed, n, kinds, 0
         self.draw = random.Random(seed)
-        self.deck = []
+        self.deck, self.first = [], list(first)
 
     def next(self):
         """(number, fault, index of the site, its source of chance)"""
@@ -35,16 +35,18 @@ class Plan:
             self.deck = [kind for kind in self.kinds
                          for _ in range(kind.weight if self.made else 1)]
             self.draw.shuffle(self.deck)
+            self.deck.sort(key=lambda kind: kind in self.first)  # taken from its end
+            self.first = []
         number, self.made = self.made, self.made + 1
         return (number, self.deck.pop(), self.draw.randrange(SITES),
                 random.Random(f"{self.seed}/{number}"))
 
 
 class Campaign:
-    def __init__(self, seed, n_faults, n_flows, longest_s=60.0, kinds=None, keeps=True):
+    def __init__(self, seed, n_faults, n_flows, longest_s=60.0, kinds=None, keeps=True, first=()):
         self.seed, self.n_faults, self.n_flows, self.keeps = seed, n_faults, n_flows, keeps
         self.longest_s = longest_s
-        self.plan = Plan(seed, n_faults, kinds or faults.FAULTS)
+        self.plan = Plan(seed, n_faults, kinds or faults.FAULTS, first)
         self.done, self.idle = collections.Counter(), collections.Counter()
         self.turn = threading.Condition()
         self.busy, self.failure, self.world = set(), None, None
