@@ -12,7 +12,7 @@ import time
 
 from _e2e import HUB, LICENSE, SLOW, SOURCE, check, issue, main, matches, same, wait_for
 from _feed import flows_between
-from _flood import Feed, ask, do, one, probe_path
+from _flood import Stream, ask, do, one, probe_path
 
 API = json.load(open(os.path.join(SOURCE, "spec", "openapi.json")))
 
@@ -43,7 +43,7 @@ def within(limit_s, what, condition):
 
 def start(lab, hub, name, base):
     """One more probe; it is enrolled when this returns."""
-    feed = Feed(lab, name, ["--probe-name", name, *hub.options_for_probe()], base, block=10)
+    feed = Stream(lab, name, ["--probe-name", name, *hub.options_for_probe()], base, block=10)
     one(hub, name=name, connected=True)
     return feed
 
@@ -56,9 +56,9 @@ def end(feeds):
 
 
 def told_why(hub, feed, words):
-    name = feed.program.name
-    within(2, f"{name} is told why it waits", lambda: "has not admitted" in feed.program.log())
-    check(words in feed.program.log(), f"{words!r} is not in {feed.program.log()}")
+    name = feed.probe.name
+    within(2, f"{name} is told why it waits", lambda: "has not admitted" in feed.probe.log())
+    check(words in feed.probe.log(), f"{words!r} is not in {feed.probe.log()}")
     row = one(hub, name=name, seat="waiting", state="pending")
     check(words in row["state_text"] and words in row["reason"], row["state_text"])
 
@@ -119,7 +119,7 @@ def test_provider(lab):
     within(5, "the fourth has the seat of one that was revoked",
            lambda: held(hub) == ["one", "three", "four"] and hub.probe(name="four", state="capturing"))
     gone = feeds.pop("gone")
-    gone.program.kill()
+    gone.probe.kill()
     row = hub.probe(name="five")
     same(do(hub, "PUT", probe_path(row, "/pin"), {"pinned": True})["pinned"], True, "pinned")
     within(1, "the pinned one has a seat", lambda: "five" in held(hub) and "four" in waiting(hub))
@@ -179,14 +179,14 @@ def test_restarts(lab):
         for name in names:
             feeds[name].stopped = True
             feeds[name].thread.join()
-            feeds[name].program.kill()
+            feeds[name].probe.kill()
             sent |= feeds[name].sources()
         hub.kill() if kill else hub.stop()
         order = random.sample(names, 5)
         hub.again()
         for name in order:
             base = 1_000_000 * (10 * (1 + kill) + names.index(name))
-            feeds[name] = Feed(lab, name + str(kill), ["--probe-name", name, *hub.options_for_probe()],
+            feeds[name] = Stream(lab, name + str(kill), ["--probe-name", name, *hub.options_for_probe()],
                                base, data_dir=lab.path(name), block=10)
             time.sleep(random.random() / 2)
         within(10, f"after {' '.join(order)} the same three at work",
