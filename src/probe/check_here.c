@@ -77,7 +77,7 @@ static void check_keys(Check *check, const char *folder) {
     Reason reason = {""};
     if (!has_file(folder, "zmq-key.pub") && !has_file(folder, "zmq-key.priv")) {
         check_note(check, "folder %s: no key pair in it yet; the first run makes one", folder);
-    } else if (key_pair_load(&check->keys, folder, &reason)) {
+    } else if (key_pair_find(&check->keys, folder, KEY_STEM, &reason)) {
         check_fail(check, "folder %s: %s", folder,
                    reason.text[0] ? reason.text : "the key pair cannot be read");
     } else {

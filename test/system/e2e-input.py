@@ -165,7 +165,8 @@ def web_dir(lab):
 
 
 def test_hub_keys(lab):
-    """A pair is kept; half a pair, a foreign or damaged one is refused, and stays as it is."""
+    """A pair is kept, also from its private half; a foreign or damaged one is refused, and stays as it
+    is."""
     hub = lab.hub()
     key = hub.key()
     hub.stop()
@@ -189,6 +190,8 @@ def test_hub_keys(lab):
     with open(private, "w") as file:
         file.write(secret)
     os.unlink(os.path.join(hub.data_dir, "zmq-key.pub"))
+    same(subprocess.run(show, capture_output=True, text=True).stdout, key + "\n", "made again")
+    os.unlink(private)
     refused(show, 1, "zmq-key")
 
 
