@@ -17,6 +17,7 @@
 
 #include "base/cleanup.h"
 #include "channel/cause.h"
+#include "channel/keystring.h"
 #include "probe/capture.h"
 #include "probe/check_inside.h"
 #include "probe/collect_ports.h"
@@ -28,15 +29,20 @@ enum {
 };
 
 void check_key(Check *check) {
-    Reason reason = {""};
-    if (check->config->hubs.n == 0)
-        return;
-    if (keystring_parse(&check->key, check->config->key, &reason))
-        check_fail(check, "key string: %s", reason.text); /* the options were read: does not come */
-    else if (check->key.notice[0])
-        check_note(check, "key string: %s", check->key.notice);
-    else
-        check_ok(check, "key string: whole");
+    const OptionList *keys = &check->config->keys;
+    for (size_t i = 0; check->config->hubs.n && i < keys->n; i++) {
+        char of[300] = "";
+        KeyString key;
+        Reason reason = {""};
+        if (keys->n > 1)
+            (void)snprintf(of, sizeof(of), " of %s", check->config->hubs.values[i]);
+        if (keystring_parse(&key, keys->values[i], &reason)) /* they were read: does not come */
+            check_fail(check, "key string%s: %s", of, reason.text);
+        else if (key.notice[0])
+            check_note(check, "key string%s: %s", of, key.notice);
+        else
+            check_ok(check, "key string%s: whole", of);
+    }
 }
 
 /* --- folder and key pair ------------------------------------------------------------------ */

@@ -8,6 +8,7 @@
 
 #include "channel/cause.h"
 #include "channel/endpoint.h"
+#include "channel/keystring.h"
 #include "channel/link_trial.h"
 #include "probe/check_inside.h"
 #include "probe/kept_keys.h"
@@ -17,6 +18,7 @@ enum { TRIAL_MS = 9000 };
 typedef struct HubTrial {
     LinkTrialConfig config;
     LinkTrial trial;
+    KeyString key;
     KeptKey kept; /* what the hub has handed over counts, not the configured key */
     bool tried;
     int error;
@@ -39,11 +41,12 @@ static void find_kept(const Check *check, HubTrial *hub, size_t i) {
     cleanup(kept_keys_freep) KeptKeys *kept = NULL;
     Endpoint endpoint;
     char text[280];
-    if (kept_keys_new(&kept, check->config->data_dir, NULL) ||
+    if (keystring_parse(&hub->key, options_key(check->config, i), NULL) ||
+        kept_keys_new(&kept, check->config->data_dir, NULL) ||
         endpoint_parse(&endpoint, check->config->hubs.values[i], NULL))
         return;
     endpoint_write(&endpoint, text, sizeof(text));
-    kept_keys_find(kept, text, check->key.server_z85, &hub->kept);
+    kept_keys_find(kept, text, hub->key.server_z85, &hub->kept);
 }
 
 static void tell_side(Check *check, const char *name, const LinkTrialSide *side) {
@@ -73,7 +76,7 @@ static void try_hubs(Check *check, const KeyPair *keys) {
             .endpoint = config->hubs.values[i],
             .events_endpoint = i < config->events.n ? config->events.values[i] : NULL,
             .bind = !config->probe_mode,
-            .server_z85 = hub->kept.keys.version ? hub->kept.keys.now : check->key.server_z85,
+            .server_z85 = hub->kept.keys.version ? hub->kept.keys.now : hub->key.server_z85,
             .keys = keys,
             .ask = check->own_keys,
             .timeout_ms = TRIAL_MS,

@@ -47,6 +47,8 @@ def test_probe_usage(lab):
         (["-i", CAPTURE, *hub, "!" * 39], "key", "39|40"),
         (["-i", CAPTURE, *hub, "ZjA3NjFlMGY2ODhmNWRlYjllYmE0NzhiOGZjODA2NzJ7ImsiOiI0RTRFNkU0QTZBNzY"],
          "key"),
+        (["-i", CAPTURE, *hub, KEY, "--zmq-encryption-key", KEY], "key", "2 times", "1 times"),
+        (["-i", CAPTURE, *hub, KEY, "--probe-id", "a", "--probe-id", "a"], "--probe-id", "once"),
     ]
     for endpoint in ("127.0.0.1", "tcp://127.0.0.1", "tcp://127.0.0.1:x", "tcp://127.0.0.1:70000",
                      "udp://127.0.0.1:1", "tcp://:5556", "tcp://[::1:5556"):
