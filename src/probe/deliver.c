@@ -47,15 +47,34 @@ static int read_key(const ProbeConfig *config, size_t i, Hub *hub, Reason *reaso
     return r > 0 ? DELIVER_E_USAGE : error_trace(r);
 }
 
+/** check_distinct() - each of a hub's two ports is asked for something else; `*` is any port */
+static int check_distinct(const Hub *hubs, size_t n, Reason *reason) {
+    for (size_t i = 0; i < 2 * n; i++)
+        for (size_t k = i + 1; k < 2 * n; k++) {
+            const char *a = i % 2 ? hubs[i / 2].events : hubs[i / 2].data;
+            const char *b = k % 2 ? hubs[k / 2].events : hubs[k / 2].data;
+            if (strcmp(a, b) != 0 || a[strlen(a) - 1] == '*')
+                continue;
+            reason_set(reason,
+                       "%s is given twice: a hub has two ports, --ntopng and --zmq-publish-events "
+                       "(left out, the port after it), and each stands once",
+                       a);
+            return DELIVER_E_USAGE;
+        }
+    return 0;
+}
+
 int deliver_check(const ProbeConfig *config, Reason *reason) {
+    cleanup(freep) Hub *hubs = calloc(config->hubs.n + 1, sizeof(*hubs));
+    if (!hubs)
+        return error_origin(-ENOMEM);
     int r = 0;
     for (size_t i = 0; r == 0 && i < config->hubs.n; i++) {
-        Hub hub;
-        r = read_key(config, i, &hub, reason);
+        r = read_key(config, i, &hubs[i], reason);
         if (r == 0)
-            r = read_endpoints(config, i, &hub, reason);
+            r = read_endpoints(config, i, &hubs[i], reason);
     }
-    return r;
+    return r ? r : check_distinct(hubs, config->hubs.n, reason);
 }
 
 /* --- life --------------------------------------------------------------------------------- */

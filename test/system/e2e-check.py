@@ -200,6 +200,20 @@ def test_ports(lab):
         "EVENTS_CLOSED", f"tcp://127.0.0.1:{free}", "Connection refused"))
 
 
+def test_other_port(lab):
+    """The hub's ports exchanged, and a port of another hub: that is no wrong key."""
+    hub, other = lab.hub(), lab.hub()
+    data, events = f"tcp://127.0.0.1:{hub.port}", f"tcp://127.0.0.1:{hub.port + 1}"
+    lines = run_check(lab, "-i", CAPTURE, *to_hub(hub.port + 1, hub.key(), "--zmq-publish-events",
+                                                  data), code=1)
+    has(lines, "FAIL", "data port " + cause_line("PORTS_SWAPPED", events))
+    has(lines, "FAIL", "events port " + cause_line("PORTS_SWAPPED", data))
+    lines = run_check(lab, "-i", CAPTURE, *to_hub(other.port, hub.key(), "--zmq-publish-events",
+                                                  events), code=1)
+    has(lines, "FAIL", "data port " + cause_line("OTHER_PORT", f"tcp://127.0.0.1:{other.port}"))
+    has(lines, "ok", f"events port {events}: answers, and has the key")
+
+
 def test_binding(lab):
     """A probe that listens: its port is free and a hub comes; nobody comes; the port is taken."""
     port = free_ports(2)
@@ -267,5 +281,5 @@ def test_config_file(lab):
     check("key" in run_check(lab, "-i", "lo", *to_hub(1, "too short"), code=2), "the key")
 
 
-main([test_all_is_well, test_first_time, test_running_probe, test_folder, test_input, test_ports,
+main([test_all_is_well, test_first_time, test_running_probe, test_folder, test_input, test_ports, test_other_port,
       test_binding, test_spool, test_clock, test_config_file])

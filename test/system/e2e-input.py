@@ -48,6 +48,8 @@ def test_probe_usage(lab):
         (["-i", CAPTURE, *hub, "ZjA3NjFlMGY2ODhmNWRlYjllYmE0NzhiOGZjODA2NzJ7ImsiOiI0RTRFNkU0QTZBNzY"],
          "key"),
         (["-i", CAPTURE, *hub, KEY, "--zmq-encryption-key", KEY], "key", "2 times", "1 times"),
+        (["-i", CAPTURE, *hub, KEY, "--zmq-publish-events", "zmq://127.0.0.1:5556"], "twice"),
+        (["-i", CAPTURE, *hub, KEY, "--ntopng", "tcp://127.0.0.1:5557"], "5557 is given twice"),
         (["-i", CAPTURE, *hub, KEY, "--probe-id", "a", "--probe-id", "a"], "--probe-id", "once"),
     ]
     for endpoint in ("127.0.0.1", "tcp://127.0.0.1", "tcp://127.0.0.1:x", "tcp://127.0.0.1:70000",
