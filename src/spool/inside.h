@@ -97,7 +97,9 @@ struct Spool {
     uint64_t next_number;
     size_t n_newer; /* segments of a newer version, and the first of them */
     uint64_t newer;
-    uint64_t use; /* counts up, for Segment.used */
+    size_t n_unread;    /* that are tried again at the next start */
+    uint64_t n_removed; /* flows that are in no segment any more, at the start */
+    uint64_t use;       /* counts up, for Segment.used */
     Buffer record;
 
     uint64_t n_appended, n_synced; /* batches */

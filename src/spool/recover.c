@@ -124,6 +124,7 @@ static bool leave(Spool *spool, uint64_t number, const char *why) {
         set_aside(spool, number, text);
         return true;
     }
+    spool->n_unread++;
     if (!noted) /* once, not at each start */
         spool_say(spool, true,
                   "%s/%s cannot be read: %s; it stays there, and is tried again at each start for "
