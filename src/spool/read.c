@@ -329,6 +329,7 @@ void spool_release(Spool *spool, unsigned hub, const EpochId *shown, uint64_t la
         moved = true;
     }
     if (moved) {
+        spool_uncount_dropped(spool, epoch);
         spool->cursors_changed = true;
         spool_sweep(spool);
     }
