@@ -69,7 +69,11 @@ static void check_missing(Check *check, const char *folder) {
         *slash = '\0';
     else
         (void)snprintf(parent, sizeof(parent), "%s", slash ? "/" : ".");
-    if (access(parent, W_OK | X_OK) == 0)
+    struct statvfs disk;
+    if (statvfs(parent, &disk) == 0 && disk.f_blocks == 0) /* the system's own, as /proc */
+        check_fail(check, "folder %s: not there, and %s holds no files; give another --data-dir",
+                   folder, parent);
+    else if (access(parent, W_OK | X_OK) == 0)
         check_note(check, "folder %s: not there yet; the first run makes it and a key pair in it",
                    folder);
     else
@@ -133,12 +137,9 @@ static bool try_input(Check *check, const char *input) {
     Capture *capture = NULL;
     int r = capture_open(&capture, &config, &reason);
     capture_free(capture);
-    if (r == CAPTURE_E_USAGE) {
-        (void)fprintf(stderr, "weir-probe: %s\n", reason.text);
-        check->usage = true;
-    } else if (r) {
+    check->usage = r == CAPTURE_E_USAGE;
+    if (r)
         check_fail(check, "input %s", reason.text[0] ? reason.text : "cannot be opened");
-    }
     return r == 0;
 }
 

@@ -38,7 +38,7 @@ static const Option probe_options[] = {
      .metavar = "INTERFACE|FILE",
      .group = "Input",
      .help = "Interface to capture from, or a pcap or pcapng file; - reads a capture from standard "
-             "input."},
+             "input. One a process so far."},
     {.name = "bpf-filter",
      .letter = 'f',
      .type = OPTION_TEXT,

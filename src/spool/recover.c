@@ -272,7 +272,8 @@ static void set_ends(Spool *spool) {
         spool->tally.torn_batches += end.torn_batches;
         if (end.torn_bytes)
             spool_say(spool, true,
-                      "%s: %" PRIu64 " bytes at the end of the last run were not written whole",
+                      "%s: %" PRIu64
+                      " bytes at the end of the last run were not written whole, or damaged since",
                       spool->path, end.torn_bytes);
     }
 }

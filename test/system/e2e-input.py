@@ -99,7 +99,7 @@ def test_hub_usage(lab):
         (["-i", "x.pcap"], "does not capture"),
         (["-i", "tcp://*:5556c", "-w", "192.0.2.1:3000"], "-w", "loopback"),
         (["-i", "tcp://*:5556c", "-w", "0"], "-w"),
-        (["-i", "tcp://*:5556c", "--disable-login", "-W", "3001"], "--disable-login"),
+        (["-i", "tcp://*:5556c", "--disable-login", "-W", "3001"], "--disable-login: only"),
         (["-i", "tcp://*:5556c", "--store-memory", "1"], "--store-memory"),
         (["-i", "tcp://*:5556c", "--zmq-publish-events", "tcp://*"], "--zmq-publish-events"),
         (["-i", "tcp://*:5556c", "--zmq-publish-events", "tcp://*:1", "--zmq-publish-events",
@@ -185,6 +185,7 @@ def test_hub_keys(lab):
     kept = subprocess.run([HUB, "--data-dir", moved, "--zmq-encryption-key-priv", secret,
                            "--print-public-key"], capture_output=True, text=True)
     same(kept.stdout, key + "\n", "the same pair from its private key")
+    check(f"there was no key pair in {moved}" in kept.stderr, kept.stderr)
     for damage in (secret[:39], secret[:39] + "\u00ff", ""):
         with open(private, "w") as file:
             file.write(damage)
@@ -199,6 +200,18 @@ def test_hub_keys(lab):
     refused(show, 1, "zmq-key")
 
 
+def test_hub_certificate(lab):
+    """The line has the names of both files."""
+    paths = [lab.path(name) for name in ("tls.crt", "tls.key")]
+    for path in paths:
+        with open(path, "w") as file:
+            file.write("no certificate\n")
+    ports = free_ports(3)
+    refused([HUB, "-i", f"tcp://127.0.0.1:{ports}c", "-W", str(ports + 2), "--web-dir", web_dir(lab),
+             "--tls-cert", paths[0], "--tls-key", paths[1], "--data-dir", lab.path("state")], 1,
+            re.escape(paths[0]), re.escape(paths[1]))
+
+
 def test_damaged_store(lab):
     hub = lab.hub()
     hub.stop()
@@ -211,4 +224,5 @@ def test_damaged_store(lab):
 
 
 main([test_probe_usage, test_probe_files, test_probe_interface, test_hub_usage, test_hub_data_dir,
-      test_hub_read_only, test_hub_ports, test_hub_keys, test_damaged_store])
+      test_hub_read_only, test_hub_ports, test_hub_keys, test_hub_certificate,
+      test_damaged_store])
