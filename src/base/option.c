@@ -298,6 +298,19 @@ static int store(OptionSet *set, const Option *option, bool fresh, const char *v
     return error_origin(-EINVAL);
 }
 
+/** is_twice() - within one place; a list grows, and saying a flag again does no harm */
+static bool is_twice(const Option *option, OptionSource before, const OptionPlace *place) {
+    return before == place->source && before != SOURCE_DEFAULT && option->type != OPTION_LIST &&
+           option->type != OPTION_FLAG;
+}
+
+static int refuse_twice(const Option *option, const OptionPlace *place, Reason *reason) {
+    char where[256];
+    reason_set(reason, "--%s is given more than once (%s); give the one that counts", option->name,
+               place_text(place, where, sizeof(where)));
+    return OPTION_E_USAGE;
+}
+
 int option_put(OptionSet *set, const Option *option, const OptionPlace *place, const char *value,
                Reason *reason) {
     char where[256];
@@ -321,6 +334,8 @@ int option_put(OptionSet *set, const Option *option, const OptionPlace *place, c
     }
     if (option_takes_value(option) && (!value || !*value))
         return refuse(option, place, NULL, reason);
+    if (is_twice(option, *source, place))
+        return refuse_twice(option, place, reason);
     int r = store(set, option, fresh, value);
     if (r < 0)
         return error_trace(r);

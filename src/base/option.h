@@ -10,7 +10,8 @@
  * reference are made), range errors and the sample configuration.
  *
  * Order of strength: command line, then config file, then environment, then the row's default.
- * A stronger place replaces a list, within one place it grows; of anything else the last one wins.
+ * A stronger place replaces a list, within one place it grows. Anything else that takes a value is
+ * refused when one place gives it twice: of two, one would go unheard.
  * Text values point into memory owned by the OptionSet, which the config must not outlive.
  *
  * Every program has --help (-h unless a row takes the letter), --version and --describe as well.

@@ -140,7 +140,8 @@ static int name_files(char paths[2][PATH_MAX], const char *folder, const char *s
     return 0;
 }
 
-int key_pair_find(KeyPair *pair, const char *folder, const char *stem, Reason *reason) {
+/** find() - *halfp: only the private half was there, and the other was made from it */
+static int find(KeyPair *pair, const char *folder, const char *stem, bool *halfp, Reason *reason) {
     char paths[2][PATH_MAX];
     KeyPair found = {0};
     char *halves[] = {[KEY_PUBLIC] = found.public_z85, [KEY_SECRET] = found.secret_z85};
@@ -148,19 +149,26 @@ int key_pair_find(KeyPair *pair, const char *folder, const char *stem, Reason *r
     int r = name_files(paths, folder, stem, reason);
     for (int i = 0; i < 2 && !r; i++)
         r = read_key(halves[i], paths[i], &there[i], reason);
-    if (!r && there[0] != there[1]) {
-        int missing = there[KEY_PUBLIC] ? KEY_SECRET : KEY_PUBLIC;
+    *halfp = there[KEY_SECRET] && !there[KEY_PUBLIC];
+    if (!r && *halfp) {
+        r = key_pair_from_secret(&found, found.secret_z85, reason);
+    } else if (!r && there[KEY_PUBLIC] && !there[KEY_SECRET]) {
         reason_set(reason,
                    "half a key pair: %s is there, %s is missing: restore it, or remove both",
-                   paths[!missing], paths[missing]);
+                   paths[KEY_PUBLIC], paths[KEY_SECRET]);
         r = KEYS_E_REFUSED;
     } else if (!r) {
-        r = there[0] ? check_pair(&found, paths, reason) : KEYS_E_MISSING;
+        r = there[KEY_SECRET] ? check_pair(&found, paths, reason) : KEYS_E_MISSING;
     }
     if (!r)
         *pair = found;
     key_pair_wipe(&found);
     return error_trace(r);
+}
+
+int key_pair_find(KeyPair *pair, const char *folder, const char *stem, Reason *reason) {
+    bool half = false;
+    return error_trace(find(pair, folder, stem, &half, reason));
 }
 
 int key_pair_save(const KeyPair *pair, const char *folder, const char *stem, Reason *reason) {
@@ -173,12 +181,13 @@ int key_pair_save(const KeyPair *pair, const char *folder, const char *stem, Rea
 
 int key_pair_load(KeyPair *pair, const char *folder, Reason *reason) {
     KeyPair found = {0};
-    int r = key_pair_find(&found, folder, KEY_STEM, reason);
-    if (r == KEYS_E_MISSING) {
+    bool half = false;
+    int r = find(&found, folder, KEY_STEM, &half, reason);
+    const bool none = r == KEYS_E_MISSING;
+    if (none)
         r = key_pair_make(&found);
-        if (!r)
-            r = key_pair_save(&found, folder, KEY_STEM, reason);
-    }
+    if (!r && (none || half)) /* half: it was killed in making them */
+        r = key_pair_save(&found, folder, KEY_STEM, reason);
     if (!r)
         *pair = found;
     key_pair_wipe(&found);

@@ -17,7 +17,7 @@ typedef struct KeyPair {
 
 enum {
     _KEYS_E_SUCCESS,
-    KEYS_E_REFUSED, /* half a pair, wrong length, mode or characters, not a pair, not writable */
+    KEYS_E_REFUSED, /* no private half, wrong length, mode, characters, not a pair, not writable */
     KEYS_E_MISSING, /* key_pair_find(): there is none */
 };
 
@@ -29,10 +29,11 @@ int key_pair_make(KeyPair *pair);
  */
 int key_pair_from_secret(KeyPair *pair, const char *secret_z85, Reason *reason);
 
-/** key_pair_load() - from the files in the folder; made there first when neither is present */
+/** key_pair_load() - from the files in the folder; made there first when neither is present, and
+ * the public half when it alone is missing */
 int key_pair_load(KeyPair *pair, const char *folder, Reason *reason);
 
-/** key_pair_find() - likewise of the files STEM.pub and STEM.priv, but never made */
+/** key_pair_find() - likewise of the files STEM.pub and STEM.priv, but nothing is written */
 int key_pair_find(KeyPair *pair, const char *folder, const char *stem, Reason *reason);
 
 /** key_pair_save() - the private half first: from it the other can be made */

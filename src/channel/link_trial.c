@@ -154,6 +154,7 @@ static void conclude(Trying *try) {
     const ProbeView *events = &standing->views[PROBE_SIDE_EVENTS];
     for (int i = 0; i < PROBE_N_SIDES; i++) {
         side_of(try, i)->good = standing->views[i].ready;
+        side_of(try, i)->wrong_key = standing->views[i].trouble == PROBE_LINK_WRONG_KEY;
         standing->endpoints[i] = side_of(try, i)->endpoint;
     }
     if (try->attached[PROBE_SIDE_DATA] && !trial->data.good &&

@@ -30,6 +30,7 @@ typedef struct LinkTrialConfig {
 typedef struct LinkTrialSide {
     char endpoint[280];
     bool good;      /* the handshake was done */
+    bool wrong_key; /* or it was closed, as it is for another key */
     char line[640]; /* else "ENDPOINT: what it is; what to do" */
 } LinkTrialSide;
 

@@ -68,6 +68,7 @@ typedef enum ProbeLinkWord {
     PROBE_LINK_NO_STATE,      /* both reached, and the hub says nothing */
     PROBE_LINK_WAITING,       /* connected; the hub has not admitted this probe: see the reason */
     PROBE_LINK_NO_HUB,        /* listening, and nobody comes */
+    PROBE_LINK_WRONG_PORT,    /* the hub closed the handshake, and has the key at its other port */
     PROBE_LINK_BOTH_CONNECT,  /* data port closed, events port of a hub open */
     PROBE_LINK_HUB_FULL,      /* up, and the hub has no room to store */
     PROBE_LINK_CLOCK_OFF,     /* up, and the clocks differ by more than 30 s */

@@ -32,6 +32,7 @@ static const struct {
     [PROBE_LINK_NO_STATE] = {"no state", CAUSE_NO_STATE},
     [PROBE_LINK_WAITING] = {"waiting", CAUSE_WAITING},
     [PROBE_LINK_NO_HUB] = {"no hub", CAUSE_NO_HUB},
+    [PROBE_LINK_WRONG_PORT] = {"wrong port", CAUSE_OTHER_PORT},
     [PROBE_LINK_BOTH_CONNECT] = {"both connect", CAUSE_BOTH_CONNECT},
     [PROBE_LINK_HUB_FULL] = {"hub full", CAUSE_HUB_IS_FULL},
     [PROBE_LINK_CLOCK_OFF] = {"clock off", CAUSE_CLOCK},
@@ -68,7 +69,9 @@ ProbeLinkWord probe_link_judge_events(const ProbeView *view, const char *endpoin
                                       char *reason, size_t size) {
     Cause cause = CAUSE_EVENTS_NO_ANSWER;
     switch (view->trouble) {
-    case PROBE_LINK_WRONG_KEY:
+    case PROBE_LINK_WRONG_KEY: /* the data port has this key */
+        cause = CAUSE_OTHER_PORT;
+        break;
     case PROBE_LINK_PLAIN_PEER:
     case PROBE_LINK_KEY_REVOKED:
         if (!assumed)
@@ -141,6 +144,8 @@ ProbeLinkWord probe_link_judge(const ProbeStanding *standing, ProbeLinkWord befo
     if (data->trouble == PROBE_LINK_REFUSED && events->ready &&
         data->trouble_ms > events->ready_ms + LATER_MS)
         return say(reason, size, PROBE_LINK_BOTH_CONNECT, endpoint, data->detail);
+    if (data->trouble == PROBE_LINK_WRONG_KEY && events->ready) /* that one has this key */
+        return say(reason, size, PROBE_LINK_WRONG_PORT, endpoint, "");
     if (data->trouble != PROBE_LINK_CONNECTING)
         return say(reason, size, data->trouble, endpoint, data->detail);
     if (is_mute(standing, data))

@@ -93,7 +93,23 @@ static void test_refused(void **state) {
     assert_int_equal(key_pair_make(&other), 0);
     put("zmq-key.priv", other.secret_z85, 0600);
     expect_refused("do not belong together");
+}
+
+/* killed in the first start, between one file and the other */
+static void test_cut_short(void **state) {
+    (void)state;
+    KeyPair first, found;
+    assert_int_equal(key_pair_load(&first, folder, NULL), 0);
     assert_int_equal(unlink(in_folder("zmq-key.pub")), 0);
+    assert_int_equal(key_pair_find(&found, folder, KEY_STEM, NULL), 0);
+    assert_memory_equal(&first, &found, sizeof(first));
+    assert_int_equal(access(in_folder("zmq-key.pub"), F_OK), -1);
+    assert_int_equal(key_pair_load(&found, folder, NULL), 0);
+    assert_memory_equal(&first, &found, sizeof(first));
+    assert_int_equal(access(in_folder("zmq-key.pub"), F_OK), 0);
+
+    /* the private half cannot be made anew */
+    assert_int_equal(unlink(in_folder("zmq-key.priv")), 0);
     expect_refused("half a key pair");
 }
 
@@ -123,6 +139,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_made_once_and_kept, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_pair_from_ntopng_is_kept, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_refused, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_cut_short, set_up, tear_down),
         cmocka_unit_test(test_from_secret),
         cmocka_unit_test(test_check),
     };

@@ -188,6 +188,7 @@ typedef struct Look {
     PeerKey longest_unseen;
     uint64_t unseen_ms;
     PeerKey namesake; /* the one seen last */
+    ProbeEnrolment namesake_is;
     char namesake_name[256];
     uint64_t namesake_seen_ms;
     bool namesake_live;
@@ -212,6 +213,7 @@ static void look_at(void *context, const Probe *probe) {
     if (probe->last_seen_ms < look->namesake_seen_ms)
         return;
     look->namesake = probe->key;
+    look->namesake_is = *enrolment;
     look->namesake_seen_ms = probe->last_seen_ms;
     admission_text(look->namesake_name, sizeof(look->namesake_name), probes_name(probe));
 }
@@ -286,7 +288,8 @@ static int judge(Admission *admission, const PeerKey *key, uint64_t now_ms) {
     r = admission_find_token(admission, &probe, &token, &worth, now_ms);
     if (r)
         return error_trace(r);
-    const AdmissionVerdict verdict = admission_judge(admission->mode, worth, away);
+    const bool covered = away && admission_token_covers(&token, &look.namesake_is);
+    const AdmissionVerdict verdict = admission_judge(admission->mode, worth, covered);
     if (verdict.admit) {
         const bool by_token = verdict.via == PROBE_VIA_TOKEN;
         r = by_token ? admission_spend(admission, key, &token, now_ms) : 0;

@@ -123,7 +123,12 @@ typedef struct AdmissionVerdict {
     const char *reason; /* why not */
 } AdmissionVerdict;
 
-/** admission_judge() - `away`: a probe of the same id is known, and its key has no session */
+/** admission_token_covers() - a token opens the place of a probe of its own tenant and site only;
+ * that site may have been changed since this token was what admitted the probe */
+bool admission_token_covers(const SettingsToken *token, const ProbeEnrolment *old);
+
+/** admission_judge() - `away`: a probe of the same id is known, its key has no session, and the
+ * token covers it */
 AdmissionVerdict admission_judge(AdmissionMode mode, AdmissionToken token, bool away);
 
 DEFINE_CLEANUP(Admission *, admission_free)

@@ -2,6 +2,8 @@
 
 #include "hub/admission.h"
 
+#include <string.h>
+
 const char *const admission_mode_names[_ADMISSION_MODE_N + 1] = {
     [ADMISSION_OPEN] = "open",
     [ADMISSION_TOKEN] = "token",
@@ -14,6 +16,12 @@ AdmissionToken admission_judge_token(const SettingsToken *token, bool used, uint
     if (!used && token->uses_max && token->uses >= token->uses_max)
         return ADMISSION_TOKEN_USED_UP;
     return ADMISSION_TOKEN_GOOD;
+}
+
+bool admission_token_covers(const SettingsToken *token, const ProbeEnrolment *old) {
+    if (strcmp(token->tenant, old->tenant) != 0)
+        return false;
+    return strcmp(token->site, old->site) == 0 || (token->id && token->id == old->token);
 }
 
 AdmissionVerdict admission_judge(AdmissionMode mode, AdmissionToken token, bool away) {

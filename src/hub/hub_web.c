@@ -80,13 +80,17 @@ static int load_certificate(Hub *hub, Buffer *certificate, Buffer *key, Reason *
         if (r)
             return hub_refused(r, HUB_E_REFUSED, reason);
     }
-    r = read_pem(certificate, config->tls_cert ? config->tls_cert : certificate_path, reason);
+    const char *paths[] = {config->tls_cert ? config->tls_cert : certificate_path,
+                           config->tls_key ? config->tls_key : key_path};
+    r = read_pem(certificate, paths[0], reason);
     if (!r)
-        r = read_pem(key, config->tls_key ? config->tls_key : key_path, reason);
-    if (!r)
-        r = hub_refused(http_tls_check(buffer_text(certificate), buffer_text(key), reason),
-                        HUB_E_REFUSED, reason);
-    return r;
+        r = read_pem(key, paths[1], reason);
+    if (r)
+        return r;
+    r = http_tls_check(buffer_text(certificate), buffer_text(key), reason);
+    if (r > 0)
+        reason_append(reason, " (%s and %s)", paths[0], paths[1]);
+    return hub_refused(r, HUB_E_REFUSED, reason);
 }
 
 static int listen_https(Hub *hub, Reason *reason) {

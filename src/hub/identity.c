@@ -130,9 +130,13 @@ int hub_print(const HubConfig *config, FILE *out, Reason *reason) {
         if (r)
             return hub_refused(r, HUB_E_REFUSED, reason);
     }
+    (void)snprintf(path, sizeof(path), "%s/zmq-key.priv", config->data_dir);
+    const bool fresh = access(path, F_OK) != 0;
     r = hub_load_keys(&keys, config, reason);
     if (r)
         return r;
+    if (fresh) /* a folder that was mistyped has another key than the hub */
+        log_notice("there was no key pair in %s; it is made now", config->data_dir);
     if (config->print_public_key) {
         char hex[81];
         keystring_hex(hex, keys.public_z85);

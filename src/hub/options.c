@@ -235,7 +235,7 @@ const OptionProgram hub_program = {
 };
 
 static int refuse(Reason *reason, const char *option, const char *value, const char *what) {
-    reason_set(reason, "%s %s: %s", option, value, what);
+    reason_set(reason, "%s%s%s: %s", option, *value ? " " : "", value, what);
     return HUB_OPTIONS_E_USAGE;
 }
 

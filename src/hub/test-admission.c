@@ -180,6 +180,19 @@ static void test_token_rule(void **state) {
     assert_int_equal(admission_judge_token(&until, true, 500), ADMISSION_TOKEN_EXPIRED);
 }
 
+static void test_token_covers(void **state) {
+    (void)state;
+    const ProbeEnrolment old = {.site = "north", .tenant = "acme", .token = 7};
+    const SettingsToken same = {.id = 8, .site = "north", .tenant = "acme"};
+    const SettingsToken other_site = {.id = 8, .site = "south", .tenant = "acme"};
+    const SettingsToken its_own = {.id = 7, .site = "default", .tenant = "acme"};
+    const SettingsToken other_tenant = {.id = 7, .site = "north", .tenant = "else"};
+    assert_true(admission_token_covers(&same, &old));
+    assert_false(admission_token_covers(&other_site, &old));
+    assert_true(admission_token_covers(&its_own, &old)); /* its site was changed in the page */
+    assert_false(admission_token_covers(&other_tenant, &old));
+}
+
 /* --------------------------------------------------------------------------------- the registry */
 
 static void test_modes(void **state) {
@@ -379,7 +392,7 @@ static void test_take_over_by_token(void **state) {
     const AdmissionEdit edit = {.name = "front door", .site = "north"};
     assert_int_equal(admission_edit(admission, &three, &edit, &reason), 0);
     gone(3, 500);
-    make(&(SettingsToken){.uses_max = 1, .site = "south"}, good);
+    make(&(SettingsToken){.uses_max = 1, .site = "north"}, good);
     hello(4, "web-1c", "vm-7", good, 600);
     assert_int_equal(look(4).number, 42);
     assert_string_equal(look(4).enrolment.site, "north");
@@ -408,6 +421,33 @@ static void test_take_over_by_token(void **state) {
     assert_int_equal(admission_take_over(admission, &six, 901, &reason), 0);
     assert_int_equal(look(6).enrolment.admission, HUB_ADMITTED);
     assert_int_equal(look(6).number, 42);
+}
+
+/* whoever has a token of one tenant gets no probe of another, but a place of its own */
+static void test_take_over_of_others(void **state) {
+    (void)state;
+    Reason reason = {0};
+    char theirs[ADMISSION_TOKEN_TEXT];
+    char strange[ADMISSION_TOKEN_TEXT];
+    start(ADMISSION_TOKEN);
+    make(&(SettingsToken){.site = "S1", .tenant = "T1"}, theirs);
+    make(&(SettingsToken){.site = "S2", .tenant = "T2"}, strange);
+    hello(1, "branch", "branch-1", theirs, 100);
+    gone(1, 200);
+    hello(2, "branch", "branch-1", strange, 300);
+    last_is(2, HUB_ADMITTED);
+    assert_string_equal(look(2).enrolment.tenant, "T2");
+    assert_string_equal(look(2).enrolment.site, "S2");
+    assert_true(is_known(1));
+    assert_string_equal(look(1).enrolment.tenant, "T1");
+
+    /* an administrator is asked, and may say so */
+    const PeerKey one = key_of(1);
+    const PeerKey two = key_of(2);
+    assert_string_equal(look(2).enrolment.namesake.z85, one.z85);
+    assert_int_equal(admission_take_over(admission, &two, 301, &reason), 0);
+    assert_string_equal(look(2).enrolment.tenant, "T1");
+    assert_false(is_known(1));
 }
 
 static void disk_is_full(bool full) {
@@ -533,11 +573,13 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_rule),
         cmocka_unit_test(test_token_rule),
+        cmocka_unit_test(test_token_covers),
         TEST(test_modes),
         TEST(test_revoked),
         TEST(test_tokens),
         TEST(test_take_over),
         TEST(test_take_over_by_token),
+        TEST(test_take_over_of_others),
         TEST(test_not_saved),
         TEST(test_token_in_a_crowd),
         TEST(test_as_many_as_can_be),

@@ -56,16 +56,14 @@ void check_fail(Check *check, const char *format, ...) {
 
 int check_run(const ProbeConfig *config) {
     Check check = {.config = config};
-    for (size_t i = 0; i < sizeof(checks) / sizeof(checks[0]) && !check.usage; i++)
+    for (size_t i = 0; i < sizeof(checks) / sizeof(checks[0]); i++)
         checks[i].run(&check);
     free(check.hubs);
     key_pair_wipe(&check.keys);
-    if (check.usage)
-        return RUN_USAGE;
     if (check.n_fails)
         (void)printf("%u of %u checks failed\n", check.n_fails,
                      check.n_ok + check.n_notes + check.n_fails);
     else
         (void)printf("nothing failed: %u ok, %u notes\n", check.n_ok, check.n_notes);
-    return check.n_fails ? RUN_FAILED : RUN_DONE;
+    return check.usage ? RUN_USAGE : check.n_fails ? RUN_FAILED : RUN_DONE;
 }

@@ -17,6 +17,7 @@
 
 #include "base/cleanup.h"
 #include "channel/cause.h"
+#include "channel/keystring.h"
 #include "probe/capture.h"
 #include "probe/check_inside.h"
 #include "probe/collect_ports.h"
@@ -28,15 +29,20 @@ enum {
 };
 
 void check_key(Check *check) {
-    Reason reason = {""};
-    if (check->config->hubs.n == 0)
-        return;
-    if (keystring_parse(&check->key, check->config->key, &reason))
-        check_fail(check, "key string: %s", reason.text); /* the options were read: does not come */
-    else if (check->key.notice[0])
-        check_note(check, "key string: %s", check->key.notice);
-    else
-        check_ok(check, "key string: whole");
+    const OptionList *keys = &check->config->keys;
+    for (size_t i = 0; check->config->hubs.n && i < keys->n; i++) {
+        char of[300] = "";
+        KeyString key;
+        Reason reason = {""};
+        if (keys->n > 1)
+            (void)snprintf(of, sizeof(of), " of %s", check->config->hubs.values[i]);
+        if (keystring_parse(&key, keys->values[i], &reason)) /* they were read: does not come */
+            check_fail(check, "key string%s: %s", of, reason.text);
+        else if (key.notice[0])
+            check_note(check, "key string%s: %s", of, key.notice);
+        else
+            check_ok(check, "key string%s: whole", of);
+    }
 }
 
 /* --- folder and key pair ------------------------------------------------------------------ */
@@ -63,7 +69,11 @@ static void check_missing(Check *check, const char *folder) {
         *slash = '\0';
     else
         (void)snprintf(parent, sizeof(parent), "%s", slash ? "/" : ".");
-    if (access(parent, W_OK | X_OK) == 0)
+    struct statvfs disk;
+    if (statvfs(parent, &disk) == 0 && disk.f_blocks == 0) /* the system's own, as /proc */
+        check_fail(check, "folder %s: not there, and %s holds no files; give another --data-dir",
+                   folder, parent);
+    else if (access(parent, W_OK | X_OK) == 0)
         check_note(check, "folder %s: not there yet; the first run makes it and a key pair in it",
                    folder);
     else
@@ -77,7 +87,7 @@ static void check_keys(Check *check, const char *folder) {
     Reason reason = {""};
     if (!has_file(folder, "zmq-key.pub") && !has_file(folder, "zmq-key.priv")) {
         check_note(check, "folder %s: no key pair in it yet; the first run makes one", folder);
-    } else if (key_pair_load(&check->keys, folder, &reason)) {
+    } else if (key_pair_find(&check->keys, folder, KEY_STEM, &reason)) {
         check_fail(check, "folder %s: %s", folder,
                    reason.text[0] ? reason.text : "the key pair cannot be read");
     } else {
@@ -127,12 +137,9 @@ static bool try_input(Check *check, const char *input) {
     Capture *capture = NULL;
     int r = capture_open(&capture, &config, &reason);
     capture_free(capture);
-    if (r == CAPTURE_E_USAGE) {
-        (void)fprintf(stderr, "weir-probe: %s\n", reason.text);
-        check->usage = true;
-    } else if (r) {
+    check->usage = r == CAPTURE_E_USAGE;
+    if (r)
         check_fail(check, "input %s", reason.text[0] ? reason.text : "cannot be opened");
-    }
     return r == 0;
 }
 

@@ -8,6 +8,7 @@
 
 #include "channel/cause.h"
 #include "channel/endpoint.h"
+#include "channel/keystring.h"
 #include "channel/link_trial.h"
 #include "probe/check_inside.h"
 #include "probe/kept_keys.h"
@@ -17,16 +18,29 @@ enum { TRIAL_MS = 9000 };
 typedef struct HubTrial {
     LinkTrialConfig config;
     LinkTrial trial;
+    KeyString key;
     KeptKey kept; /* what the hub has handed over counts, not the configured key */
     bool tried;
+    bool swapped; /* data and events endpoint */
     int error;
     pthread_t thread;
 } HubTrial;
 
+/** is_swapped() - a port answers the other port's socket as it answers another key */
+static bool is_swapped(const HubTrial *hub) {
+    LinkTrialConfig config = hub->config;
+    LinkTrial turned;
+    config.endpoint = hub->trial.events.endpoint;
+    config.events_endpoint = hub->trial.data.endpoint;
+    return !config.bind && hub->trial.data.wrong_key && hub->trial.events.wrong_key &&
+           link_trial(&turned, &config) == 0 && turned.data.good && turned.events.good;
+}
+
 static void *try_hub(void *arg) {
     HubTrial *hub = arg;
     hub->error = link_trial(&hub->trial, &hub->config);
-    if (!hub->error && !hub->trial.data.good && *hub->kept.keys.next) {
+    hub->swapped = !hub->error && is_swapped(hub);
+    if (!hub->error && !hub->swapped && !hub->trial.data.good && *hub->kept.keys.next) {
         LinkTrial next; /* its change may have been finished meanwhile */
         hub->config.server_z85 = hub->kept.keys.next;
         if (link_trial(&next, &hub->config) == 0 && next.data.good)
@@ -39,16 +53,21 @@ static void find_kept(const Check *check, HubTrial *hub, size_t i) {
     cleanup(kept_keys_freep) KeptKeys *kept = NULL;
     Endpoint endpoint;
     char text[280];
-    if (kept_keys_new(&kept, check->config->data_dir, NULL) ||
+    if (keystring_parse(&hub->key, options_key(check->config, i), NULL) ||
+        kept_keys_new(&kept, check->config->data_dir, NULL) ||
         endpoint_parse(&endpoint, check->config->hubs.values[i], NULL))
         return;
     endpoint_write(&endpoint, text, sizeof(text));
-    kept_keys_find(kept, text, check->key.server_z85, &hub->kept);
+    kept_keys_find(kept, text, hub->key.server_z85, &hub->kept);
 }
 
-static void tell_side(Check *check, const char *name, const LinkTrialSide *side) {
+static void tell_side(Check *check, const char *name, const LinkTrialSide *side, bool swapped) {
+    char line[512];
+    cause_line(line, sizeof(line), CAUSE_PORTS_SWAPPED, side->endpoint, "");
     if (side->good)
         check_ok(check, "%s %s: answers, and has the key", name, side->endpoint);
+    else if (swapped)
+        check_fail(check, "%s %s", name, line);
     else
         check_fail(check, "%s %s", name, side->line);
 }
@@ -59,8 +78,8 @@ static void tell_hub(Check *check, const HubTrial *hub) {
                    hub->config.endpoint);
         return;
     }
-    tell_side(check, "data port", &hub->trial.data);
-    tell_side(check, "events port", &hub->trial.events);
+    tell_side(check, "data port", &hub->trial.data, hub->swapped);
+    tell_side(check, "events port", &hub->trial.events, hub->swapped);
 }
 
 /* all at once: one that does not answer takes as long as all of them */
@@ -73,7 +92,7 @@ static void try_hubs(Check *check, const KeyPair *keys) {
             .endpoint = config->hubs.values[i],
             .events_endpoint = i < config->events.n ? config->events.values[i] : NULL,
             .bind = !config->probe_mode,
-            .server_z85 = hub->kept.keys.version ? hub->kept.keys.now : check->key.server_z85,
+            .server_z85 = hub->kept.keys.version ? hub->kept.keys.now : hub->key.server_z85,
             .keys = keys,
             .ask = check->own_keys,
             .timeout_ms = TRIAL_MS,

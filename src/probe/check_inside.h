@@ -12,7 +12,6 @@
 #include <stddef.h>
 
 #include "channel/keys.h"
-#include "channel/keystring.h"
 #include "probe/options.h"
 
 typedef struct Check {
@@ -21,7 +20,6 @@ typedef struct Check {
     bool usage; /* an option that no run would take */
 
     /* found on the way, for what comes later */
-    KeyString key;
     KeyPair keys;
     bool own_keys; /* these are the probe's; else there are none */
     bool running;  /* another process has the folder */

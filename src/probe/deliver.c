@@ -42,19 +42,39 @@ static int read_endpoints(const ProbeConfig *config, size_t i, Hub *hub, Reason 
     return 0;
 }
 
-static int read_key(const ProbeConfig *config, KeyString *key, Reason *reason) {
-    int r = keystring_parse(key, config->key, reason);
+static int read_key(const ProbeConfig *config, size_t i, Hub *hub, Reason *reason) {
+    int r = keystring_parse(&hub->key, options_key(config, i), reason);
     return r > 0 ? DELIVER_E_USAGE : error_trace(r);
 }
 
+/** check_distinct() - each of a hub's two ports is asked for something else; `*` is any port */
+static int check_distinct(const Hub *hubs, size_t n, Reason *reason) {
+    for (size_t i = 0; i < 2 * n; i++)
+        for (size_t k = i + 1; k < 2 * n; k++) {
+            const char *a = i % 2 ? hubs[i / 2].events : hubs[i / 2].data;
+            const char *b = k % 2 ? hubs[k / 2].events : hubs[k / 2].data;
+            if (strcmp(a, b) != 0 || a[strlen(a) - 1] == '*')
+                continue;
+            reason_set(reason,
+                       "%s is given twice: a hub has two ports, --ntopng and --zmq-publish-events "
+                       "(left out, the port after it), and each stands once",
+                       a);
+            return DELIVER_E_USAGE;
+        }
+    return 0;
+}
+
 int deliver_check(const ProbeConfig *config, Reason *reason) {
-    KeyString key;
-    int r = config->hubs.n ? read_key(config, &key, reason) : 0;
+    cleanup(freep) Hub *hubs = calloc(config->hubs.n + 1, sizeof(*hubs));
+    if (!hubs)
+        return error_origin(-ENOMEM);
+    int r = 0;
     for (size_t i = 0; r == 0 && i < config->hubs.n; i++) {
-        Hub hub;
-        r = read_endpoints(config, i, &hub, reason);
+        r = read_key(config, i, &hubs[i], reason);
+        if (r == 0)
+            r = read_endpoints(config, i, &hubs[i], reason);
     }
-    return r;
+    return r ? r : check_distinct(hubs, config->hubs.n, reason);
 }
 
 /* --- life --------------------------------------------------------------------------------- */
@@ -97,7 +117,7 @@ static void on_note(void *userdata, const char *text) {
 static bool keep_keys(void *userdata, const ServerKeys *keys) {
     const Hub *hub = userdata;
     Reason reason = {""};
-    if (kept_keys_put(hub->deliver->kept, hub->data, hub->deliver->key.server_z85, keys, &reason))
+    if (kept_keys_put(hub->deliver->kept, hub->data, hub->key.server_z85, keys, &reason))
         return true;
     log_warning("%s: the hub's next key cannot be kept: %s", hub->data, reason.text);
     return false;
@@ -114,10 +134,12 @@ static int open_identity(Deliver *deliver, const ProbeConfig *config, Reason *re
     return r > 0 ? DELIVER_E_REFUSED : error_trace(r);
 }
 
-static int write_hello(Deliver *deliver) {
+/** write_hello() - for this hub: no other is told its join token */
+static int write_hello(const Hub *hub) {
+    Deliver *deliver = hub->deliver;
     const HelloWords words = {
         .instance = deliver->instance,
-        .token = deliver->key.token,
+        .token = hub->key.token,
         .licence = deliver->licence ? deliver->licence : "",
         .system_id = deliver->source.system_id ? deliver->source.system_id : "",
     };
@@ -128,12 +150,14 @@ static int write_hello(Deliver *deliver) {
 static int read_hubs(Deliver *deliver, const ProbeConfig *config, Reason *reason) {
     int r = 0;
     for (size_t i = 0; r == 0 && i < deliver->n_hubs; i++) {
-        deliver->hubs[i].deliver = deliver;
-        deliver->hubs[i].number = (unsigned)i;
-        r = read_endpoints(config, i, &deliver->hubs[i], reason);
+        Hub *hub = &deliver->hubs[i];
+        hub->deliver = deliver;
+        hub->number = (unsigned)i;
+        r = read_key(config, i, hub, reason);
+        if (r == 0)
+            r = read_endpoints(config, i, hub, reason);
         if (r == 0 && deliver->kept)
-            kept_keys_find(deliver->kept, deliver->hubs[i].data, deliver->key.server_z85,
-                           &deliver->hubs[i].kept);
+            kept_keys_find(deliver->kept, hub->data, hub->key.server_z85, &hub->kept);
     }
     return error_trace(r);
 }
@@ -143,12 +167,17 @@ static int open_hub(Deliver *deliver, const ProbeConfig *config, size_t i, Reaso
     if (hub->assumed)
         log_notice("--zmq-publish-events is not given; the events endpoint is taken to be %s",
                    hub->events);
+    if (hub->key.notice[0])
+        log_notice("%s: --zmq-encryption-key: %s", hub->data, hub->key.notice);
+    int r = write_hello(hub);
+    if (r)
+        return error_trace(r);
     ProbeLinkConfig link = {
         .endpoint = hub->data,
         .events_endpoint =
             hub->assumed ? NULL : hub->events, /* not named: bound by who binds data */
         .bind = !config->probe_mode,
-        .server_z85 = deliver->key.server_z85,
+        .server_z85 = hub->key.server_z85,
         .keys = deliver->keys,
         .hello_json = buffer_text(&deliver->hello),
         .spool = deliver_link_spool(hub),
@@ -159,7 +188,7 @@ static int open_hub(Deliver *deliver, const ProbeConfig *config, size_t i, Reaso
         .keep = keep_keys,
         .on_note = on_note,
     };
-    int r = probe_link_new(&hub->link, &link, reason);
+    r = probe_link_new(&hub->link, &link, reason);
     key_pair_wipe(&link.keys);
     return r > 0 ? DELIVER_E_REFUSED : error_trace(r);
 }
@@ -189,13 +218,7 @@ int deliver_new(Deliver **deliverp, const ProbeConfig *config, const DeliverSour
     if (source->licence)
         deliver->licence = strdup(source->licence); /* else it is shown later */
 
-    int r = read_key(config, &deliver->key, reason);
-    if (r == 0 && deliver->key.notice[0])
-        log_notice("--zmq-encryption-key: %s", deliver->key.notice);
-    if (r == 0)
-        r = open_identity(deliver, config, reason);
-    if (r == 0)
-        r = write_hello(deliver);
+    int r = open_identity(deliver, config, reason);
     if (r == 0)
         r = read_hubs(deliver, config, reason);
     if (r == 0)
@@ -233,9 +256,7 @@ int deliver_held(uint64_t *flowsp, const ProbeConfig *config, Reason *reason) {
     if (!deliver)
         return error_origin(-ENOMEM);
     init(deliver, config);
-    int r = read_key(config, &deliver->key, reason);
-    if (r == 0)
-        r = read_hubs(deliver, config, reason);
+    int r = read_hubs(deliver, config, reason);
     if (r == 0)
         r = deliver_open_spool(deliver, config, reason);
     if (r)
@@ -321,10 +342,9 @@ static int append_again(Deliver *deliver, unsigned lane, const Hub *hub, const E
 
 /* under the lock; one that cannot be written for want of memory is said the next time */
 static void say_hello(Deliver *deliver) {
-    if (write_hello(deliver))
-        return;
     for (size_t i = 0; i < deliver->n_hubs; i++)
-        (void)probe_link_hello(deliver->hubs[i].link, buffer_text(&deliver->hello));
+        if (write_hello(&deliver->hubs[i]) == 0)
+            (void)probe_link_hello(deliver->hubs[i].link, buffer_text(&deliver->hello));
 }
 
 static void be_another(Deliver *deliver) {

@@ -27,6 +27,7 @@ typedef struct Hub {
     char data[DELIVER_ENDPOINT_TEXT];
     char events[DELIVER_ENDPOINT_TEXT];
     bool assumed; /* events */
+    KeyString key;
     bool was_up;  /* of the link's thread */
     KeptKey kept; /* at the start */
     ProbeLink *link;
@@ -38,7 +39,6 @@ struct Deliver {
     char spool_dir[PATH_MAX]; /* "": memory only */
     KeyPair keys;
     KeptKeys *kept;
-    KeyString key;
     const ProbeConfig *config;
     DeliverSource source;
     pthread_mutex_t hello_lock; /* of what follows */

@@ -139,7 +139,7 @@ static int check_spool(const Image *image) {
     uint64_t flows = 0;
     if (config->force || !has_segments(image->spool))
         return RUN_DONE;
-    if (config->hubs.n == 0 || !config->key || !*config->key) {
+    if (config->hubs.n == 0 || config->keys.n == 0) {
         (void)fprintf(
             stderr,
             "weir-probe: flows are in %s, and without the hub's address and key it cannot "
@@ -181,18 +181,26 @@ static void say_machine_id(const ProbeConfig *config) {
     buffer_deinit(&id);
 }
 
-static void say_key(const ProbeConfig *config) {
+/** say_key() - true: it carries a join token */
+static bool say_key(const char *text) {
     KeyString key = {0};
     Reason reason = {""};
-    if (!config->key || !*config->key)
-        (void)printf("note    no --zmq-encryption-key was given: the image needs the hub's public "
-                     "key in the probe's configuration\n");
-    else if (keystring_parse(&key, config->key, &reason) != 0)
+    if (keystring_parse(&key, text, &reason) != 0)
         (void)printf("note    --zmq-encryption-key: %s\n", reason.text);
     else
         (void)printf("stays   the probe's configuration, with the hub's public key, which is the "
                      "same in every image\n");
-    if (key.token[0])
+    return key.token[0] != '\0';
+}
+
+static void say_keys(const ProbeConfig *config) {
+    bool token = false;
+    if (config->keys.n == 0)
+        (void)printf("note    no --zmq-encryption-key was given: the image needs the hub's public "
+                     "key in the probe's configuration\n");
+    for (size_t i = 0; i < config->keys.n; i++)
+        token = say_key(config->keys.values[i]) || token;
+    if (token)
         (void)printf("note    the key string carries a join token: the image is a secret, and the "
                      "token must be good for as many probes as are made from it\n");
     say_machine_id(config);
@@ -239,6 +247,6 @@ int image_prepare(const ProbeConfig *config) {
     unlock(&state);
     if (!image.removed && !image.failed)
         (void)printf("nothing of a probe is in %s\n", config->data_dir);
-    say_key(config);
+    say_keys(config);
     return image.failed ? RUN_FAILED : RUN_DONE;
 }

@@ -38,7 +38,7 @@ static const Option probe_options[] = {
      .metavar = "INTERFACE|FILE",
      .group = "Input",
      .help = "Interface to capture from, or a pcap or pcapng file; - reads a capture from standard "
-             "input."},
+             "input. One a process so far."},
     {.name = "bpf-filter",
      .letter = 'f',
      .type = OPTION_TEXT,
@@ -178,11 +178,12 @@ static const Option probe_options[] = {
      .group = "Output",
      .help = "Deliver every flow to every hub; without it several hubs share the flows."},
     {.name = "zmq-encryption-key",
-     .type = OPTION_TEXT,
-     AT(key),
+     .type = OPTION_LIST,
+     AT(keys),
      .metavar = "KEY",
      .group = "Output",
-     .help = "The hub's public key, as its interface page shows it."},
+     .help = "The hub's public key, as its interface page shows it; with several hubs one for all "
+             "of them, or one for each --ntopng, in the same order."},
     {.name = "template",
      .type = OPTION_WORD,
      AT(template),
@@ -419,6 +420,21 @@ const OptionProgram probe_program = {
 
 enum { HUBS_MAX = 16 };
 
+const char *options_key(const ProbeConfig *config, size_t i) {
+    return config->keys.values[config->keys.n > 1 ? i : 0];
+}
+
+static int check_keys(const ProbeConfig *config, Reason *reason) {
+    const size_t n = config->keys.n;
+    if (n <= 1 || config->hubs.n == 0 || n == config->hubs.n)
+        return 0;
+    reason_set(reason,
+               "--zmq-encryption-key is given %zu times and --ntopng %zu times; give one key for "
+               "all hubs, or one for each, in the same order",
+               n, config->hubs.n);
+    return OPTIONS_E_USAGE;
+}
+
 static int check_hubs(const ProbeConfig *config, Reason *reason) {
     if (config->hubs.n == 0) {
         if (config->events.n == 0)
@@ -439,12 +455,12 @@ static int check_hubs(const ProbeConfig *config, Reason *reason) {
                    config->events.n, config->hubs.n);
         return OPTIONS_E_USAGE;
     }
-    if (!config->key || !*config->key) {
+    if (config->keys.n == 0) {
         reason_set(reason, "--ntopng needs --zmq-encryption-key, the hub's public key: a hub talks "
                            "to probes encrypted only; its interface page shows the key to copy");
         return OPTIONS_E_USAGE;
     }
-    return 0;
+    return check_keys(config, reason);
 }
 
 enum { SPOOL_MIN_BYTES = 1 << 20 };
@@ -476,7 +492,7 @@ static int check_input(const ProbeConfig *config, Reason *reason) {
 
 int options_check(const ProbeConfig *config, Reason *reason) {
     if (config->prepare_image || config->check_license)
-        return 0; /* there may be no configuration yet */
+        return check_keys(config, reason); /* there may be no configuration yet */
     if (config->force) {
         reason_set(reason, "--force is given without --prepare-image, which it belongs to");
         return OPTIONS_E_USAGE;

@@ -34,7 +34,7 @@ typedef struct ProbeConfig {
     OptionList events;
     bool probe_mode;
     bool fanout;
-    const char *key;
+    OptionList keys; /* the one of all hubs, or one of each: options_key() */
     const char *probe_id;
     const char *probe_name;
     const char *data_dir;
@@ -75,3 +75,6 @@ enum {
 
 /** options_check() - what no single row can tell: options that need each other */
 int options_check(const ProbeConfig *config, Reason *reason);
+
+/** options_key() - the key string for the i-th hub; there is one at least */
+const char *options_key(const ProbeConfig *config, size_t i);

@@ -51,11 +51,12 @@ static void test_snapshot(void **state) {
     hub_run(&scene.hub, &scene.shape);
     const char *hubs[] = {scene.data};
     const char *events[] = {scene.events};
+    const char *keys[] = {scene.hub_keys.public_z85};
     const ProbeConfig config = {
         .hubs = {hubs, 1},
         .events = {events, 1},
         .probe_mode = true,
-        .key = scene.hub_keys.public_z85,
+        .keys = {keys, 1},
         .data_dir = folder,
         .spool_bytes = 64 << 20,
         .spool_memory_bytes = 1 << 20,

@@ -4,10 +4,11 @@
  * How far each hub has come, and what was let go, in a small file beside the segments; epochs that
  * are over come first:
  *
- *     "WSPC" 4, version 1, reserved 3, epochs 4
+ *     "WSPC" 4, version 1, ends 1 (1: they follow), reserved 2, epochs 4
  *     an epoch: id 16, holders 1, adopted 1, gone 8, totals there 24,
  *               adopter 8, from 8, totals there 24,
  *               holders x {hub 8, stored 8, totals there 24}
+ *     its end, for each epoch: last 8, totals there 24
  *     CRC-32C 4
  *
  * What was adopted stands in a second file of this form, ADOPTED_NAME, too, written once: should
@@ -15,7 +16,7 @@
  *
  * It may be older than the segments: then hubs are asked about, or sent, what they have. It is
  * written before a segment goes for the limit, so that the gap is told even if the epoch has
- * nothing else left.
+ * nothing else left. The ends tell of segments that somebody removed meanwhile.
  */
 
 #include <errno.h>
@@ -30,7 +31,7 @@
 #include "base/file.h"
 #include "spool/inside.h"
 
-enum { VERSION = 1, CURSORS_MAX_BYTES = 64 << 20 };
+enum { VERSION = 1, WITH_ENDS = 1, CURSORS_MAX_BYTES = 64 << 20 };
 
 static const uint8_t tag[4] = {'W', 'S', 'P', 'C'};
 
@@ -78,12 +79,16 @@ static void put_adopted(const Spool *spool, Buffer *to) {
 
 static void put_all(const Spool *spool, Buffer *to) {
     buffer_put(to, tag, sizeof(tag));
-    buffer_put_u32(to, (uint32_t)VERSION << 24);
+    buffer_put_u32(to, (uint32_t)VERSION << 24 | (uint32_t)WITH_ENDS << 16);
     buffer_put_u32(to, (uint32_t)(spool->n_over + spool->n_epochs));
     for (size_t i = 0; i < spool->n_over; i++)
         put_epoch(to, spool->over[i]);
     for (size_t i = 0; i < spool->n_epochs; i++)
         put_epoch(to, spool->epochs[i]);
+    for (size_t i = 0; i < spool->n_over; i++)
+        put_place(to, spool->over[i]->last, &spool->over[i]->last_totals);
+    for (size_t i = 0; i < spool->n_epochs; i++)
+        put_place(to, spool->epochs[i]->last, &spool->epochs[i]->last_totals);
     if (!to->failed)
         buffer_put_u32(to, crc32c(0, to->bytes, to->size));
 }
@@ -162,6 +167,15 @@ static void take_end(SpoolEpoch *epoch, uint64_t last, const BatchCounts *totals
     epoch->last_totals = *totals;
 }
 
+/** take_removed() - what stood in it and is in no file any more is a gap; not while a file waits to
+ * be readable again */
+static void take_removed(Spool *spool, SpoolEpoch *epoch, const SpoolEpoch *row) {
+    if (row->last <= epoch->last || spool->n_unread || spool->n_newer)
+        return;
+    spool->n_removed += row->last_totals.flows - epoch->last_totals.flows;
+    take_end(epoch, row->last, &row->last_totals);
+}
+
 /**
  * take_row() - merged into the epoch of the segments; without any only a gap is left of it, or the
  * memory that it is over, and it is older than those that have some. Whose its holders are now the
@@ -186,6 +200,7 @@ static int take_row(Spool *spool, const SpoolEpoch *row, size_t *n_gapsp) {
     take_end(epoch, row->gone, &row->gone_totals);
     for (unsigned i = 0; i < row->n_holders && !known; i++)
         take_end(epoch, row->holders[i].stored, &row->holders[i].totals);
+    take_removed(spool, epoch, row);
     epoch->adopted = row->adopted;
     epoch->adopter = row->adopter;
     epoch->from = row->from;
@@ -200,15 +215,26 @@ int cursors_parse(Spool *spool, const void *bytes, size_t size) {
     Cursor end = cursor_make((const uint8_t *)bytes + size - 4, 4);
     const uint8_t *mark = cursor_take(&c, sizeof(tag));
     uint8_t version = cursor_u8(&c);
-    cursor_skip(&c, 3);
+    const bool with_ends = cursor_u8(&c) == WITH_ENDS;
+    cursor_skip(&c, 2);
     uint32_t n = cursor_u32(&c);
     if (c.failed || memcmp(mark, tag, sizeof(tag)) != 0 || version != VERSION ||
         cursor_u32(&end) != crc32c(0, bytes, size - 4))
         return -EBADMSG;
     size_t n_gaps = 0;
+    Cursor ends = c;
+    for (uint32_t i = 0; i < n && with_ends; i++) {
+        SpoolEpoch row = {0};
+        if (!read_row(&ends, &row))
+            return -EBADMSG;
+    }
     for (uint32_t i = 0; i < n; i++) {
         SpoolEpoch row = {0};
         if (!read_row(&c, &row))
+            return -EBADMSG;
+        if (with_ends)
+            row.last = get_place(&ends, &row.last_totals);
+        if (ends.failed)
             return -EBADMSG;
         int r = take_row(spool, &row, &n_gaps);
         if (r)
@@ -242,5 +268,11 @@ int cursors_read(Spool *spool) {
     }
     if (r == -EBADMSG || r > 0)
         r = read_cursors(spool, ADOPTED_NAME);
+    if (spool->n_removed)
+        spool_say(spool, true,
+                  "%s: %" PRIu64
+                  " flows of former runs are in no file any more: somebody removed it, or the "
+                  "disk lost it; those that no hub has stored are missing, and counted",
+                  spool->path, spool->n_removed);
     return r == -EBADMSG || r > 0 ? 0 : error_trace(r);
 }

@@ -47,6 +47,10 @@ struct SpoolEpoch {
     BatchCounts last_totals;
     uint64_t gone; /* all up to here was let go */
     BatchCounts gone_totals;
+    /* those between here and `gone` are counted as dropped by this run */
+    bool drops_counted;
+    uint64_t drops_from;
+    BatchCounts drops_from_totals;
     uint64_t torn_batches; /* of those not stored */
     bool live;             /* a lane appends to it */
     bool renounced;        /* its end was appended anew, under another name: not to be remembered */
@@ -99,8 +103,10 @@ struct Spool {
     uint64_t next_number;
     size_t n_newer; /* segments of a newer version, and the first of them */
     uint64_t newer;
-    uint64_t use; /* counts up, for Segment.used */
-    Buffer head;  /* of the record that is being written */
+    size_t n_unread;    /* that are tried again at the next start */
+    uint64_t n_removed; /* flows that are in no segment any more, at the start */
+    uint64_t use;       /* counts up, for Segment.used */
+    Buffer head; /* of the record that is being written */
 
     uint64_t n_appended, n_synced; /* batches */
     bool folder_unsynced;
@@ -157,6 +163,8 @@ void spool_leave(Spool *spool);
 /* limit.c */
 /** spool_drop_oldest() - one segment beyond the limit goes; false: there is room */
 bool spool_drop_oldest(Spool *spool, const Segment *keep, SpoolDrop *drops, unsigned *n_dropsp);
+/** spool_uncount_dropped() - a hub says that it had stored some of that: it did not know before */
+void spool_uncount_dropped(Spool *spool, SpoolEpoch *epoch);
 /** spool_drop_beyond() - at the start, when all is on the disk and no hub asks yet: all that is
  * beyond the limit, which may be lower now, with one note */
 void spool_drop_beyond(Spool *spool);

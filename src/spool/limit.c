@@ -25,6 +25,11 @@ static void let_go(Spool *spool, const Segment *segment, SpoolDrop *drops, unsig
     spool->tally.dropped =
         batch_counts_add(spool->tally.dropped, batch_counts_subtract(segment->totals, before));
     spool->tally.dropped_batches += segment->last - least;
+    if (!epoch->drops_counted) {
+        epoch->drops_counted = true;
+        epoch->drops_from = least;
+        epoch->drops_from_totals = before;
+    }
     epoch->gone = segment->last;
     epoch->gone_totals = segment->totals;
     for (unsigned i = 0; i < epoch->n_holders; i++) {
@@ -39,6 +44,22 @@ static void let_go(Spool *spool, const Segment *segment, SpoolDrop *drops, unsig
             .bytes = segment->bytes,
         };
     }
+}
+
+void spool_uncount_dropped(Spool *spool, SpoolEpoch *epoch) {
+    const HolderMark *least = NULL;
+    for (unsigned i = 0; i < epoch->n_holders; i++)
+        if (epoch->holders[i].hub >= 0 && (!least || epoch->holders[i].stored < least->stored))
+            least = &epoch->holders[i];
+    /* one that is at the end of the gap, or behind it, was told of the gap */
+    if (!epoch->drops_counted || !least || least->stored <= epoch->drops_from ||
+        least->stored >= epoch->gone)
+        return;
+    spool->tally.dropped = batch_counts_subtract(
+        spool->tally.dropped, batch_counts_subtract(least->totals, epoch->drops_from_totals));
+    spool->tally.dropped_batches -= least->stored - epoch->drops_from;
+    epoch->drops_from = least->stored;
+    epoch->drops_from_totals = least->totals;
 }
 
 /* the oldest segment of the kind that there is too much of, but the one just written */

@@ -385,6 +385,7 @@ void spool_release(Spool *spool, unsigned hub, const EpochId *shown, uint64_t la
         if (spool->lanes[i].epoch == epoch)
             recent_forget(&spool->lanes[i].recent, spool_least_stored(epoch, NULL));
     if (moved) {
+        spool_uncount_dropped(spool, epoch);
         spool->cursors_changed = true;
         spool_sweep(spool);
     }

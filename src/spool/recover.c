@@ -124,6 +124,7 @@ static bool leave(Spool *spool, uint64_t number, const char *why) {
         set_aside(spool, number, text);
         return true;
     }
+    spool->n_unread++;
     if (!noted) /* once, not at each start */
         spool_say(spool, true,
                   "%s/%s cannot be read: %s; it stays there, and is tried again at each start for "
@@ -271,7 +272,8 @@ static void set_ends(Spool *spool) {
         spool->tally.torn_batches += end.torn_batches;
         if (end.torn_bytes)
             spool_say(spool, true,
-                      "%s: %" PRIu64 " bytes at the end of the last run were not written whole",
+                      "%s: %" PRIu64
+                      " bytes at the end of the last run were not written whole, or damaged since",
                       spool->path, end.torn_bytes);
     }
 }

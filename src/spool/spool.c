@@ -387,6 +387,7 @@ static int append(Spool *spool, unsigned lane_number, const void *bytes, size_t 
         return error_trace(r);
     epoch->last = record.sequence;
     epoch->last_totals = record.totals;
+    spool->cursors_changed = spool->cursors_changed || !lane->active->in_memory;
     spool->n_appended++;
     spool->payload_bytes += size;
     spool->tally.appended = batch_counts_add(spool->tally.appended, *counts);

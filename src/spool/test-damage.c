@@ -188,6 +188,37 @@ static void test_cursors_damaged(void **state) {
     scene_remove(&scene);
 }
 
+/* by hand, while no probe ran: the newest of an epoch, and then all of it */
+static void test_segments_removed(void **state) {
+    (void)state;
+    Scene scene;
+    char names[SCENE_FILES_MAX][64];
+    char path[256];
+    BatchCounts all = {0};
+    scene_make(&scene);
+    scene.config.limit_bytes = 1 << 20; /* segments of 64 KB */
+    scene_open(&scene);
+    for (uint64_t i = 1; i <= 200; i++)
+        all = batch_counts_add(all, append(&scene, 0, i).counts);
+    scene_close(&scene);
+    size_t n = scene_files(&scene, ".zst", names);
+    assert_true(n > 2);
+    for (size_t keep = n - 1; keep <= n; keep--) {
+        scene_path(&scene, names[keep], path, sizeof(path));
+        assert_int_equal(unlink(path), 0);
+        const unsigned n_words = scene_words(&scene, 0);
+        scene_open(&scene);
+        Found found;
+        find_all(&scene, 0, &found);
+        assert_int_equal(found.batches + found.missing, 200);
+        assert_true(found.missing > 0 && (keep > 0 || found.missing == 200));
+        assert_true(batch_counts_equal(batch_counts_add(found.counts, found.gaps), all));
+        assert_true(scene_words(&scene, n_words + 1) > n_words);
+        scene_close(&scene);
+    }
+    scene_remove(&scene);
+}
+
 static void test_foreign_files(void **state) {
     (void)state;
     Scene scene;
@@ -377,6 +408,7 @@ int main(void) {
         cmocka_unit_test(test_flipped_bits),
         cmocka_unit_test(test_power_lost),
         cmocka_unit_test(test_cursors_damaged),
+        cmocka_unit_test(test_segments_removed),
         cmocka_unit_test(test_foreign_files),
         cmocka_unit_test(test_segment_missing_in_the_middle),
         cmocka_unit_test(test_disk_full),

@@ -392,6 +392,41 @@ static void test_two_threads(void **state) {
     scene_remove(&scene);
 }
 
+/* what a hub had stored, and this run did not know of, is not dropped */
+static void test_lower_limit_of_what_is_stored(void **state) {
+    (void)state;
+    Scene scene;
+    scene_make(&scene);
+    scene.config.limit_bytes = 1 << 20;
+    scene_open(&scene);
+    BatchCounts stored = {0};
+    SpoolBatch batch = {0};
+    for (uint64_t i = 1; i <= 600; i++) {
+        batch = append(&scene, 0, i);
+        if (i == 20)
+            stored = batch.totals;
+    }
+    scene_close(&scene);
+    scene.config.limit_bytes = 200 << 10;
+    scene_open(&scene);
+    const SpoolStatus before = status_of(&scene);
+    assert_true(before.dropped_batches > 100);
+    spool_release(scene.spool, 0, &batch.epoch, 20, &stored); /* as the hub says when it is there */
+    SpoolStatus after = status_of(&scene);
+    assert_int_equal(after.dropped_batches, before.dropped_batches - 20);
+    assert_true(batch_counts_equal(batch_counts_add(after.dropped, stored), before.dropped));
+
+    /* the gap is told, and confirmed */
+    SpoolBatch gap;
+    assert_int_equal(spool_peek(scene.spool, 0, &batch.epoch, 21, &gap), 0);
+    assert_true(gap.gap);
+    assert_true(batch_counts_equal(batch_counts_subtract(gap.totals, stored), after.dropped));
+    spool_release(scene.spool, 0, &batch.epoch, gap.last, &gap.totals);
+    after = status_of(&scene);
+    assert_int_equal(after.dropped_batches, before.dropped_batches - 20);
+    scene_remove(&scene);
+}
+
 static void test_lower_limit_notes_once(void **state) {
     (void)state;
     Scene scene;
@@ -426,6 +461,7 @@ static void test_lower_limit_notes_once(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_lower_limit_of_what_is_stored),
         cmocka_unit_test(test_lower_limit_notes_once),
         cmocka_unit_test(test_kept_until_all_released),
         cmocka_unit_test(test_oldest_goes),

@@ -170,7 +170,7 @@ def test_take_over(lab):
     same((taken["id"], taken["name"], taken["site"]), (number, "front door", "north"), "taken over")
     same(len(hub.get("/probes")), 1, "probes")
 
-    made = do(hub, "POST", "/tokens", {"site": "south"})
+    made = do(hub, "POST", "/tokens", {"site": "north"})  # of another site it would be one of its own
     options[options.index("--zmq-encryption-key") + 1] = made["key_string"]
     wait_for("it is away", lambda: hub.probe(connected=False))
     third = lab.probe("-i", capture(lab.path("c.pcap"), 100, 200), *options, name="third")

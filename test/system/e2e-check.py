@@ -147,6 +147,8 @@ def test_folder(lab):
     lines = run_check(lab, "-i", CAPTURE, *hub.options_for_probe(), code=1,
                       data_dir=lab.path("file"))
     starts(lines, "FAIL", f"folder {lab.path('file')}: is not a folder")
+    lines = run_check(lab, "-i", CAPTURE, *hub.options_for_probe(), code=1, data_dir="/proc/x")
+    starts(lines, "FAIL", "folder /proc/x: not there, and /proc holds no files")
 
 
 def test_input(lab):
@@ -169,7 +171,9 @@ def test_input(lab):
     # with a filter too, for which libpcap needs an interface that is up
     has(of("-i", "a0", "-f", "vlan 5", code=1, **inside), "FAIL",
         "input " + cause_line("LINK_DOWN", "a0"))
-    check("is not valid" in of("-i", "a0", "-f", "foo bar", code=2, **inside), "the filter")
+    said = of("-i", "a0", "-f", "foo bar", code=2, **inside)
+    check("FAIL input the filter 'foo bar' is not valid" in said, said)
+    check(said.endswith("checks failed\n"), f"what comes after the input is not tried: {said}")
     starts(of("-i", "-"), "note", "input -:")
 
 
@@ -181,8 +185,7 @@ def test_ports(lab):
     lines = run_check(
         lab, "-i", CAPTURE, *to_hub(free, hub.key()), "--ntopng", f"tcp://127.0.0.1:{other.port}",
         "--ntopng", f"tcp://127.0.0.1:{hub.port}", "--ntopng", "tcp://hub.invalid:5556",
-        "--ntopng", f"tcp://127.0.0.1:{mute}", "--ntopng", f"tcp://127.0.0.1:{hub.web_port}",
-        code=1)
+        "--ntopng", f"tcp://127.0.0.1:{mute}", code=1)
     for port in (free, free + 1):
         name = "data" if port == free else "events"
         has(lines, "FAIL", f"{name} port " + cause_line(
@@ -192,12 +195,28 @@ def test_ports(lab):
     has(lines, "ok", f"data port tcp://127.0.0.1:{hub.port}: answers, and has the key")
     check(any(re.match(cause_line("NAME_UNKNOWN", "data port tcp://hub.invalid:5556", "@")
                        .replace("@", ".*"), line[1]) for line in lines), lines)
-    for port in (mute, hub.web_port):
-        has(lines, "FAIL", "data port " + cause_line("NO_HANDSHAKE", f"tcp://127.0.0.1:{port}"))
+    has(lines, "FAIL", "data port " + cause_line("NO_HANDSHAKE", f"tcp://127.0.0.1:{mute}"))
+    lines = run_check(lab, "-i", CAPTURE, *to_hub(hub.web_port, hub.key()), code=1)
+    has(lines, "FAIL", "data port " + cause_line(
+        "NO_HANDSHAKE", f"tcp://127.0.0.1:{hub.web_port}"))
     lines = run_check(lab, "-i", CAPTURE, *to_hub(hub.port, hub.key(), "--zmq-publish-events",
                                                   f"tcp://127.0.0.1:{free}"), code=1)
     has(lines, "FAIL", "events port " + cause_line(
         "EVENTS_CLOSED", f"tcp://127.0.0.1:{free}", "Connection refused"))
+
+
+def test_other_port(lab):
+    """The hub's ports exchanged, and a port of another hub: that is no wrong key."""
+    hub, other = lab.hub(), lab.hub()
+    data, events = f"tcp://127.0.0.1:{hub.port}", f"tcp://127.0.0.1:{hub.port + 1}"
+    lines = run_check(lab, "-i", CAPTURE, *to_hub(hub.port + 1, hub.key(), "--zmq-publish-events",
+                                                  data), code=1)
+    has(lines, "FAIL", "data port " + cause_line("PORTS_SWAPPED", events))
+    has(lines, "FAIL", "events port " + cause_line("PORTS_SWAPPED", data))
+    lines = run_check(lab, "-i", CAPTURE, *to_hub(other.port, hub.key(), "--zmq-publish-events",
+                                                  events), code=1)
+    has(lines, "FAIL", "data port " + cause_line("OTHER_PORT", f"tcp://127.0.0.1:{other.port}"))
+    has(lines, "ok", f"events port {events}: answers, and has the key")
 
 
 def test_binding(lab):
@@ -267,5 +286,5 @@ def test_config_file(lab):
     check("key" in run_check(lab, "-i", "lo", *to_hub(1, "too short"), code=2), "the key")
 
 
-main([test_all_is_well, test_first_time, test_running_probe, test_folder, test_input, test_ports,
+main([test_all_is_well, test_first_time, test_running_probe, test_folder, test_input, test_ports, test_other_port,
       test_binding, test_spool, test_clock, test_config_file])

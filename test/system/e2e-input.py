@@ -47,6 +47,10 @@ def test_probe_usage(lab):
         (["-i", CAPTURE, *hub, "!" * 39], "key", "39|40"),
         (["-i", CAPTURE, *hub, "ZjA3NjFlMGY2ODhmNWRlYjllYmE0NzhiOGZjODA2NzJ7ImsiOiI0RTRFNkU0QTZBNzY"],
          "key"),
+        (["-i", CAPTURE, *hub, KEY, "--zmq-encryption-key", KEY], "key", "2 times", "1 times"),
+        (["-i", CAPTURE, *hub, KEY, "--zmq-publish-events", "zmq://127.0.0.1:5556"], "twice"),
+        (["-i", CAPTURE, *hub, KEY, "--ntopng", "tcp://127.0.0.1:5557"], "5557 is given twice"),
+        (["-i", CAPTURE, *hub, KEY, "--probe-id", "a", "--probe-id", "a"], "--probe-id", "once"),
     ]
     for endpoint in ("127.0.0.1", "tcp://127.0.0.1", "tcp://127.0.0.1:x", "tcp://127.0.0.1:70000",
                      "udp://127.0.0.1:1", "tcp://:5556", "tcp://[::1:5556"):
@@ -95,7 +99,7 @@ def test_hub_usage(lab):
         (["-i", "x.pcap"], "does not capture"),
         (["-i", "tcp://*:5556c", "-w", "192.0.2.1:3000"], "-w", "loopback"),
         (["-i", "tcp://*:5556c", "-w", "0"], "-w"),
-        (["-i", "tcp://*:5556c", "--disable-login", "-W", "3001"], "--disable-login"),
+        (["-i", "tcp://*:5556c", "--disable-login", "-W", "3001"], "--disable-login: only"),
         (["-i", "tcp://*:5556c", "--store-memory", "1"], "--store-memory"),
         (["-i", "tcp://*:5556c", "--zmq-publish-events", "tcp://*"], "--zmq-publish-events"),
         (["-i", "tcp://*:5556c", "--zmq-publish-events", "tcp://*:1", "--zmq-publish-events",
@@ -165,7 +169,8 @@ def web_dir(lab):
 
 
 def test_hub_keys(lab):
-    """A pair is kept; half a pair, a foreign or damaged one is refused, and stays as it is."""
+    """A pair is kept, also from its private half; a foreign or damaged one is refused, and stays as it
+    is."""
     hub = lab.hub()
     key = hub.key()
     hub.stop()
@@ -180,6 +185,7 @@ def test_hub_keys(lab):
     kept = subprocess.run([HUB, "--data-dir", moved, "--zmq-encryption-key-priv", secret,
                            "--print-public-key"], capture_output=True, text=True)
     same(kept.stdout, key + "\n", "the same pair from its private key")
+    check(f"there was no key pair in {moved}" in kept.stderr, kept.stderr)
     for damage in (secret[:39], secret[:39] + "\u00ff", ""):
         with open(private, "w") as file:
             file.write(damage)
@@ -189,7 +195,21 @@ def test_hub_keys(lab):
     with open(private, "w") as file:
         file.write(secret)
     os.unlink(os.path.join(hub.data_dir, "zmq-key.pub"))
+    same(subprocess.run(show, capture_output=True, text=True).stdout, key + "\n", "made again")
+    os.unlink(private)
     refused(show, 1, "zmq-key")
+
+
+def test_hub_certificate(lab):
+    """The line has the names of both files."""
+    paths = [lab.path(name) for name in ("tls.crt", "tls.key")]
+    for path in paths:
+        with open(path, "w") as file:
+            file.write("no certificate\n")
+    ports = free_ports(3)
+    refused([HUB, "-i", f"tcp://127.0.0.1:{ports}c", "-W", str(ports + 2), "--web-dir", web_dir(lab),
+             "--tls-cert", paths[0], "--tls-key", paths[1], "--data-dir", lab.path("state")], 1,
+            re.escape(paths[0]), re.escape(paths[1]))
 
 
 def test_damaged_store(lab):
@@ -204,4 +224,5 @@ def test_damaged_store(lab):
 
 
 main([test_probe_usage, test_probe_files, test_probe_interface, test_hub_usage, test_hub_data_dir,
-      test_hub_read_only, test_hub_ports, test_hub_keys, test_damaged_store])
+      test_hub_read_only, test_hub_ports, test_hub_keys, test_hub_certificate,
+      test_damaged_store])

@@ -171,11 +171,10 @@ def test_disk_full(lab):
 
 
 def two_hubs(lab):
-    hubs = [lab.hub(name="first")]
-    os.mkdir(lab.path("second"))
-    for name in ("zmq-key.pub", "zmq-key.priv"):  # one key for both, as the option has it
-        shutil.copy(os.path.join(hubs[0].data_dir, name), lab.path("second"))
-    return hubs + [lab.hub(name="second")]
+    """Each with a key of its own, as each hub's command has it."""
+    hubs = [lab.hub(name="first"), lab.hub(name="second")]
+    check(hubs[0].key() != hubs[1].key(), "they have one key")
+    return hubs
 
 
 def test_two_hubs_share(lab):

@@ -88,7 +88,8 @@ def test_wrong(lab):
     """Each mistake in one line, and nothing half-written."""
     key, _ = make_key(lab)
     out = lab.path("out")
-    base = ["issue", *key, "--customer", "x", "-o", out]
+    nobody = ["issue", *key, "-o", out]
+    base = [*nobody, "--customer", "x"]
     for args, code, words in (
             ([], 2, "no command"), (["isue"], 2, "no command; there are keygen"),
             (["issue"], 2, "needs --key"), (["inspect"], 2, "missing"),
@@ -101,7 +102,7 @@ def test_wrong(lab):
             ([*base, "--kind", "cloud", "--probes", "3", "--expires", "soon"], 2, "is no date"),
             ([*base, "--kind", "cloud", "--probes", "3", "--expires", "2020-01-01"], 2, "before"),
             ([*base, "--kind", "cloud", "--probes", "0", "--expires", "1d"], 2, "1 to 1000000"),
-            ([*base, "--kind", "cloud", "--probes", "1", "--expires", "1d", "--customer",
+            ([*nobody, "--kind", "cloud", "--probes", "1", "--expires", "1d", "--customer",
               "x" * 200], 2, "1 to 128 bytes"),
             (["issue", "--key", key[1], "--passphrase-file", write(lab.path("no"), "no\n"),
               "--kind", "cloud", "--customer", "x", "--probes", "1", "--expires", "1d"], 1,
