@@ -161,6 +161,7 @@ DeliveryReceiver *delivery_receiver_free(DeliveryReceiver *receiver) {
         return NULL;
     for (size_t i = 0; i < receiver->n_peers; i++) {
         free(receiver->peers[i]->epochs);
+        free(receiver->peers[i]->settled);
         free(receiver->peers[i]);
     }
     epoch_table_free(&receiver->epochs);
