@@ -3,11 +3,13 @@
 # time limit: 300 s
 """The hub and the probe are killed in mid-stream: each flow is stored once, or told to be missing."""
 import os
+import shutil
 import struct
 import subprocess
 import time
 
 from _e2e import check, main, offline, same, same_flows, wait_for
+from _feed import Feed, numbers
 
 FLOWS = 24000
 
@@ -120,4 +122,24 @@ def test_disk_full(lab):
         subprocess.run(["umount", folder], check=True)
 
 
-main([test_disk_full, test_hub_killed, test_hub_stopped, test_probe_killed])
+def test_files_removed(lab):
+    """The store, or the settings, removed under a running hub: it ends and says so, nothing that only a removed
+    file has is told as stored."""
+    for first, name in enumerate(("store", "weir.sqlite")):
+        hub = lab.hub(name=f"hub-{first}")
+        feed = Feed(lab, 0, *hub.options_for_probe(), name=f"site-{first}")
+        feed.flows(1000)  # the second half ends with what comes after it
+        wait_for("flows are stored", lambda: hub.get("/status")["store"]["flows"] >= 500, 30)
+        path = os.path.join(hub.data_dir, name)
+        shutil.rmtree(path) if os.path.isdir(path) else os.unlink(path)
+        feed.flows(3000)
+        wait_for("the hub ends", lambda: not hub.running(), 10)
+        check(f"/{name}" in hub.log() and "was removed" in hub.log(), f"{name} is not named: {hub.log()[-500:]}")
+        hub.again()
+        feed.end()
+        same(feed.probe.wait(60), 0, "the probe ends with")
+        got = numbers(hub.flows())
+        check(all(got[n] == 1 for n in range(500, 4000)), f"{name}: {sum(got.values())} flows, not each of 3500 once")
+
+
+main([test_disk_full, test_files_removed, test_hub_killed, test_hub_stopped, test_probe_killed])
