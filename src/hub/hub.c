@@ -240,7 +240,7 @@ static int open_pipeline(Hub *hub) {
     if (r >= 0)
         r = store_probes(hub->store, number_probe, hub);
     if (r >= 0)
-        r = error_fold(store_gaps(hub->store, 0, count_gap, hub));
+        r = error_fold(store_gaps(hub->store, &(StoreGapPage){0}, count_gap, hub, NULL));
     if (r < 0)
         return error_trace(r);
     const IngestConfig config = {.store = hub->store,

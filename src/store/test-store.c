@@ -405,11 +405,22 @@ static void test_gaps(void **state) {
     assert_int_equal(store_append(t->store, &group, NULL), 0);
     test_reopen(t);
     StoreGap last = {0};
-    assert_int_equal(store_gaps(t->store, 0, see_gap, &last), 0);
+    uint64_t total = 0;
+    assert_int_equal(store_gaps(t->store, &(StoreGapPage){0}, see_gap, &last, NULL), 0);
     assert_memory_equal(&last, &gaps[1], sizeof(last));
     last = (StoreGap){0};
-    assert_int_equal(store_gaps(t->store, 201, see_gap, &last), 0);
+    StoreGapPage page = {.since_ms = 100, .limit = 1};
+    assert_int_equal(store_gaps(t->store, &page, see_gap, &last, &total), 0);
+    assert_memory_equal(&last, &gaps[0], sizeof(last));
+    assert_int_equal(total, 2);
+    page.offset = 1;
+    assert_int_equal(store_gaps(t->store, &page, see_gap, &last, &total), 0);
+    assert_memory_equal(&last, &gaps[1], sizeof(last));
+    last = (StoreGap){0};
+    page = (StoreGapPage){.since_ms = 201};
+    assert_int_equal(store_gaps(t->store, &page, see_gap, &last, &total), 0);
     assert_int_equal(last.at_ms, 0);
+    assert_int_equal(total, 0);
 }
 
 static void test_retention(void **state) {
@@ -541,7 +552,7 @@ int main(int argc, char **argv) {
         IN_STORE(test_fields),     IN_STORE(test_filters),   IN_STORE(test_top),
         IN_STORE(test_series),     IN_STORE(test_pages),     IN_STORE(test_empty),
         IN_STORE(test_cursors),    IN_STORE(test_probes),    IN_STORE(test_gaps),
-        IN_STORE(test_retention),  IN_STORE(test_new_field), IN_STORE(test_refused),
+        IN_STORE(test_retention), IN_STORE(test_new_field), IN_STORE(test_refused),
         IN_STORE(test_temp_wiped),
     };
     if (argc > 1)
