@@ -202,11 +202,33 @@ static void test_many_epochs(void **unused) {
     delivery_receiver_free(receiver);
 }
 
+/* what nobody can have metered is not taken, so that no sum wraps */
+static void test_too_much(void **unused) {
+    (void)unused;
+    DeliveryReceiver *receiver = receiver_new();
+    DeliveryBatch batch = {.epoch = epoch_e, .first = 1, .last = 5, .gap = true};
+    DeliveryVerdict verdict;
+    BatchCounts taken = {0};
+    batch.totals.octets = UINT64_MAX;
+    assert_int_equal(delivery_receiver_take(receiver, &key_a, &batch, 1, &verdict, &taken), 0);
+    assert_int_equal(verdict, DELIVERY_MALFORMED);
+    batch.totals = flows_of(1);
+    assert_int_equal(delivery_receiver_take(receiver, &key_a, &batch, 1, &verdict, &taken), 0);
+    assert_int_equal(verdict, DELIVERY_TAKEN);
+    batch = (DeliveryBatch){.epoch = epoch_e, .first = 6, .last = 6};
+    batch.counts.flows = UINT64_MAX - 4; /* and the totals of before make 5 */
+    batch.totals.flows = 5;
+    assert_int_equal(delivery_receiver_take(receiver, &key_a, &batch, 1, &verdict, &taken), 0);
+    assert_int_equal(verdict, DELIVERY_MALFORMED);
+    delivery_receiver_free(receiver);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_new_key),        cmocka_unit_test(test_load),
         cmocka_unit_test(test_two_at_once),    cmocka_unit_test(test_hello_of_a_clone),
         cmocka_unit_test(test_made_up_epochs), cmocka_unit_test(test_many_epochs),
+        cmocka_unit_test(test_too_much),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -121,7 +121,7 @@ int admission_inherit(Admission *admission, const PeerKey *key, const PeerKey *o
     enrolment->namesake = (PeerKey){""};
     probe->number = before.number;
     probe->first_seen_ms = before.first_seen_ms;
-    probe->missing = batch_counts_add(probe->missing, before.missing);
+    probe->missing = batch_counts_pile(probe->missing, before.missing);
     probe->ledger = (Ledger){0}; /* these are not its own */
     probe->seat.pinned = before.seat.pinned;
     probes_unlock(admission->config.probes);

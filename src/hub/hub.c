@@ -130,7 +130,7 @@ static int count_gap(void *context, const StoreGap *gap) {
     Probe *probe = probes_lock(hub->probes, &key);
     if (!probe)
         return 0;
-    probe->missing = batch_counts_add(probe->missing, gap->counts);
+    probe->missing = batch_counts_pile(probe->missing, gap->counts);
     probes_unlock(hub->probes);
     return 0;
 }

@@ -179,7 +179,7 @@ static void set_aside(Ingest *ingest, const HubBatch *batch) {
     metric_add(&ingest->config.metrics[HUB_METRIC_FLOWS_UNDECODABLE], batch->counts.flows);
     Probe *probe = probes_lock(ingest->config.probes, &batch->key);
     if (probe) {
-        probe->undecodable = batch_counts_add(probe->undecodable, batch->counts);
+        probe->undecodable = batch_counts_pile(probe->undecodable, batch->counts);
         probes_unlock(ingest->config.probes);
     }
 }
@@ -322,7 +322,7 @@ static void acknowledge(Ingest *ingest, const Group *group) {
         Probe *probe = probes_lock(ingest->config.probes, &entry->cursor.key);
         if (probe) {
             probe->flows_stored += entry->flows;
-            probe->missing = batch_counts_add(probe->missing, entry->missing);
+            probe->missing = batch_counts_pile(probe->missing, entry->missing);
             /* what waited at the last pulse; the next one says anew */
             take_off(&probe->pulse.flows_waiting, entry->flows);
             take_off(&probe->pulse.spool.flows, entry->flows);

@@ -423,6 +423,24 @@ static void test_gaps(void **state) {
     assert_int_equal(total, 0);
 }
 
+/* a flow that says no time is the oldest, and is not taken for none */
+static void test_oldest(void **state) {
+    TestStore *t = *state;
+    StoreStatus status;
+    for (uint64_t hour = 0; hour < 3; hour++) { /* a segment each */
+        cleanup(flow_batch_freep) FlowBatch *batch = NULL;
+        assert_int_equal(flow_batch_new(&batch, 4), 0);
+        flow_batch_add(batch)->last_ms = hour == 1 ? 0 : TEST_START_MS;
+        const FlowBatch *batches[] = {batch};
+        StoreGroup group = {
+            .batches = batches, .batch_n = 1, .now_ms = TEST_START_MS + hour * 3600000};
+        assert_int_equal(store_append(t->store, &group, NULL), 0);
+        store_status(t->store, &status);
+        assert_int_equal(status.rows, hour + 1);
+        assert_int_equal(status.oldest_ms, hour ? 0 : TEST_START_MS);
+    }
+}
+
 static void test_retention(void **state) {
     TestStore *t = *state;
     for (uint64_t hour = 0; hour < 5; hour++) {
@@ -552,7 +570,7 @@ int main(int argc, char **argv) {
         IN_STORE(test_fields),     IN_STORE(test_filters),   IN_STORE(test_top),
         IN_STORE(test_series),     IN_STORE(test_pages),     IN_STORE(test_empty),
         IN_STORE(test_cursors),    IN_STORE(test_probes),    IN_STORE(test_gaps),
-        IN_STORE(test_retention), IN_STORE(test_new_field), IN_STORE(test_refused),
+        IN_STORE(test_retention), IN_STORE(test_oldest), IN_STORE(test_new_field), IN_STORE(test_refused),
         IN_STORE(test_temp_wiped),
     };
     if (argc > 1)
