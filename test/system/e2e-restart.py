@@ -10,6 +10,7 @@ import time
 
 from _e2e import check, main, offline, same, same_flows, wait_for
 from _feed import Feed, numbers
+from _flood import ask
 
 FLOWS = 24000
 
@@ -110,6 +111,16 @@ def test_disk_full(lab):
         same(hub.get("/interfaces/1")["state"], "problem", "state of the interface")
         same(hub.log().count("cannot be stored"), 1, "times it is said")
         check(probe.running(), f"the probe ended: {probe.log()[-1000:]}")
+        room = os.statvfs(folder)
+        with open(os.path.join(folder, "rest"), "wb") as file:
+            file.write(bytes(room.f_bavail * room.f_frsize))
+        for turn in range(100):  # what SQLite has room for already is soon used
+            status, body = ask(hub, "POST", "/tokens", {"note": f"{turn}" * 20})
+            if status != 200:
+                break
+        same(status, 503, "status of what cannot be kept")
+        check("disk is full" in str(body), f"why is not said: {body}")
+        os.unlink(os.path.join(folder, "rest"))
         os.unlink(filler)
         same(probe.wait(90), 0, "the probe ends with")
         same(hub.get("/status")["store"]["state"], "ready", "state")
