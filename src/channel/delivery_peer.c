@@ -13,6 +13,7 @@
 enum {
     PEER_EPOCHS_MAX = 4096, /* what one key may make the hub remember */
     BUCKETS_FIRST = 64,
+    SETTLED_FIRST = 64,
 };
 
 /* -------------------------------------------------------------------------------- the epochs */
@@ -123,21 +124,52 @@ PeerEpoch *peer_epoch(Peer *peer, const EpochId *id) {
     return NULL;
 }
 
+static void leave(EpochTable *table, HubEpoch *epoch) {
+    if (--epoch->n_peers == 0)
+        forget(table, epoch);
+}
+
 void peer_epoch_drop(EpochTable *table, Peer *peer, size_t i) {
     PeerEpoch *epoch = &peer->epochs[i];
-    if (--epoch->at->n_peers == 0)
-        forget(table, epoch->at);
+    leave(table, epoch->at);
     memmove(epoch, epoch + 1, (peer->n_epochs - i - 1) * sizeof(*epoch));
     peer->n_epochs--;
 }
 
+/** settle() - it loses its place, not what is stored of it: from a spool that goes back to a backup
+ * it may come again. The oldest of too many is forgotten */
+static int settle(EpochTable *table, Peer *peer, HubEpoch *epoch) {
+    int r = 0;
+    if (peer->n_settled == PEER_SETTLED_MAX) {
+        leave(table, peer->settled[peer->settled_head]);
+        peer->settled_head = (peer->settled_head + 1) & (peer->settled_capacity - 1);
+        peer->n_settled--;
+    }
+    r = ring_grow(&peer->settled, &peer->settled_head, peer->n_settled, &peer->settled_capacity,
+                  sizeof(HubEpoch *), SETTLED_FIRST);
+    if (r)
+        return error_trace(r);
+    free(epoch->ring);
+    epoch->ring = NULL;
+    epoch->head = epoch->capacity = 0;
+    epoch->n_peers++;
+    peer->settled[(peer->settled_head + peer->n_settled++) & (peer->settled_capacity - 1)] = epoch;
+    return 0;
+}
+
 /** make_room() - the oldest that the probe no longer speaks of and nothing is held of */
-static void make_room(EpochTable *table, Peer *peer) {
-    for (size_t i = 0; i < peer->n_epochs; i++)
-        if (!peer->epochs[i].announced && !peer->epochs[i].at->n) {
-            peer_epoch_drop(table, peer, i);
-            return;
-        }
+static int make_room(EpochTable *table, Peer *peer) {
+    for (size_t i = 0; i < peer->n_epochs; i++) {
+        HubEpoch *epoch = peer->epochs[i].at;
+        if (peer->epochs[i].announced || epoch->n)
+            continue;
+        int r = epoch->stored ? settle(table, peer, epoch) : 0;
+        if (r)
+            return error_trace(r);
+        peer_epoch_drop(table, peer, i);
+        return 0;
+    }
+    return 0;
 }
 
 void peer_forget_unused(EpochTable *table, Peer *peer) {
@@ -156,8 +188,9 @@ void peer_forget_unused(EpochTable *table, Peer *peer) {
 int peer_epoch_need(EpochTable *table, Peer *peer, const EpochId *id, PeerEpoch **epochp) {
     PeerEpoch *epoch = peer_epoch(peer, id);
     if (!epoch) {
-        if (peer->n_epochs == PEER_EPOCHS_MAX)
-            make_room(table, peer);
+        int r = peer->n_epochs == PEER_EPOCHS_MAX ? make_room(table, peer) : 0;
+        if (r)
+            return error_trace(r);
         if (peer->n_epochs == PEER_EPOCHS_MAX) {
             *epochp = NULL;
             return 0;
@@ -171,7 +204,7 @@ int peer_epoch_need(EpochTable *table, Peer *peer, const EpochId *id, PeerEpoch 
             peer->capacity = capacity;
         }
         HubEpoch *at = NULL;
-        int r = need(table, id, &at);
+        r = need(table, id, &at);
         if (r)
             return error_trace(r);
         at->n_peers++;

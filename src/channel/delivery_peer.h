@@ -51,6 +51,9 @@ typedef struct PeerEpoch {
     uint32_t n_back;  /* of the epoch, when this peer was last told where it stands */
 } PeerEpoch;
 
+/* epochs of one key of which only what is stored is remembered: one a minute for six weeks */
+enum { PEER_SETTLED_MAX = 65536 };
+
 typedef struct Peer {
     PeerKey key;
     bool admitted;
@@ -65,6 +68,8 @@ typedef struct Peer {
     uint32_t credit;
     PeerEpoch *epochs;
     size_t n_epochs, capacity, recent;
+    HubEpoch **settled; /* a ring: these had to make room */
+    size_t settled_head, n_settled, settled_capacity;
     DeliveryPeerStatus status;
 } Peer;
 

@@ -161,6 +161,7 @@ DeliveryReceiver *delivery_receiver_free(DeliveryReceiver *receiver) {
         return NULL;
     for (size_t i = 0; i < receiver->n_peers; i++) {
         free(receiver->peers[i]->epochs);
+        free(receiver->peers[i]->settled);
         free(receiver->peers[i]);
     }
     epoch_table_free(&receiver->epochs);
@@ -235,7 +236,17 @@ void delivery_receiver_heard(DeliveryReceiver *receiver, const PeerKey *key, uin
         peer->heard_ms = now_ms;
 }
 
+/** is_count() - one that can be added up, and of a batch is a part of its epoch's */
+static bool is_count(uint64_t n, uint64_t total) {
+    return total <= INT64_MAX && n <= total;
+}
+
 static bool well_formed(const DeliveryBatch *batch) {
+    const BatchCounts *counts = &batch->counts;
+    const BatchCounts *totals = &batch->totals;
+    if (!is_count(counts->flows, totals->flows) || !is_count(counts->packets, totals->packets) ||
+        !is_count(counts->octets, totals->octets))
+        return false;
     if (!batch->first || batch->last < batch->first || batch->bytes > BATCH_PAYLOAD_MAX_BYTES)
         return false;
     return batch->gap ? batch->bytes == 0 : batch->first == batch->last;

@@ -63,8 +63,7 @@ typedef enum HubEventKind {
     HUB_EVENT_WRONG_KEY,     /* a peer at address used another server key */
     HUB_EVENT_PLAIN_PEER,    /* a peer at address does not encrypt */
     HUB_EVENT_NOT_SPOKEN,    /* a peer at address connected and did not finish the handshake */
-    HUB_EVENT_TOO_MANY,      /* a peer at address opens connections and says nothing on them; with
-                              * a key: more of that than one needs */
+    HUB_EVENT_TOO_MANY,      /* a peer at address opens connections and says nothing on them */
     HUB_EVENT_CLONE,         /* two live processes use this key, at address and other; each 5 s */
 } HubEventKind;
 
@@ -88,6 +87,7 @@ typedef enum HubAdmission {
 
 enum {
     HUB_WAITING_MAX = 1024, /* keys connected and not admitted; the longest silent makes room */
+    HUB_LINK_KEY_MAX = 4,   /* connections of one key that speak, at one listening socket */
     HUB_REASON_BYTES = 160, /* of a state's reason */
     HUB_SERVE_GRACE_MS = 3000,
 };

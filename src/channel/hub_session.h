@@ -32,7 +32,7 @@ typedef struct SessionLine {
     uint64_t since_ms, heard_ms; /* monotonic; since its hello */
 } SessionLine;
 
-enum { SESSION_LINES = 2 };
+enum { SESSION_LINES = HUB_LINK_KEY_MAX };
 
 /** Session - the index is the one of delivery_receiver_peer() */
 typedef struct Session {

@@ -27,6 +27,8 @@ enum {
     AGAIN_DOUBLINGS = 5,
     FDS_MAX = 1 << 20,
     NAMELESS_WAIT_MS = 3000, /* a peer without an address may try again and have one */
+    CLONE_AGAIN_MS = 5000,
+    SPEAKS_MS = 5000, /* a probe says something each second: one this quiet may be gone */
     KINDS = HUB_EVENT_TOO_MANY + 1,
     SILENT_MAX = 64,  /* connections of one address that have not said anything */
     FDS_RESERVE = 64, /* for all else that the hub opens */
@@ -61,9 +63,9 @@ typedef struct Told {
     uint64_t told_ms;
 } Told;
 
-/** Speaker - whose connection it is, on which side, and the how manieth that spoke */
+/** Speaker - whose connection it is, on which side, and when it spoke last */
 typedef struct Speaker {
-    _Atomic uint64_t turn; /* 0: it has not spoken */
+    _Atomic uint64_t heard_ms; /* 0: it has not spoken */
     const Side *side;
     PeerKey key;
 } Speaker;
@@ -79,7 +81,6 @@ struct HubWatch {
     size_t n_fds;          /* as many as this process may have */
     size_t most_strangers; /* since memory was given back last */
     Speaker *speakers;     /* by descriptor, of any side */
-    uint64_t n_spoken;
     Told told[TOLD_MAX];
     size_t n_told;
     HubEvent waiting[WAITING_MAX];
@@ -108,7 +109,7 @@ static bool was_told(HubWatch *watch, HubEventKind kind, const char *address, ui
     for (size_t i = 0; i < watch->n_told; i++) {
         Told *told = &watch->told[i];
         if (told->kind == kind && strcmp(told->address, address) == 0) {
-            if (now_ms - told->told_ms < TOLD_AGAIN_MS)
+            if (now_ms - told->told_ms < (kind == HUB_EVENT_CLONE ? CLONE_AGAIN_MS : TOLD_AGAIN_MS))
                 return true;
             told->told_ms = now_ms;
             return false;
@@ -125,16 +126,20 @@ static bool was_told(HubWatch *watch, HubEventKind kind, const char *address, ui
     return false;
 }
 
-/** tell() - NULL: not now, or it was told lately */
-static HubEvent *tell(HubWatch *watch, const Side *side, HubEventKind kind, const char *address,
-                      uint64_t now_ms) {
-    if (watch->n_waiting == WAITING_MAX || was_told(watch, kind, address, now_ms))
-        return NULL;
-    HubEvent *event = &watch->waiting[(watch->head + watch->n_waiting++) % WAITING_MAX];
-    *event = (HubEvent){.kind = kind, .interface = side->config.interface};
-    (void)snprintf(event->address, sizeof(event->address), "%s", address);
+/** tell() - but not what was told lately of this address, or key */
+static void tell(HubWatch *watch, const HubEvent *event, uint64_t now_ms) {
+    const char *about = *event->key.z85 ? event->key.z85 : event->address;
+    if (watch->n_waiting == WAITING_MAX || was_told(watch, event->kind, about, now_ms))
+        return;
+    watch->waiting[(watch->head + watch->n_waiting++) % WAITING_MAX] = *event;
     zsock_wake(watch->wake_fd);
-    return event;
+}
+
+static void tell_problem(HubWatch *watch, const Side *side, HubEventKind kind, const char *address,
+                         uint64_t now_ms) {
+    HubEvent event = {.kind = kind, .interface = side->config.interface};
+    (void)snprintf(event.address, sizeof(event.address), "%s", address);
+    tell(watch, &event, now_ms);
 }
 
 /** has_greeted() - libzmq takes memory for a peer once its greeting of 64 bytes is complete */
@@ -149,7 +154,7 @@ static bool keep_descriptors(HubWatch *watch, Side *side, uint32_t fd, const cha
     if (fd < watch->n_fds / 2 ||
         (fd + FDS_RESERVE < watch->n_fds && strangers_of(side->strangers, address) <= SILENT_MAX))
         return false;
-    (void)tell(watch, side, HUB_EVENT_TOO_MANY, address, now_ms);
+    tell_problem(watch, side, HUB_EVENT_TOO_MANY, address, now_ms);
     return true;
 }
 
@@ -178,47 +183,63 @@ static void keep_memory(Side *side) {
             cut(side, fd);
 }
 
+/** tell_clones() - more that speak than one probe and the connections it lost can be */
+static void tell_clones(HubWatch *watch, const Side *side, const PeerKey *key, const char *address,
+                        const char *other, uint64_t now_ms) {
+    HubEvent event = {.kind = HUB_EVENT_CLONE, .interface = side->config.interface, .key = *key};
+    (void)snprintf(event.address, sizeof(event.address), "%s", address);
+    (void)snprintf(event.other, sizeof(event.other), "%s", other);
+    tell(watch, &event, now_ms);
+    (void)was_told(watch, HUB_EVENT_TOO_MANY, other, now_ms); /* see crowded() */
+}
+
 /** keep_few() - a key needs one connection a side; some more for those that are gone and not yet
- * known to be, and for its clones. Beyond that the one that spoke first is cut */
-static void keep_few(HubWatch *watch, Side *side, const PeerKey *key) {
+ * known to be, and for its clones. Beyond that the one that is silent for longest is cut */
+static void keep_few(HubWatch *watch, Side *side, int newest, const PeerKey *key) {
+    const uint64_t now_ms = clock_monotonic_ms();
     size_t n = 0, oldest = 0;
     for (size_t fd = 0; fd < side->n_addresses && fd < watch->n_fds; fd++) {
         const Speaker *speaker = &watch->speakers[fd];
-        if (!speaker->turn || speaker->side != side ||
+        if (!speaker->heard_ms || speaker->side != side ||
             memcmp(&speaker->key, key, sizeof(*key)) != 0)
             continue;
-        if (!n++ || speaker->turn < watch->speakers[oldest].turn)
+        if (!n++ || speaker->heard_ms < watch->speakers[oldest].heard_ms)
             oldest = fd;
     }
-    if (n <= HUB_WATCH_KEY_MAX)
+    if (n <= HUB_LINK_KEY_MAX)
         return;
+    const bool speaks = now_ms - watch->speakers[oldest].heard_ms < SPEAKS_MS;
+    if (speaks && (size_t)newest < side->n_addresses)
+        tell_clones(watch, side, key, side->addresses[newest], side->addresses[oldest], now_ms);
     zsock_cut((int)oldest, side->addresses[oldest], 0);
-    atomic_store(&watch->speakers[oldest].turn, 0);
+    atomic_store(&watch->speakers[oldest].heard_ms, 0);
     side->counts.n_too_many++;
-    HubEvent *event =
-        tell(watch, side, HUB_EVENT_TOO_MANY, side->addresses[oldest], clock_monotonic_ms());
-    if (event)
-        event->key = *key;
 }
 
 void hub_watch_spoke(HubWatch *watch, size_t i, int fd, const PeerKey *key) {
     strangers_spoke(watch->sides[i].strangers, fd);
-    if (fd < 0 || (size_t)fd >= watch->n_fds || atomic_load(&watch->speakers[fd].turn))
+    if (fd < 0 || (size_t)fd >= watch->n_fds)
         return;
+    Speaker *speaker = &watch->speakers[fd];
+    uint64_t heard_ms = atomic_load(&speaker->heard_ms);
+    if (heard_ms) { /* and was not closed meanwhile */
+        (void)atomic_compare_exchange_strong(&speaker->heard_ms, &heard_ms, clock_monotonic_ms());
+        return;
+    }
     (void)pthread_mutex_lock(&watch->lock);
     Side *side = &watch->sides[i];
-    watch->speakers[fd].key = *key;
-    watch->speakers[fd].side = side;
-    atomic_store(&watch->speakers[fd].turn, ++watch->n_spoken);
+    speaker->key = *key;
+    speaker->side = side;
+    atomic_store(&speaker->heard_ms, clock_monotonic_ms());
     if (side->config.bind)
-        keep_few(watch, side, key);
+        keep_few(watch, side, fd, key);
     (void)pthread_mutex_unlock(&watch->lock);
 }
 
 /** forget_descriptor() - it is closed; true: it was cut here */
 static bool forget_descriptor(HubWatch *watch, Side *side, uint32_t fd) {
     if (fd < watch->n_fds)
-        atomic_store(&watch->speakers[fd].turn, 0);
+        atomic_store(&watch->speakers[fd].heard_ms, 0);
     if (fd < side->n_addresses)
         side->addresses[fd][0] = '\0';
     return strangers_went(side->strangers, fd);
@@ -238,14 +259,28 @@ static void give_back(HubWatch *watch) {
     watch->most_strangers = n;
 }
 
+/** crowded() - connections from there were cut for being too many of a key: that handshakes end as
+ * well is what these clones do to each other, and not what is wrong */
+static bool crowded(const HubWatch *watch, const char *address, uint64_t now_ms) {
+    for (size_t i = 0; i < watch->n_told; i++) {
+        const Told *told = &watch->told[i];
+        if (told->kind == HUB_EVENT_TOO_MANY && now_ms - told->told_ms < 2 * TOLD_AGAIN_MS &&
+            (!*address || strcmp(told->address, address) == 0))
+            return true;
+    }
+    return false;
+}
+
 /** failed_at() - a handshake failed; one without an address waits for another that has it */
 static void failed_at(HubWatch *watch, Side *side, const char *address) {
     const uint64_t now_ms = clock_monotonic_ms();
     const HubEventKind kind = side->failure;
+    if (kind == HUB_EVENT_NOT_SPOKEN && crowded(watch, address, now_ms))
+        return;
     if (*address) {
         side->named_ms[kind] = now_ms;
         side->nameless_ms[kind] = 0;
-        (void)tell(watch, side, kind, address, now_ms);
+        tell_problem(watch, side, kind, address, now_ms);
     } else if (!side->nameless_ms[kind] &&
                (!side->named_ms[kind] || now_ms - side->named_ms[kind] > TOLD_AGAIN_MS)) {
         side->nameless_ms[kind] = now_ms;
@@ -258,7 +293,7 @@ static void tell_nameless(HubWatch *watch, Side *side) {
         if (!side->nameless_ms[kind] || now_ms - side->nameless_ms[kind] < NAMELESS_WAIT_MS)
             continue;
         side->nameless_ms[kind] = 0;
-        (void)tell(watch, side, (HubEventKind)kind, "", now_ms);
+        tell_problem(watch, side, (HubEventKind)kind, "", now_ms);
     }
 }
 

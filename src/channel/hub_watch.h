@@ -39,10 +39,8 @@ HubWatch *hub_watch_free(HubWatch *watch);
 /** hub_watch_problem() - the next problem not told yet; each once a minute and address */
 bool hub_watch_problem(HubWatch *watch, HubEvent *event);
 
-enum { HUB_WATCH_KEY_MAX = 4 }; /* connections of one key that speak, at one listening socket */
-
-/** hub_watch_spoke() - a message came to a side by this descriptor: no silent stranger. Any thread,
- * quick */
+/** hub_watch_spoke() - a message came to a side by this descriptor: no silent stranger. Of one key
+ * HUB_LINK_KEY_MAX may speak. Any thread, quick */
 void hub_watch_spoke(HubWatch *watch, size_t side, int fd, const PeerKey *key);
 
 /** hub_watch_again() - is it time to call zsock_again() for this connecting side? Then it is noted

@@ -313,26 +313,28 @@ static void test_restored(void **state) {
     scene_close(&scene);
 }
 
-/* a cloned image: both deliver, and it is told */
+/* a cloned image: all deliver, and it is told */
 static void test_clones(void **state) {
     (void)state;
+    enum { CLONES = 3 };
     Scene scene;
-    Probe probes[2];
+    Probe probes[CLONES];
     KeyPair keys;
     open_asking(&scene, true);
     assert_int_equal(key_pair_make(&keys), 0);
     PeerKey key = {0};
     memcpy(key.z85, keys.public_z85, sizeof(key.z85));
     assert_int_equal(hub_link_admit(scene.hub.link, &key, HUB_ADMITTED, NULL), 0);
-    for (uint32_t i = 0; i < 2; i++) {
+    for (uint32_t i = 0; i < CLONES; i++) {
         probe_open(&probes[i], &scene, i, (ProbeLinkConfig){0});
         probes[i].link = probe_link_free(probes[i].link);
         Reason reason = {""};
+        char hello[64];
+        (void)snprintf(hello, sizeof(hello), "{\"name\":\"a\",\"instance\":\"%u\"}", i);
         const ProbeLinkConfig config = {.endpoint = scene.data,
                                         .server_z85 = scene.hub_keys.public_z85,
                                         .keys = keys,
-                                        .hello_json = i ? "{\"name\":\"a\",\"instance\":\"2\"}"
-                                                        : "{\"name\":\"a\",\"instance\":\"1\"}",
+                                        .hello_json = hello,
                                         .spool = test_spool_for_link(probes[i].spool),
                                         .on_change = on_change,
                                         .userdata = &probes[i]};
@@ -341,7 +343,7 @@ static void test_clones(void **state) {
     const uint64_t begin_ms = clock_monotonic_ms();
     uint64_t told_ms = 0;
     while (clock_monotonic_ms() - begin_ms < 12000 && !told_ms) {
-        for (uint32_t i = 0; i < 2; i++) {
+        for (uint32_t i = 0; i < CLONES; i++) {
             submit(&probes[i], 20, 300);
             assert_int_equal(probe_link_pulse(probes[i].link, "{\"flows\":1}"), 0);
         }
@@ -354,12 +356,12 @@ static void test_clones(void **state) {
     /* a transaction fails: both must send again */
     atomic_store(&scene.hub.discard_every, 5);
     for (int turn = 0; turn < 10; turn++) {
-        for (uint32_t i = 0; i < 2; i++)
+        for (uint32_t i = 0; i < CLONES; i++)
             submit(&probes[i], 20, 300);
         sleep_ms(50);
     }
     atomic_store(&scene.hub.discard_every, 0);
-    for (uint32_t i = 0; i < 2; i++) {
+    for (uint32_t i = 0; i < CLONES; i++) {
         drain(&probes[i]);
         check_once(&scene, &probes[i]);
         ProbeLinkStatus status;
@@ -367,7 +369,7 @@ static void test_clones(void **state) {
         assert_int_equal(status.word, PROBE_LINK_UP);
         assert_int_equal(status.dropped.flows, 0);
     }
-    for (uint32_t i = 0; i < 2; i++)
+    for (uint32_t i = 0; i < CLONES; i++)
         probe_close(&probes[i]);
     scene_close(&scene);
 }

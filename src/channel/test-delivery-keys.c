@@ -174,11 +174,61 @@ static void test_made_up_epochs(void **unused) {
     delivery_receiver_free(receiver);
 }
 
+/* more epochs of a key than have a place (a link that flaps): the first of them come again, from a
+ * spool that was put back to a backup, and are not stored twice */
+static void test_many_epochs(void **unused) {
+    (void)unused;
+    enum { EPOCHS = 4500 };
+    DeliveryState state;
+    DeliveryReceiver *receiver = receiver_new();
+    EpochId id = {{0}};
+    for (uint32_t i = 1; i <= EPOCHS; i++) {
+        memcpy(id.bytes + 4, &i, sizeof(i));
+        hello(receiver, &key_a, i, false, &id);
+        assert_int_equal(take(receiver, &key_a, &id, 1), DELIVERY_TAKEN);
+        assert_int_equal(take(receiver, &key_a, &id, 2), DELIVERY_TAKEN);
+        delivery_receiver_stored(receiver, &key_a, &id, 2);
+    }
+    for (uint32_t i = 1; i <= EPOCHS; i++) {
+        memcpy(id.bytes + 4, &i, sizeof(i));
+        assert_int_equal(take(receiver, i % 2 ? &key_a : &key_b, &id, 1), DELIVERY_DUPLICATE);
+        hello(receiver, &key_a, EPOCHS + i, false, &id);
+        assert_int_equal(take(receiver, &key_a, &id, 2), DELIVERY_DUPLICATE);
+    }
+    assert_true(state_of(receiver, &key_a, 1000, &state));
+    assert_int_equal(state.n_marks, 1);
+    assert_int_equal(state.marks[0].stored, 2);
+    assert_int_equal(take(receiver, &key_a, &id, 3), DELIVERY_TAKEN);
+    delivery_receiver_free(receiver);
+}
+
+/* what nobody can have metered is not taken, so that no sum wraps */
+static void test_too_much(void **unused) {
+    (void)unused;
+    DeliveryReceiver *receiver = receiver_new();
+    DeliveryBatch batch = {.epoch = epoch_e, .first = 1, .last = 5, .gap = true};
+    DeliveryVerdict verdict;
+    BatchCounts taken = {0};
+    batch.totals.octets = UINT64_MAX;
+    assert_int_equal(delivery_receiver_take(receiver, &key_a, &batch, 1, &verdict, &taken), 0);
+    assert_int_equal(verdict, DELIVERY_MALFORMED);
+    batch.totals = flows_of(1);
+    assert_int_equal(delivery_receiver_take(receiver, &key_a, &batch, 1, &verdict, &taken), 0);
+    assert_int_equal(verdict, DELIVERY_TAKEN);
+    batch = (DeliveryBatch){.epoch = epoch_e, .first = 6, .last = 6};
+    batch.counts.flows = UINT64_MAX - 4; /* and the totals of before make 5 */
+    batch.totals.flows = 5;
+    assert_int_equal(delivery_receiver_take(receiver, &key_a, &batch, 1, &verdict, &taken), 0);
+    assert_int_equal(verdict, DELIVERY_MALFORMED);
+    delivery_receiver_free(receiver);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_new_key),        cmocka_unit_test(test_load),
         cmocka_unit_test(test_two_at_once),    cmocka_unit_test(test_hello_of_a_clone),
-        cmocka_unit_test(test_made_up_epochs),
+        cmocka_unit_test(test_made_up_epochs), cmocka_unit_test(test_many_epochs),
+        cmocka_unit_test(test_too_much),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

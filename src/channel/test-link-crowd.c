@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * A key that is used by more than a few: the oldest connections go, counted and named.
+ * A key that is used by more than a few: connections go, counted, and the clones are named.
  */
 
 #include <setjmp.h>
@@ -47,13 +47,15 @@ static void test_crowd(void **state) {
         }
         sleep_ms(200);
         assert_true(hub_link_interface(scene.hub.link, 0, &status));
-        if (i < HUB_WATCH_KEY_MAX)
+        if (i < HUB_LINK_KEY_MAX)
             assert_int_equal(status.n_too_many, 0);
     }
     HubInterfaceStatus status;
     assert_true(hub_link_interface(scene.hub.link, 0, &status));
-    assert_true(status.n_too_many >= CROWD - HUB_WATCH_KEY_MAX);
-    assert_true(atomic_load(&scene.hub.n_events[HUB_EVENT_TOO_MANY]) >= 1);
+    assert_true(status.n_too_many >= CROWD - HUB_LINK_KEY_MAX);
+    assert_true(atomic_load(&scene.hub.n_events[HUB_EVENT_CLONE]) >= 1);
+    for (unsigned kind = HUB_EVENT_WRONG_KEY; kind <= HUB_EVENT_TOO_MANY; kind++)
+        assert_int_equal(atomic_load(&scene.hub.n_events[kind]), 0);
     for (unsigned i = 0; i < CROWD; i++)
         probe_link_free(links[i]);
     test_spool_free(probe.spool);

@@ -297,7 +297,12 @@ static void handle(HttpServer *server, HttpExchange *exchange) {
     if (r < 0) {
         if (config->failed)
             config->failed(request, r, config->context);
-        http_response_error(response, 500, "internal", "the server failed; its log says why");
+        if (r == -ENOSPC)
+            http_response_error(response, 503, "disk_full",
+                                "the disk is full and nothing was changed; make room, then try "
+                                "again");
+        else
+            http_response_error(response, 500, "internal", "the server failed; its log says why");
     }
 }
 

@@ -121,7 +121,7 @@ int admission_inherit(Admission *admission, const PeerKey *key, const PeerKey *o
     enrolment->namesake = (PeerKey){""};
     probe->number = before.number;
     probe->first_seen_ms = before.first_seen_ms;
-    probe->missing = batch_counts_add(probe->missing, before.missing);
+    probe->missing = batch_counts_pile(probe->missing, before.missing);
     probe->ledger = (Ledger){0}; /* these are not its own */
     probe->seat.pinned = before.seat.pinned;
     probes_unlock(admission->config.probes);
@@ -184,7 +184,9 @@ int admission_enrol(Admission *admission, const PeerKey *key, ProbeVia via,
 
 typedef struct Look {
     const Probe *of;
+    uint64_t begun_ms;
     size_t n_pending;
+    size_t n_unused;
     PeerKey longest_unseen;
     uint64_t unseen_ms;
     PeerKey namesake; /* the one seen last */
@@ -194,9 +196,17 @@ typedef struct Look {
     bool namesake_live;
 } Look;
 
+/** is_unused() - whoever has the public key can make such keys without end */
+static bool is_unused(const Probe *probe, uint64_t begun_ms) {
+    return probe->enrolment.admission == HUB_ADMITTED && probe->enrolment.via == PROBE_VIA_OPEN &&
+           probe->enrolment.enrolled_ms >= begun_ms && !probe->connected &&
+           !probe->received.flows && !probe->flows_stored;
+}
+
 static void look_at(void *context, const Probe *probe) {
     Look *look = context;
     const ProbeEnrolment *enrolment = &probe->enrolment;
+    look->n_unused += is_unused(probe, look->begun_ms);
     if (enrolment->admission == HUB_PENDING) {
         look->n_pending++;
         if (!probe->connected &&
@@ -271,6 +281,16 @@ static void say_waits(Admission *admission, const Probe *probe, const char *reas
                     "on the page");
 }
 
+/** judge_by_rule() - unless too many were let in unasked that are of no use */
+static AdmissionVerdict judge_by_rule(const Admission *admission, AdmissionToken worth,
+                                      const Look *look, bool away) {
+    const AdmissionVerdict verdict = admission_judge(admission->mode, worth, away);
+    if (!verdict.admit || verdict.via != PROBE_VIA_OPEN || look->n_unused < ADMISSION_UNUSED_MAX)
+        return verdict;
+    return (AdmissionVerdict){.reason = "too many new probes came and delivered nothing; an "
+                                        "administrator of the hub has to approve it"};
+}
+
 /** judge() - a key nothing was decided of, or that waits; its hello is in `probes` */
 static int judge(Admission *admission, const PeerKey *key, uint64_t now_ms) {
     Probe probe;
@@ -279,7 +299,7 @@ static int judge(Admission *admission, const PeerKey *key, uint64_t now_ms) {
         admission_tell(admission, key, HUB_PENDING, "this hub knows as many probes as it can");
         return 0;
     }
-    Look look = {.of = &probe};
+    Look look = {.of = &probe, .begun_ms = admission->begun_ms};
     probes_walk(admission->config.probes, look_at, &look);
     const bool away = *look.namesake.z85 && !look.namesake_live;
     set_namesake(admission, key, &look, away);
@@ -289,7 +309,7 @@ static int judge(Admission *admission, const PeerKey *key, uint64_t now_ms) {
     if (r)
         return error_trace(r);
     const bool covered = away && admission_token_covers(&token, &look.namesake_is);
-    const AdmissionVerdict verdict = admission_judge(admission->mode, worth, covered);
+    const AdmissionVerdict verdict = judge_by_rule(admission, worth, &look, covered);
     if (verdict.admit) {
         const bool by_token = verdict.via == PROBE_VIA_TOKEN;
         r = by_token ? admission_spend(admission, key, &token, now_ms) : 0;
@@ -307,16 +327,13 @@ static int judge(Admission *admission, const PeerKey *key, uint64_t now_ms) {
 }
 
 /** has_room() - for one more that may have to wait: the longest unseen goes for it */
-static bool has_room(Admission *admission) {
-    const Probe nobody = {0};
-    Look look = {.of = &nobody};
-    probes_walk(admission->config.probes, look_at, &look);
-    if (look.n_pending < ADMISSION_PENDING_MAX)
+static bool has_room(Admission *admission, const Look *look) {
+    if (look->n_pending < ADMISSION_PENDING_MAX)
         return true;
-    if (!*look.longest_unseen.z85 || admission->n_gone == ADMISSION_GONE_MAX)
+    if (!*look->longest_unseen.z85 || admission->n_gone == ADMISSION_GONE_MAX)
         return false;
-    admission->gone[admission->n_gone++] = admission_row_key(&look.longest_unseen);
-    admission_drop(admission, &look.longest_unseen);
+    admission->gone[admission->n_gone++] = admission_row_key(&look->longest_unseen);
+    admission_drop(admission, &look->longest_unseen);
     return true;
 }
 
@@ -346,7 +363,10 @@ static bool has_place(Admission *admission, const PeerKey *key, const char *json
     AdmissionToken worth;
     note_token(&probe.enrolment, json);
     const int r = admission_find_token(admission, &probe, &token, &worth, now_ms);
-    return (!r && admission_judge(admission->mode, worth, false).admit) || has_room(admission);
+    Look look = {.of = &probe, .begun_ms = admission->begun_ms};
+    probes_walk(admission->config.probes, look_at, &look);
+    return (!r && judge_by_rule(admission, worth, &look, false).admit) ||
+           has_room(admission, &look);
 }
 
 /** note_claims() - of its hello: who it says it is, and the token it brings */
@@ -393,6 +413,8 @@ void admission_hello(Admission *admission, const PeerKey *key, unsigned interfac
                      const char *address, const char *json, uint64_t now_ms) {
     Probe probe;
     (void)pthread_mutex_lock(&admission->lock);
+    if (!admission->begun_ms)
+        admission->begun_ms = now_ms;
     const bool known = admission_copy(admission, key, &probe) == 0;
     const HubAdmission before = known ? probe.enrolment.admission : HUB_UNKNOWN;
     if (before == HUB_UNKNOWN && !has_place(admission, key, json, now_ms)) {

@@ -26,7 +26,11 @@
 
 typedef struct Admission Admission;
 
-enum { ADMISSION_PENDING_MAX = 1000 }; /* kept; the longest unseen makes room */
+enum {
+    ADMISSION_PENDING_MAX = 1000, /* kept; the longest unseen makes room */
+    /* of those who came unasked since the start: they went without having said a flow */
+    ADMISSION_UNUSED_MAX = 500,
+};
 
 typedef enum AdmissionMode {
     ADMISSION_OPEN,

@@ -265,8 +265,8 @@ static int get_top(const HttpRequest *request, HttpResponse *response, Hub *hub)
     json_text(&json, "by", http_param(request, "by"));
     json_text(&json, "metric", http_param(request, "metric"));
     write_top_rows(&json, field, result);
-    json_u64(&json, "total_octets", sums.octets + sums.rev_octets);
-    json_u64(&json, "total_packets", sums.packets + sums.rev_packets);
+    json_u64(&json, "total_octets", batch_counts_sum(sums.octets, sums.rev_octets));
+    json_u64(&json, "total_packets", batch_counts_sum(sums.packets, sums.rev_packets));
     json_u64(&json, "total_flows", sums.flows);
     json_u64(&json, "from_ms", plan.from_ms);
     json_u64(&json, "to_ms", plan.to_ms);
@@ -381,7 +381,7 @@ static int series_range(const HttpRequest *request, HttpResponse *response, cons
         StoreStatus status = {0};
         store_status(hub->store, &status);
         const uint64_t hour_ago_ms = plan->to_ms > HOUR_MS ? plan->to_ms - HOUR_MS : 0;
-        const bool some = status.oldest_ms && status.oldest_ms < plan->to_ms;
+        const bool some = status.rows && status.oldest_ms < plan->to_ms;
         const uint64_t start_ms = some ? status.oldest_ms : hour_ago_ms;
         plan->from_ms = plan->from_ms > start_ms ? plan->from_ms : start_ms;
         plan->step_ms = step_of(request, plan);

@@ -14,13 +14,6 @@ static const char *const reason_names[] = {
     [GROUP_GAP_UNDECODABLE] = "undecodable",
 };
 
-typedef struct Page {
-    Json *json;
-    uint64_t offset;
-    uint64_t limit;
-    uint64_t n; /* seen */
-} Page;
-
 static void write_epoch(Json *json, const uint8_t epoch[STORE_EPOCH_BYTES]) {
     static const char digits[] = "0123456789abcdef";
     char text[2 * STORE_EPOCH_BYTES + 1] = "";
@@ -32,14 +25,10 @@ static void write_epoch(Json *json, const uint8_t epoch[STORE_EPOCH_BYTES]) {
 }
 
 static int write_gap(void *context, const StoreGap *gap) {
-    Page *page = context;
-    const uint64_t at = page->n++;
-    if (at < page->offset || at - page->offset >= page->limit)
-        return 0;
+    Json *json = context;
     const size_t known = sizeof(reason_names) / sizeof(*reason_names);
     const char *reason = gap->reason < known ? reason_names[gap->reason] : NULL;
     PeerKey key = {0};
-    Json *json = page->json;
     json_object_begin(json, NULL);
     json_text(json, "key", zmq_z85_encode(key.z85, gap->key, STORE_KEY_BYTES) ? key.z85 : "");
     write_epoch(json, gap->epoch);
@@ -57,13 +46,13 @@ static int write_gap(void *context, const StoreGap *gap) {
 int api_get_gaps(HttpRequest *request, HttpResponse *response, void *context) {
     Hub *hub = context;
     Json json = json_make(&response->body);
-    Page page = {.json = &json,
-                 .offset = (uint64_t)http_param_int(request, "offset"),
-                 .limit = (uint64_t)http_param_int(request, "limit")};
+    uint64_t total = 0;
+    const StoreGapPage page = {.since_ms = (uint64_t)http_param_int(request, "since"),
+                               .offset = (uint64_t)http_param_int(request, "offset"),
+                               .limit = (uint64_t)http_param_int(request, "limit")};
     json_object_begin(&json, NULL);
     json_array_begin(&json, "gaps");
-    const int r =
-        store_gaps(hub->store, (uint64_t)http_param_int(request, "since"), write_gap, &page);
+    const int r = store_gaps(hub->store, &page, write_gap, &json, &total);
     if (r < 0)
         return error_trace(r);
     if (r > 0) {
@@ -72,7 +61,7 @@ int api_get_gaps(HttpRequest *request, HttpResponse *response, void *context) {
         return 0;
     }
     json_array_end(&json);
-    json_u64(&json, "total", page.n);
+    json_u64(&json, "total", total);
     json_object_end(&json);
     return 0;
 }

@@ -189,6 +189,10 @@ typedef struct ProbeSampling {
     size_t sample;
 } ProbeSampling;
 
+static int64_t whole(uint64_t n) {
+    return n < INT64_MAX ? (int64_t)n : INT64_MAX;
+}
+
 static void put_probe_sample(void *context, const Probe *probe) {
     const ProbeSampling *sampling = context;
     if (probe->enrolment.admission != HUB_ADMITTED)
@@ -196,12 +200,12 @@ static void put_probe_sample(void *context, const Probe *probe) {
     const ProbeSpool *spool = &probe->pulse.spool;
     const int64_t values[PROBE_SAMPLES] = {
         probe->connected,
-        (int64_t)probe->packets,
-        (int64_t)probe->octets,
-        (int64_t)probe->drops,
-        (int64_t)probe->received.flows,
-        (int64_t)probe->flows_stored,
-        (int64_t)probe->missing.flows,
+        whole(probe->packets),
+        whole(probe->octets),
+        whole(probe->drops),
+        whole(probe->received.flows),
+        whole(probe->flows_stored),
+        whole(probe->missing.flows),
         (int64_t)spool->flows,
         (int64_t)spool->bytes,
         (int64_t)spool->limit_bytes,

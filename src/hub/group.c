@@ -94,6 +94,19 @@ int group_cover(Group *group, const HubBatch *batch, uint64_t flows) {
     return 0;
 }
 
+/** goes_on() - the newest gap of the group ends where this one begins: one that announces them one
+ * by one does not get a row for each */
+static StoreGap *goes_on(const Group *group, const HubBatch *batch, GroupGapReason reason) {
+    uint8_t key[STORE_KEY_BYTES];
+    StoreGap *gap = group->gap_n ? &group->gaps[group->gap_n - 1] : NULL;
+    ingest_key_bytes(key, &batch->key);
+    return gap && gap->reason == (uint32_t)reason && gap->last + 1 == batch->first &&
+                   memcmp(gap->epoch, batch->epoch.bytes, sizeof(gap->epoch)) == 0 &&
+                   memcmp(gap->key, key, sizeof(key)) == 0
+               ? gap
+               : NULL;
+}
+
 int group_miss(Group *group, const HubBatch *batch, GroupGapReason reason) {
     if (group->gap_n == group->gap_capacity) {
         const size_t capacity = group->gap_capacity ? group->gap_capacity * 2 : 16;
@@ -107,7 +120,13 @@ int group_miss(Group *group, const HubBatch *batch, GroupGapReason reason) {
     if (!entry)
         return error_origin(-ENOMEM);
     entry->missing = batch_counts_add(entry->missing, batch->counts);
-    StoreGap *gap = &group->gaps[group->gap_n++];
+    StoreGap *gap = goes_on(group, batch, reason);
+    if (gap) {
+        gap->last = batch->last;
+        gap->counts = batch_counts_add(gap->counts, batch->counts);
+        return 0;
+    }
+    gap = &group->gaps[group->gap_n++];
     *gap = (StoreGap){.first = batch->first,
                       .last = batch->last,
                       .counts = batch->counts,

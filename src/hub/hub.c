@@ -21,6 +21,8 @@
 
 enum { LINGER_MS = 200 }; /* for the last acknowledgements to leave */
 
+static const char *const files[HUB_FILES] = {"weir.sqlite", "store/flows.duckdb"};
+
 /* -------------------------------------------------------------------------------------- parts */
 
 static int read_interfaces(Hub *hub, Reason *reason) {
@@ -128,7 +130,7 @@ static int count_gap(void *context, const StoreGap *gap) {
     Probe *probe = probes_lock(hub->probes, &key);
     if (!probe)
         return 0;
-    probe->missing = batch_counts_add(probe->missing, gap->counts);
+    probe->missing = batch_counts_pile(probe->missing, gap->counts);
     probes_unlock(hub->probes);
     return 0;
 }
@@ -203,6 +205,10 @@ static int open_licensing(Hub *hub) {
     return error_trace(licensing_new(&hub->licensing, &config, &now));
 }
 
+static bool is_kept(void *userdata) {
+    return !hub_lost(userdata);
+}
+
 static void store_state(void *userdata, IngestState state, const char *reason) {
     (void)userdata;
     if (state == INGEST_READY)
@@ -234,7 +240,7 @@ static int open_pipeline(Hub *hub) {
     if (r >= 0)
         r = store_probes(hub->store, number_probe, hub);
     if (r >= 0)
-        r = error_fold(store_gaps(hub->store, 0, count_gap, hub));
+        r = error_fold(store_gaps(hub->store, &(StoreGapPage){0}, count_gap, hub, NULL));
     if (r < 0)
         return error_trace(r);
     const IngestConfig config = {.store = hub->store,
@@ -243,6 +249,7 @@ static int open_pipeline(Hub *hub) {
                                  .data_dir = hub->config->data_dir,
                                  .metrics = hub->metrics,
                                  .on_state = store_state,
+                                 .is_kept = is_kept,
                                  .userdata = hub};
     r = ingest_new(&hub->ingest, &config);
     if (!r)
@@ -344,6 +351,34 @@ static int announce(Hub *hub, Reason *reason) {
 
 /* --------------------------------------------------------------------------------- open, close */
 
+static bool look_at_file(const Hub *hub, size_t i, struct stat *file) {
+    char path[PATH_MAX];
+    (void)snprintf(path, sizeof(path), "%s/%s", hub->config->data_dir, files[i]);
+    return stat(path, file) == 0;
+}
+
+/** note_files() - whatever is there by now is what is open */
+static int note_files(Hub *hub, Reason *reason) {
+    for (size_t i = 0; i < HUB_FILES; i++)
+        if (!look_at_file(hub, i, &hub->files[i])) {
+            reason_set(reason, "cannot look at %s/%s: %s", hub->config->data_dir, files[i],
+                       strerror(errno));
+            return HUB_E_REFUSED;
+        }
+    return 0;
+}
+
+const char *hub_lost(const Hub *hub) {
+    struct stat now;
+    if (fstat(hub->lock_fd, &now) != 0 || now.st_nlink == 0)
+        return ".";
+    for (size_t i = 0; i < HUB_FILES; i++)
+        if (!look_at_file(hub, i, &now) || now.st_ino != hub->files[i].st_ino ||
+            now.st_dev != hub->files[i].st_dev)
+            return files[i];
+    return NULL;
+}
+
 int hub_open(Hub **hubp, const HubConfig *config, Reason *reason) {
     cleanup(hub_closep) Hub *hub = calloc(1, sizeof(*hub));
     if (!hub)
@@ -361,6 +396,8 @@ int hub_open(Hub **hubp, const HubConfig *config, Reason *reason) {
         r = open_auth(hub, reason);
     if (!r)
         r = open_store(hub, reason);
+    if (!r)
+        r = note_files(hub, reason);
     if (!r)
         r = open_pipeline(hub);
     if (!r)
@@ -385,11 +422,6 @@ int hub_open(Hub **hubp, const HubConfig *config, Reason *reason) {
     *hubp = hub;
     hub = NULL;
     return 0;
-}
-
-bool hub_has_folder(const Hub *hub) {
-    struct stat lock;
-    return fstat(hub->lock_fd, &lock) == 0 && lock.st_nlink > 0;
 }
 
 Hub *hub_close(Hub *hub) {

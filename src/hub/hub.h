@@ -12,6 +12,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <sys/stat.h>
 
 #include "base/cleanup.h"
 #include "base/reason.h"
@@ -33,6 +34,9 @@
 #include "hub/watch.h"
 #include "store/store.h"
 
+/* that are open all the time, and are never replaced */
+enum { HUB_FILES = 2 };
+
 typedef struct Hub {
     HubAuthContext auth_context; /* first: what auth's handlers expect of the server's context */
     const HubConfig *config;
@@ -40,8 +44,9 @@ typedef struct Hub {
     HubListen https_listen;
     HubInterface *interfaces;
     size_t n_interfaces;
-    int lock_fd;  /* the data directory's */
-    KeyPair keys; /* as at the start; then of server_key */
+    int lock_fd;                  /* the data directory's */
+    struct stat files[HUB_FILES]; /* as they were opened, see hub_lost() */
+    KeyPair keys;                 /* as at the start; then of server_key */
     Settings *settings;
     Auth *auth;
     Store *store;
@@ -73,9 +78,11 @@ enum {
 /** hub_open() - up and serving, or the reason and nothing left behind */
 int hub_open(Hub **hubp, const HubConfig *config, Reason *reason);
 
-/** hub_has_folder() - false: somebody removed the data directory, which a file that is open hides
+/**
+ * hub_lost() - NULL, or what of the data directory somebody removed, moved or replaced, which a
+ * file that is open hides: "." the folder, else the path below it. Any thread
  */
-bool hub_has_folder(const Hub *hub);
+const char *hub_lost(const Hub *hub);
 
 /** hub_close() - what was received is stored and acknowledged; NULL is accepted */
 Hub *hub_close(Hub *hub);

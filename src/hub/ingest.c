@@ -179,7 +179,7 @@ static void set_aside(Ingest *ingest, const HubBatch *batch) {
     metric_add(&ingest->config.metrics[HUB_METRIC_FLOWS_UNDECODABLE], batch->counts.flows);
     Probe *probe = probes_lock(ingest->config.probes, &batch->key);
     if (probe) {
-        probe->undecodable = batch_counts_add(probe->undecodable, batch->counts);
+        probe->undecodable = batch_counts_pile(probe->undecodable, batch->counts);
         probes_unlock(ingest->config.probes);
     }
 }
@@ -322,7 +322,7 @@ static void acknowledge(Ingest *ingest, const Group *group) {
         Probe *probe = probes_lock(ingest->config.probes, &entry->cursor.key);
         if (probe) {
             probe->flows_stored += entry->flows;
-            probe->missing = batch_counts_add(probe->missing, entry->missing);
+            probe->missing = batch_counts_pile(probe->missing, entry->missing);
             /* what waited at the last pulse; the next one says anew */
             take_off(&probe->pulse.flows_waiting, entry->flows);
             take_off(&probe->pulse.spool.flows, entry->flows);
@@ -415,11 +415,23 @@ static int try_group(Ingest *ingest, const Group *group, bool *doubtfulp, Reason
     return stored ? 0 : r;
 }
 
+/* A file that was removed takes what is written all the same, and then it is nowhere. The hub ends
+ * when it sees that; or somebody puts it back. */
+static bool is_kept(Ingest *ingest) {
+    bool kept = true;
+    while (ingest->config.is_kept && !(kept = ingest->config.is_kept(ingest->config.userdata)) &&
+           !atomic_load(&ingest->stopping))
+        pause_ms(TICK_MS);
+    return kept;
+}
+
 static void write_group(Ingest *ingest, const Group *group) {
     bool doubtful = false;
     while (group->generation >= atomic_load(&ingest->generation)) {
         Reason reason = {0};
         const int r = try_group(ingest, group, &doubtful, &reason);
+        if (r == 0 && !is_kept(ingest))
+            return;
         if (r == 0) {
             metric_add(&ingest->config.metrics[HUB_METRIC_FLOWS_STORED], group->flows->n);
             acknowledge(ingest, group);

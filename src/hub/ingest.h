@@ -43,6 +43,7 @@ typedef struct IngestConfig {
     const char *data_dir; /* quarantine/ is made in it when needed */
     MetricValue *metrics; /* HUB_METRIC_ */
     void (*on_state)(void *userdata, IngestState state, const char *reason); /* writer's thread */
+    bool (*is_kept)(void *userdata); /* may be NULL; false: what was written just now is nowhere */
     void *userdata;
 } IngestConfig;
 

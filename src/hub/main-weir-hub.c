@@ -78,11 +78,12 @@ int main(int argc, char **argv) {
         return fail(r, HUB_E_USAGE, &reason);
     const struct timespec second = {.tv_sec = 1};
     while (sigtimedwait(&signals, NULL, &second) < 0) {
-        if (!hub_has_folder(hub)) {
+        const char *lost = hub_lost(hub);
+        if (lost) {
             /* at once, as if killed: what is told as stored from here on would be nowhere */
-            log_error("the data directory %s was removed; the hub ends, the probes keep what it "
-                      "has not stored",
-                      config.data_dir);
+            log_error("%s%s%s was removed or replaced; the hub ends, the probes keep what it has "
+                      "not stored. Put it back, or start the hub without it",
+                      config.data_dir, *lost == '.' ? "" : "/", *lost == '.' ? "" : lost);
             _Exit(EXIT_RUN);
         }
     }

@@ -338,9 +338,9 @@ uint64_t probes_pulse(Probes *probes, const PeerKey *key, const ProbePulse *puls
     const bool was_silent = !probe->pulse_ms;
     probe->pulse = *pulse;
     take_ledger(probe, now_ms);
-    probe->packets += pulse->packets;
-    probe->octets += pulse->octets;
-    probe->drops += pulse->drops;
+    probe->packets = batch_counts_sum(probe->packets, pulse->packets);
+    probe->octets = batch_counts_sum(probe->octets, pulse->octets);
+    probe->drops = batch_counts_sum(probe->drops, pulse->drops);
     probe->pulse_ms = now_ms;
     probe->last_seen_ms = now_ms;
     take_clock(probe, now_ms);

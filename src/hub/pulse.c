@@ -15,15 +15,11 @@ enum { ROWS_MAX = 64 }; /* of each table of one pulse */
 #define NUMBER_MAX (UINT64_C(1) << 53) /* JavaScript counts no further */
 #define HOURS_MAX  1e6
 
-/* a number that is missing or negative is 0 */
+/* a number that is missing or negative is 0; any other may be a lie */
 static uint64_t number(const json_t *object, const char *name) {
     const json_int_t v = json_integer_value(json_object_get(object, name));
-    return v > 0 ? (uint64_t)v : 0;
-}
-
-static uint64_t bounded(const json_t *object, const char *name) {
-    const uint64_t v = number(object, name);
-    return v < NUMBER_MAX ? v : NUMBER_MAX;
+    const uint64_t n = v > 0 ? (uint64_t)v : 0;
+    return n < NUMBER_MAX ? n : NUMBER_MAX;
 }
 
 static const char *text(const json_t *object, const char *name) {
@@ -95,24 +91,24 @@ static ProbeDisk disk_of(const char *word) {
 static ProbeSpool spool_of(const json_t *object) {
     const double hours = json_number_value(json_object_get(object, "hours_left"));
     return (ProbeSpool){
-        .hubs = bounded(object, "hubs"),
+        .hubs = number(object, "hubs"),
         .disk = disk_of(text(object, "disk")),
-        .flows = bounded(object, "flows"),
-        .batches = bounded(object, "batches"),
-        .bytes = bounded(object, "bytes"),
-        .limit_bytes = bounded(object, "limit_bytes"),
-        .oldest_ms = bounded(object, "oldest_ms"),
+        .flows = number(object, "flows"),
+        .batches = number(object, "batches"),
+        .bytes = number(object, "bytes"),
+        .limit_bytes = number(object, "limit_bytes"),
+        .oldest_ms = number(object, "oldest_ms"),
         .hours_left = hours > 0 ? (hours < HOURS_MAX ? hours : HOURS_MAX) : 0,
-        .flows_appended = bounded(object, "flows_appended"),
-        .flows_dropped = bounded(object, "flows_dropped"),
-        .batches_torn = bounded(object, "batches_torn"),
+        .flows_appended = number(object, "flows_appended"),
+        .flows_dropped = number(object, "flows_dropped"),
+        .batches_torn = number(object, "batches_torn"),
     };
 }
 
 static ProbeEcho echo_of(const json_t *object) {
-    return (ProbeEcho){.hub_ms = bounded(object, "hub_ms"),
-                       .held_ms = bounded(object, "held_ms"),
-                       .sent_ms = bounded(object, "sent_ms")};
+    return (ProbeEcho){.hub_ms = number(object, "hub_ms"),
+                       .held_ms = number(object, "held_ms"),
+                       .sent_ms = number(object, "sent_ms")};
 }
 
 /* none, or one that cannot be read: it is as if it had said nothing */
@@ -137,8 +133,8 @@ int pulse_take(Probes *probes, Live *live, Configure *configure, const PeerKey *
         .drops = number(root, "drops"),
         .flows_active = number(root, "flows_active"),
         .flows_waiting = number(root, "flows_waiting"),
-        .flows_metered = bounded(root, "flows_metered"),
-        .flows_export_dropped = bounded(root, "flows_export_dropped"),
+        .flows_metered = number(root, "flows_metered"),
+        .flows_export_dropped = number(root, "flows_export_dropped"),
         .spool = spool_of(json_object_get(root, "spool")),
         .echo = echo_of(json_object_get(root, "echo")),
         .packets_per_s = per_s(number(root, "packets"), interval_ms),

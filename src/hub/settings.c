@@ -143,9 +143,17 @@ static const char *const statements[_STATEMENT_N] = {
 
 /* opening */
 
+/** is_full() - SQLite says so of the file itself, and of what it keeps beside it "I/O error" */
+static bool is_full(sqlite3 *db) {
+    const int code = sqlite3_errcode(db) & 0xff;
+    return code == SQLITE_FULL || (code == SQLITE_IOERR && sqlite3_system_errno(db) == ENOSPC);
+}
+
 static int refuse(sqlite3 *db, const char *path, Reason *reason) {
     reason_set(reason, "cannot use the settings file %s: %s", path,
-               db ? sqlite3_errmsg(db) : "out of memory");
+               !db           ? "out of memory"
+               : is_full(db) ? "no space is left on the disk"
+                             : sqlite3_errmsg(db));
     return SETTINGS_E_REFUSED;
 }
 
@@ -262,12 +270,10 @@ int settings_step(sqlite3_stmt *statement) {
         return 0;
     case SQLITE_DONE:
         return SETTINGS_E_MISSING;
-    case SQLITE_FULL:
-        return error_origin(-ENOSPC);
     case SQLITE_NOMEM:
         return error_origin(-ENOMEM);
     default:
-        return error_origin(-EIO);
+        return error_origin(is_full(sqlite3_db_handle(statement)) ? -ENOSPC : -EIO);
     }
 }
 

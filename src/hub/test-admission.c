@@ -294,6 +294,30 @@ static void make(const SettingsToken *token, char text[ADMISSION_TOKEN_TEXT]) {
     assert_true(id > 0);
 }
 
+/* whoever has the public key makes keys without end; a probe that delivers is none of them */
+static void test_open_flood(void **state) {
+    (void)state;
+    Reason reason = {0};
+    start(ADMISSION_OPEN);
+    for (unsigned i = 0; i < ADMISSION_UNUSED_MAX; i++) {
+        hello(i, "one", "", NULL, 100 + i);
+        last_is(i, HUB_ADMITTED);
+        gone(i, 100 + i);
+    }
+    const unsigned next = ADMISSION_UNUSED_MAX;
+    hello(next, "one", "", NULL, 1000);
+    last_is(next, HUB_PENDING);
+    assert_non_null(strstr(last()->reason, "delivered nothing"));
+    char token[ADMISSION_TOKEN_TEXT];
+    make(&(SettingsToken){0}, token);
+    hello(next + 1, "two", "", token, 1001);
+    last_is(next + 1, HUB_ADMITTED);
+    const PeerKey key = key_of(7);
+    assert_int_equal(admission_forget(admission, &key, &reason), 0);
+    hello(next, "one", "", NULL, 1002);
+    last_is(next, HUB_ADMITTED);
+}
+
 static void test_tokens(void **state) {
     (void)state;
     char once[ADMISSION_TOKEN_TEXT];
@@ -576,6 +600,7 @@ int main(void) {
         cmocka_unit_test(test_token_covers),
         TEST(test_modes),
         TEST(test_revoked),
+        TEST(test_open_flood),
         TEST(test_tokens),
         TEST(test_take_over),
         TEST(test_take_over_by_token),

@@ -37,7 +37,38 @@ static void test_cursors(void **state) {
     group_deinit(&group);
 }
 
+/* gaps of an epoch that follow one another are one; another reason, epoch or probe is another gap
+ */
+static void test_gaps(void **state) {
+    (void)state;
+    Group group;
+    HubBatch batch = {.gap = true, .counts = {10, 20, 30}};
+    assert_int_equal(group_init(&group, 16), 0);
+    (void)snprintf(batch.key.z85, sizeof(batch.key.z85), "%040u", 1);
+    for (batch.first = 1; batch.first < 1000; batch.first = batch.last + 1) {
+        batch.last = batch.first + 2;
+        assert_int_equal(group_miss(&group, &batch, GROUP_GAP_DROPPED), 0);
+    }
+    assert_int_equal(group.gap_n, 1);
+    assert_int_equal(group.gaps[0].first, 1);
+    assert_int_equal(group.gaps[0].last, 999);
+    assert_int_equal(group.gaps[0].counts.octets, 333 * 30);
+    assert_int_equal(group.cursors[0].missing.packets, 333 * 20);
+    batch.last = batch.first;
+    assert_int_equal(group_miss(&group, &batch, GROUP_GAP_CORRUPT), 0);
+    batch.first = batch.last += 2; /* one was stored between */
+    assert_int_equal(group_miss(&group, &batch, GROUP_GAP_CORRUPT), 0);
+    batch.first = ++batch.last;
+    batch.epoch.bytes[0] = 1;
+    assert_int_equal(group_miss(&group, &batch, GROUP_GAP_CORRUPT), 0);
+    batch.first = ++batch.last;
+    batch.key.z85[0] = '1';
+    assert_int_equal(group_miss(&group, &batch, GROUP_GAP_CORRUPT), 0);
+    assert_int_equal(group.gap_n, 5);
+    group_deinit(&group);
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_cursors)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_cursors), cmocka_unit_test(test_gaps)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

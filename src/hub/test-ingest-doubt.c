@@ -298,7 +298,7 @@ static void test_gap(void **state) {
     deliver(w, 6);
     assert_int_equal(test_count(w->store->store), 3 * FLOWS);
     BatchCounts sum = {0};
-    assert_int_equal(store_gaps(w->store->store, 0, see_gap, &sum), 0);
+    assert_int_equal(store_gaps(w->store->store, &(StoreGapPage){0}, see_gap, &sum, NULL), 0);
     assert_true(batch_counts_equal(sum, times(w->counts, 3)));
     const Probe *probe = probes_lock(w->probes, &w->key);
     assert_non_null(probe);

@@ -65,6 +65,31 @@ static void test_pulse(void **state) {
     buffer_deinit(&tick);
 }
 
+/* numbers that nobody can have counted stay numbers */
+static void test_lies(void **state) {
+    (void)state;
+    cleanup(live_freep) Live *live = NULL;
+    cleanup(probes_freep) Probes *probes = NULL;
+    assert_int_equal(live_new(&live), 0);
+    assert_int_equal(probes_new(&probes), 0);
+    assert_non_null(probes_lock_new(probes, &key));
+    probes_unlock(probes);
+    uint64_t before = 0;
+    for (unsigned i = 0; i < 3000; i++) {
+        assert_int_equal(take(probes, live,
+                              "{\"interval_ms\":1000,\"packets\":9223372036854775807,"
+                              "\"octets\":9223372036854775807,\"drops\":-1}"),
+                         0);
+        const Probe *probe = probes_lock(probes, &key);
+        assert_true(probe->packets >= before && probe->packets <= INT64_MAX);
+        before = probe->packets;
+        assert_int_equal(probe->pulse.octets_per_s, UINT64_C(1) << 53);
+        assert_int_equal(probe->drops, 0);
+        probes_unlock(probes);
+    }
+    assert_int_equal(before, INT64_MAX);
+}
+
 /* as test-pulse of the probe has it written; a pulse of an older probe says nothing of a spool */
 static void test_spool(void **state) {
     (void)state;
@@ -165,6 +190,7 @@ int main(void) {
         cmocka_unit_test(test_pulse),
         cmocka_unit_test(test_spool),
         cmocka_unit_test(test_odd),
+        cmocka_unit_test(test_lies),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -213,10 +213,6 @@ static void take_event(Watch *watch, const Report *report, uint64_t now_ms) {
         take_problem(watch, report, PEER_MALFORMED, now_ms);
         return;
     case HUB_EVENT_TOO_MANY:
-        if (*report->key.z85)
-            log_warning("more than a few connections from %s use the key %s; the oldest are cut. "
-                        "Stop what runs with a copy of a probe's data directory",
-                        report->address, report->key.z85);
         take_problem(watch, report, PEER_TOO_MANY, now_ms);
         return;
     case HUB_EVENT_CLONE:

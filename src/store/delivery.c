@@ -172,21 +172,42 @@ static int take_gap(void *context, duckdb_data_chunk chunk, idx_t row) {
     return call->fn(call->context, &gap);
 }
 
-int store_gaps(Store *store, uint64_t since_ms, StoreGapFn *fn, void *context) {
+static int take_total(void *context, duckdb_data_chunk chunk, idx_t row) {
+    *(uint64_t *)context = duck_u64(chunk, 0, row);
+    return 0;
+}
+
+/** read_gaps() - only what is asked for: whoever waits to write waits meanwhile */
+static int read_gaps(Store *store, const StoreGapPage *page, GapCall *call, uint64_t *totalp) {
+    char where[60];
+    char part[80] = "";
+    char sql[600];
+    (void)snprintf(where, sizeof(where), " WHERE at_ms >= %" PRIu64, page->since_ms);
+    if (page->limit)
+        (void)snprintf(part, sizeof(part), " LIMIT %" PRIu64 " OFFSET %" PRIu64, page->limit,
+                       page->offset);
+    (void)snprintf(sql, sizeof(sql), "SELECT count(*) FROM gap%s", where);
+    int r = totalp ? read_rows(store, sql, take_total, totalp) : 0;
+    if (r)
+        return r;
+    (void)snprintf(sql, sizeof(sql),
+                   "SELECT p.key, g.epoch, g.first, g.last, g.flows, g.packets, g.octets, g.at_ms,"
+                   " g.reason FROM (FROM gap%s ORDER BY at_ms, first, probe, epoch%s) g"
+                   " JOIN probe p ON p.number = g.probe ORDER BY g.at_ms, g.first, g.probe,"
+                   " g.epoch",
+                   where, part);
+    return read_rows(store, sql, take_gap, call);
+}
+
+int store_gaps(Store *store, const StoreGapPage *page, StoreGapFn *fn, void *context,
+               uint64_t *totalp) {
     int r = use_begin(store, NULL);
     if (r)
         return r;
-    char sql[300];
-    (void)snprintf(
-        sql, sizeof(sql),
-        "SELECT p.key, g.epoch, g.first, g.last, g.flows, g.packets, g.octets, g.at_ms,"
-        " g.reason FROM gap g JOIN probe p ON p.number = g.probe WHERE g.at_ms >= %" PRIu64
-        " ORDER BY g.at_ms, g.first",
-        since_ms);
     GapCall call = {.fn = fn, .context = context};
     r = STORE_E_UNAVAILABLE;
     if (write_begin_soon(store)) {
-        r = read_rows(store, sql, take_gap, &call);
+        r = read_gaps(store, page, &call, totalp);
         write_end(store);
     }
     use_end(store);

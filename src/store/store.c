@@ -119,7 +119,8 @@ void store_status(Store *store, StoreStatus *status) {
     for (size_t i = 0; i < store->segment_n; i++) {
         const Segment *segment = &store->segments[i];
         status->rows += segment->rows;
-        if (segment->rows && (!status->oldest_ms || segment->first_last_ms < status->oldest_ms))
+        if (segment->rows &&
+            (status->rows == segment->rows || segment->first_last_ms < status->oldest_ms))
             status->oldest_ms = segment->first_last_ms;
     }
     (void)pthread_mutex_unlock(&store->lock);

@@ -128,9 +128,18 @@ int store_probes(Store *store, StoreProbeFn *fn, void *context);
 typedef int StoreCursorFn(void *context, const StoreCursor *cursor);
 int store_cursors(Store *store, StoreCursorFn *fn, void *context);
 
-/** store_gaps() - those with at_ms from since_ms on, oldest first; as store_cursors() */
+/**
+ * store_gaps() - those with at_ms from since_ms on, oldest first; as store_cursors(). All of them,
+ * or with a limit so many behind the first `offset`. *totalp, if not NULL, is how many there are
+ */
 typedef int StoreGapFn(void *context, const StoreGap *gap);
-int store_gaps(Store *store, uint64_t since_ms, StoreGapFn *fn, void *context);
+typedef struct StoreGapPage {
+    uint64_t since_ms;
+    uint64_t offset;
+    uint64_t limit; /* 0: all */
+} StoreGapPage;
+int store_gaps(Store *store, const StoreGapPage *page, StoreGapFn *fn, void *context,
+               uint64_t *totalp);
 
 /** store_drop_before() - forget whole segments whose flows all ended before that; counts them */
 int store_drop_before(Store *store, uint64_t before_ms, uint64_t *segmentsp);
@@ -180,7 +189,7 @@ typedef struct StoreStatus {
     uint64_t free_bytes; /* on the disk */
     uint64_t rows;
     uint64_t segments;
-    uint64_t oldest_ms; /* last_ms of the oldest flow kept, 0 when there is none */
+    uint64_t oldest_ms; /* last_ms of the oldest flow kept, if there are rows */
     uint64_t checkpoints;
     uint64_t checkpoints_failed;
     uint64_t checkpoints_put_off; /* for want of disk space */

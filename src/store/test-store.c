@@ -405,11 +405,40 @@ static void test_gaps(void **state) {
     assert_int_equal(store_append(t->store, &group, NULL), 0);
     test_reopen(t);
     StoreGap last = {0};
-    assert_int_equal(store_gaps(t->store, 0, see_gap, &last), 0);
+    uint64_t total = 0;
+    assert_int_equal(store_gaps(t->store, &(StoreGapPage){0}, see_gap, &last, NULL), 0);
     assert_memory_equal(&last, &gaps[1], sizeof(last));
     last = (StoreGap){0};
-    assert_int_equal(store_gaps(t->store, 201, see_gap, &last), 0);
+    StoreGapPage page = {.since_ms = 100, .limit = 1};
+    assert_int_equal(store_gaps(t->store, &page, see_gap, &last, &total), 0);
+    assert_memory_equal(&last, &gaps[0], sizeof(last));
+    assert_int_equal(total, 2);
+    page.offset = 1;
+    assert_int_equal(store_gaps(t->store, &page, see_gap, &last, &total), 0);
+    assert_memory_equal(&last, &gaps[1], sizeof(last));
+    last = (StoreGap){0};
+    page = (StoreGapPage){.since_ms = 201};
+    assert_int_equal(store_gaps(t->store, &page, see_gap, &last, &total), 0);
     assert_int_equal(last.at_ms, 0);
+    assert_int_equal(total, 0);
+}
+
+/* a flow that says no time is the oldest, and is not taken for none */
+static void test_oldest(void **state) {
+    TestStore *t = *state;
+    StoreStatus status;
+    for (uint64_t hour = 0; hour < 3; hour++) { /* a segment each */
+        cleanup(flow_batch_freep) FlowBatch *batch = NULL;
+        assert_int_equal(flow_batch_new(&batch, 4), 0);
+        flow_batch_add(batch)->last_ms = hour == 1 ? 0 : TEST_START_MS;
+        const FlowBatch *batches[] = {batch};
+        StoreGroup group = {
+            .batches = batches, .batch_n = 1, .now_ms = TEST_START_MS + hour * 3600000};
+        assert_int_equal(store_append(t->store, &group, NULL), 0);
+        store_status(t->store, &status);
+        assert_int_equal(status.rows, hour + 1);
+        assert_int_equal(status.oldest_ms, hour ? 0 : TEST_START_MS);
+    }
 }
 
 static void test_retention(void **state) {
@@ -541,7 +570,7 @@ int main(int argc, char **argv) {
         IN_STORE(test_fields),     IN_STORE(test_filters),   IN_STORE(test_top),
         IN_STORE(test_series),     IN_STORE(test_pages),     IN_STORE(test_empty),
         IN_STORE(test_cursors),    IN_STORE(test_probes),    IN_STORE(test_gaps),
-        IN_STORE(test_retention),  IN_STORE(test_new_field), IN_STORE(test_refused),
+        IN_STORE(test_retention), IN_STORE(test_oldest), IN_STORE(test_new_field), IN_STORE(test_refused),
         IN_STORE(test_temp_wiped),
     };
     if (argc > 1)

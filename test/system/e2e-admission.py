@@ -210,6 +210,22 @@ def test_clones(lab):
     same(hub.get("/probes")[0]["flows_missing"], 0, "missing")
 
 
+def test_clones_of_a_new_key(lab):
+    """Copied before it ever spoke to the hub, which then hears of it from both at once: named as well."""
+    hub = lab.hub()
+    options = hub.options_for_probe()
+    key = options[options.index("--zmq-encryption-key") + 1]
+    made = lab.probe("-i", "lo", "--ntopng", "tcp://127.0.0.1:9", "--zmq-probe-mode", "--zmq-encryption-key", key,
+                     name="image")
+    wait_for("it has a key", lambda: os.path.exists(lab.path("image/zmq-key.pub")), 20)
+    made.stop()
+    shutil.copytree(lab.path("image"), lab.path("clone"))
+    for name in ("image", "clone"):
+        lab.probe("-i", "lo", *options, name=f"run of {name}", data_dir=lab.path(name))
+    wait_for("the clones are named", lambda: [p for p in hub.get("/probes") if "two running probes use" in p[
+        "state_text"]], 20)
+
+
 def test_refusals(lab):
     """What does not fit is refused by name; nothing is changed by it."""
     hub = lab.hub()
@@ -263,5 +279,5 @@ def test_roles(lab):
     urllib.request.install_opener(urllib.request.build_opener())
 
 
-main([test_approve, test_clones, test_close_enrolment, test_refusals, test_revoke, test_roles,
+main([test_approve, test_clones, test_clones_of_a_new_key, test_close_enrolment, test_refusals, test_revoke, test_roles,
       test_take_over, test_tokens])

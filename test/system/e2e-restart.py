@@ -3,11 +3,14 @@
 # time limit: 300 s
 """The hub and the probe are killed in mid-stream: each flow is stored once, or told to be missing."""
 import os
+import shutil
 import struct
 import subprocess
 import time
 
 from _e2e import check, main, offline, same, same_flows, wait_for
+from _feed import Feed, numbers
+from _flood import ask
 
 FLOWS = 24000
 
@@ -108,6 +111,16 @@ def test_disk_full(lab):
         same(hub.get("/interfaces/1")["state"], "problem", "state of the interface")
         same(hub.log().count("cannot be stored"), 1, "times it is said")
         check(probe.running(), f"the probe ended: {probe.log()[-1000:]}")
+        room = os.statvfs(folder)
+        with open(os.path.join(folder, "rest"), "wb") as file:
+            file.write(bytes(room.f_bavail * room.f_frsize))
+        for turn in range(100):  # what SQLite has room for already is soon used
+            status, body = ask(hub, "POST", "/tokens", {"note": f"{turn}" * 20})
+            if status != 200:
+                break
+        same(status, 503, "status of what cannot be kept")
+        check("disk is full" in str(body), f"why is not said: {body}")
+        os.unlink(os.path.join(folder, "rest"))
         os.unlink(filler)
         same(probe.wait(90), 0, "the probe ends with")
         same(hub.get("/status")["store"]["state"], "ready", "state")
@@ -120,4 +133,24 @@ def test_disk_full(lab):
         subprocess.run(["umount", folder], check=True)
 
 
-main([test_disk_full, test_hub_killed, test_hub_stopped, test_probe_killed])
+def test_files_removed(lab):
+    """The store, or the settings, removed under a running hub: it ends and says so, nothing that only a removed
+    file has is told as stored."""
+    for first, name in enumerate(("store", "weir.sqlite")):
+        hub = lab.hub(name=f"hub-{first}")
+        feed = Feed(lab, 0, *hub.options_for_probe(), name=f"site-{first}")
+        feed.flows(1000)  # the second half ends with what comes after it
+        wait_for("flows are stored", lambda: hub.get("/status")["store"]["flows"] >= 500, 30)
+        path = os.path.join(hub.data_dir, name)
+        shutil.rmtree(path) if os.path.isdir(path) else os.unlink(path)
+        feed.flows(3000)
+        wait_for("the hub ends", lambda: not hub.running(), 10)
+        check(f"/{name}" in hub.log() and "was removed" in hub.log(), f"{name} is not named: {hub.log()[-500:]}")
+        hub.again()
+        feed.end()
+        same(feed.probe.wait(60), 0, "the probe ends with")
+        got = numbers(hub.flows())
+        check(all(got[n] == 1 for n in range(500, 4000)), f"{name}: {sum(got.values())} flows, not each of 3500 once")
+
+
+main([test_disk_full, test_files_removed, test_hub_killed, test_hub_stopped, test_probe_killed])
