@@ -122,14 +122,13 @@ static int dissect_pppoe(Walk *w) {
     uint8_t version = cursor_u8(&w->c);
     uint8_t code = cursor_u8(&w->c);
     uint16_t session = cursor_u16(&w->c);
-    uint16_t length = cursor_u16(&w->c);
+    cursor_skip(&w->c, 2); /* the length: that of the IP packet says it better */
     if (w->c.failed)
         return DISSECT_E_TRUNCATED;
     if (version != 0x11)
         return DISSECT_E_BAD_HEADER;
     if (code != 0)
         return DISSECT_E_PPPOE;
-    walk_bound(w, length);
     int r = tunnel_enter(w, TUNNEL_PPPOE, session, dissect_ppp);
     return r == DISSECT_E_NOT_IP ? DISSECT_E_PPPOE : r;
 }

@@ -355,7 +355,8 @@ bool tunnel_udp(Walk *w) {
         TunnelStep *step;
     } ports[] = {
         {4789, false, tunnel_vxlan}, {8472, false, tunnel_vxlan}, {6081, false, tunnel_geneve},
-        {2152, false, tunnel_gtp},   {1701, true, tunnel_l2tp},   {3544, true, tunnel_teredo},
+        {2152, false, tunnel_gtp},   {4754, false, tunnel_gre},   {1701, true, tunnel_l2tp},
+        {3544, true, tunnel_teredo},
     };
     const Packet *p = w->p;
     for (size_t i = 0; i < sizeof(ports) / sizeof(ports[0]); i++)

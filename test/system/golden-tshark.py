@@ -48,7 +48,10 @@ PPP_COMPRESSED = {"corner.pcap",
 
 # Captures in which tshark sees something else inside tunnels, and rightly or for a reason; there only
 # the outermost packets are compared.
-INSIDE = {"corner.pcap": "ERSPAN of type II with version 0, which tshark does not know"}
+ERSPAN = "the VLAN of a mirrored frame stands in the header of ERSPAN"
+INSIDE = {"corner.pcap": "ERSPAN of type II with version 0, which tshark does not know",
+          "suricata-verify/decode-erspan-typeII-01__input.pcap": ERSPAN,
+          "zeek/erspanII.pcap": ERSPAN}
 
 # protocols of tshark below IP that weir dissects, with the bytes of their header
 LINK = {"eth": 14, "ethertype": 0, "vlan": 4, "ieee8021ad": 4, "llc": 8, "sll": 16, "sll2": 20,
@@ -89,7 +92,7 @@ class Frame:
         self.length = int(row[1])
         self.captured = int(row[2])
         self.protocols = row[3].split(":")
-        self.time = float(row[FIELDS.index("frame.time_epoch")])
+        self.time = float(row[FIELDS.index("frame.time_epoch")] or 0)  # a simple packet block has none
         self.seen = collections.Counter()
 
     def take(self, field, kind):
@@ -133,7 +136,8 @@ class Frame:
             claimed = plen + 40 if plen or protocol == 59 else 0
             fragment = (0, 0, False)
             key_protocol = 0
-        exact = not outside or 0 < claimed <= carried  # else it depends on headers between
+        # if it might be longer than what is around it, that depends on headers between
+        exact = not outside or 0 < claimed <= carried - outside["header"]
         self.seen[name] += 1
         at += 1
         while at < len(self.protocols) and self.protocols[at] in NEXT:
@@ -157,6 +161,7 @@ class Frame:
         tags = ([v for v in vlans if v] + [0, 0])[:2]
         return {"flow": (*tags, src, dst, *ports, protocol), "exact": exact,
                 "bytes": min(claimed, carried) if claimed else carried,
+                "header": 20 if version == 4 else 40,
                 "datagram": (*tags, src, dst, fragment[0], key_protocol, version),
                 "offset": fragment[1], "more": fragment[2]}, at
 
