@@ -96,7 +96,7 @@ bool section_read(CollectRecord *record, const uint8_t *bytes, size_t size, uint
     Packet packet;
     if (link_type == FRAME_LINK_ETHERNET)
         read_ethernet(record, bytes, size);
-    if (dissect_frame(&frame, &packet) != 0)
+    if (dissect_frame(&frame, DISSECT_OUTERMOST, &packet) != 0)
         return false;
     put_packet(record, &packet);
     return true;

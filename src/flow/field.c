@@ -76,19 +76,28 @@ uint64_t flow_field_u64(const FlowRecord *record, const FlowField *field) {
     return 0;
 }
 
+/* asked of every field of every record that is written as JSON */
 bool flow_field_is_set(const FlowRecord *record, const FlowField *field) {
     const void *at = flow_field_at(record, field);
     switch (field->kind) {
+    case FLOW_KIND_U8:
+        if (*(const uint8_t *)at)
+            return true;
+        /* type 0, echo reply, is a value of its own in an ICMP flow */
+        return (field->id == FLOW_ICMP_TYPE || field->id == FLOW_ICMP_CODE) &&
+               flow_record_is_icmp(record);
+    case FLOW_KIND_U16:
+        return *(const uint16_t *)at != 0;
+    case FLOW_KIND_U32:
+        return *(const uint32_t *)at != 0;
+    case FLOW_KIND_U64:
+    case FLOW_KIND_TIME_MS:
+        return *(const uint64_t *)at != 0;
     case FLOW_KIND_ADDRESS:
         return ((const NetAddress *)at)->family != 0;
     case FLOW_KIND_TEXT:
         return ((const FlowText *)at)->size > 0;
-    case FLOW_KIND_U8:
-        /* type 0, echo reply, is a value of its own in an ICMP flow */
-        if (field->id == FLOW_ICMP_TYPE || field->id == FLOW_ICMP_CODE)
-            return flow_record_is_icmp(record) || *(const uint8_t *)at != 0;
-        break;
-    default:
+    case FLOW_KIND_MAC:
         break;
     }
     return flow_field_u64(record, field) != 0;

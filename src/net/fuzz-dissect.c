@@ -21,7 +21,7 @@ static void touch(const uint8_t *bytes, size_t n) {
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     static FragmentCache *cache;
-    if (!cache && fragment_cache_new(&cache, 64, 1) < 0)
+    if (!cache && fragment_cache_new(&cache, 64, 16, 1) < 0)
         return 0;
     if (size < 6)
         return 0;
@@ -34,14 +34,26 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         .tag_type = (uint16_t)(data[4] << 8 | data[5]),
     };
     Packet packet;
-    if (dissect_frame(&frame, &packet) != 0)
+    Packet outside;
+    int r = dissect_frame(&frame, DISSECT_INNERMOST, &packet);
+    /* tunnels make no frame unreadable, and none readable */
+    if ((r == 0) != (dissect_frame(&frame, DISSECT_OUTERMOST, &outside) == 0))
+        abort();
+    if (r)
         return 0;
+    if (packet.ip_bytes > outside.ip_bytes || packet.path.depth > TUNNEL_DEPTH_MAX)
+        abort();
+    char chain[TUNNEL_TEXT_MAX];
+    (void)tunnel_chain(packet.path.types, packet.path.depth, chain);
     touch(packet.ip, packet.ip_captured_bytes);
     touch(packet.payload, packet.payload_bytes);
     touch(packet.macs, packet.macs ? 12 : 0);
     if (packet.ip_captured_bytes > packet.ip_bytes)
         abort();
-    if (packet.fragment)
+    if (packet.n_datagrams)
         (void)fragment_resolve(cache, &packet);
+    bool known = false;
+    while (fragment_take(cache, &packet, &known))
+        touch(packet.macs, packet.macs ? 12 : 0);
     return 0;
 }

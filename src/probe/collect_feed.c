@@ -143,8 +143,8 @@ static int take_collected(CollectFeed *feed, const Frame *frame) {
 /* a packet that may hold one */
 static int take_packet(CollectFeed *feed, const Frame *frame) {
     Packet packet;
-    if (dissect_frame(frame, &packet) != 0 || packet.protocol != IP_UDP || !packet.payload ||
-        packet.fragment)
+    if (dissect_frame(frame, DISSECT_OUTERMOST, &packet) != 0 || packet.protocol != IP_UDP ||
+        !packet.payload || packet.fragment)
         return 0;
     const CollectSource source = {.address = packet.ip_version == 6 ? net_address_v6(packet.src)
                                                                     : net_address_v4(packet.src),

@@ -7,6 +7,7 @@
  * Every number the probe keeps about itself is one row here. The rows balance:
  *
  *     packets received = ignored (by reason) + skipped + in exported records + in live flows
+ *                        + fragments that wait
  *     bytes received   = the same, in bytes of frames
  *
  * Packets that the kernel dropped were never received and stand beside it. Of flows:
@@ -49,8 +50,19 @@
         "Metered packets with something odd.")                                                     \
     ROW(ODD_TRANSPORT, "packets_odd", "reason=\"transport_length\"", COUNTER, "packets",           \
         "Metered packets with something odd.")                                                     \
+    ROW(ODD_TUNNEL_CUT, "packets_odd", "reason=\"tunnel_cut\"", COUNTER, "packets",                \
+        "Metered packets with something odd.")                                                     \
+    ROW(ODD_TUNNEL, "packets_odd", "reason=\"tunnel_malformed\"", COUNTER, "packets",              \
+        "Metered packets with something odd.")                                                     \
+    ROW(ODD_TUNNEL_DEEP, "packets_odd", "reason=\"tunnel_depth\"", COUNTER, "packets",             \
+        "Metered packets with something odd.")                                                     \
     ROW(FRAGMENTS_ORPHANED, "fragments_orphaned", NULL, COUNTER, "packets",                        \
-        "Later fragments whose first one was not seen; counted without ports.")                    \
+        "Later fragments given up, for their first one was not seen within 3 s or too many "       \
+        "waited; counted without ports.")                                                          \
+    ROW(FRAGMENTS_HELD, "fragments_held", NULL, GAUGE, "packets",                                  \
+        "Later fragments that came before the first one and wait for it.")                         \
+    ROW(FRAGMENTS_HELD_BYTES, "fragments_held_bytes", NULL, GAUGE, "bytes",                        \
+        "Bytes of the frames of these.")                                                           \
     ROW(FLOWS_CREATED, "flows_created", NULL, COUNTER, "flows", "Flows begun.")                    \
     ROW(FLOWS_LIVE, "flows_live", NULL, GAUGE, "flows", "Flows in the table now.")                 \
     ROW(EXPORTED_IDLE, "flows_exported", "reason=\"idle\"", COUNTER, "flows",                      \

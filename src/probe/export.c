@@ -265,6 +265,7 @@ void export_record(void *userdata, const FlowRecord *record) {
     keep_text(batch, &copy->app_name);
     keep_text(batch, &copy->app_category);
     keep_text(batch, &copy->server_name);
+    keep_text(batch, &copy->tunnel_type);
     if (batch->n >= BATCH_RECORDS)
         hand_over(export, lane);
 }

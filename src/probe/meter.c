@@ -11,7 +11,8 @@
 #include "probe/pulse.h"
 
 enum {
-    FRAGMENT_ENTRIES = 4096,
+    FRAGMENT_DATAGRAMS = 4096,
+    FRAGMENTS_HELD = 4096,
     EVICT_LOOK = 16, /* flows looked at to find one that has been idle for long */
 };
 
@@ -38,7 +39,9 @@ int meter_new(Meter **meterp, const MeterConfig *config) {
     if (r == 0)
         r = young_init(&meter->young, config->max_flows);
     if (r == 0)
-        r = fragment_cache_new(&meter->fragments, FRAGMENT_ENTRIES, config->seed);
+        r = pool_init(&meter->paths, config->max_flows, sizeof(FlowPath));
+    if (r == 0)
+        r = fragment_cache_new(&meter->fragments, FRAGMENT_DATAGRAMS, FRAGMENTS_HELD, config->seed);
     if (r < 0)
         return error_trace(r);
     meter->wheel.entries = entry_at(meter, 0);
@@ -53,6 +56,7 @@ Meter *meter_free(Meter *meter) {
     pool_deinit(&meter->flows);
     pool_deinit(&meter->more);
     pool_deinit(&meter->names);
+    pool_deinit(&meter->paths);
     flow_index_deinit(&meter->index);
     young_deinit(&meter->young);
     fragment_cache_free(meter->fragments);
@@ -72,9 +76,11 @@ static void flow_end(Meter *meter, uint32_t number, uint8_t end_reason) {
     if (entry->pulse_packets)
         pulse_add(meter->config.pulse, entry, more_at(meter, number));
     meter_emit(meter, number, end_reason, true);
-    uint32_t name = more_at(meter, number)->name;
-    if (name)
-        pool_return(&meter->names, name);
+    const FlowMore *more = more_at(meter, number);
+    if (more->name)
+        pool_return(&meter->names, more->name);
+    if (more->path)
+        pool_return(&meter->paths, more->path);
     wheel_remove(&meter->wheel, number);
     flow_index_remove(&meter->index, key_hash(meter, &entry->key), number);
     entry->packets[0] = entry->packets[1] = 0; /* no young flow any more */
@@ -158,6 +164,21 @@ static void flow_orient(FlowEntry *entry, unsigned side, Direction direction) {
         entry->state |= ENTRY_SYN;
 }
 
+static void path_note(Meter *meter, FlowMore *more, const Item *item) {
+    const PacketPath *path = &item->packet.path;
+    more->path = pool_take(&meter->paths);
+    FlowPath *to = path_at(meter, more->path); /* there is one for each flow */
+    *to = (FlowPath){.mpls_label = path->mpls_label,
+                     .vlan = path->vlan,
+                     .ip_version = path->ip_version,
+                     .depth = path->depth};
+    memcpy(to->types, path->types, path->depth);
+    if (path->ip_version) {
+        memcpy(to->address[item->side], path->src, 16);
+        memcpy(to->address[!item->side], path->dst, 16);
+    }
+}
+
 static uint32_t flow_create(Meter *meter, const Item *item) {
     uint32_t number = pool_take(&meter->flows);
     if (!number) {
@@ -174,7 +195,11 @@ static uint32_t flow_create(Meter *meter, const Item *item) {
     *more = (FlowMore){.id = meter->config.flow_id++,
                        .sampling = meter->sampling,
                        .icmp_type = packet->icmp_type,
-                       .icmp_code = packet->icmp_code};
+                       .icmp_code = packet->icmp_code,
+                       .vlan = packet->vlan,
+                       .inner_vlan = packet->inner_vlan};
+    if (packet->path.depth || packet->path.mpls_label)
+        path_note(meter, more, item);
     if (packet->macs) {
         more->has_macs = 1;
         memcpy(more->mac[!item->side], packet->macs, 6);
@@ -216,6 +241,14 @@ static void update_tcp(Meter *meter, uint32_t number, FlowEntry *entry, const It
     }
 }
 
+/* the first packet of a side in this record */
+static void note_side(Meter *meter, FlowMore *more, const Item *item) {
+    more->tos[item->side] = item->packet.tos;
+    if (more->path)
+        path_at(meter, more->path)->id[item->side] =
+            item->packet.path.depth ? item->packet.path.id : 0;
+}
+
 static void flow_update(Meter *meter, uint32_t number, const Item *item) {
     const Packet *packet = &item->packet;
     FlowEntry *entry = entry_at(meter, number);
@@ -223,7 +256,7 @@ static void flow_update(Meter *meter, uint32_t number, const Item *item) {
     if (entry_silent(entry))
         entry->first_ns = packet->time_ns;
     if (entry->packets[side] == 0)
-        more_at(meter, number)->tos[side] = packet->tos;
+        note_side(meter, more_at(meter, number), item);
     entry->packets[side]++;
     entry->octets[side] += packet->ip_bytes;
     entry->frame_octets[side] += packet->frame_bytes;
@@ -233,12 +266,20 @@ static void flow_update(Meter *meter, uint32_t number, const Item *item) {
         entry->first_ns = packet->time_ns;
     if (packet->protocol == IP_TCP)
         update_tcp(meter, number, entry, item);
-    if (entry->dpi != ENTRY_DPI_DONE)
+    if (!(entry->state & ENTRY_DPI_DONE))
         meter_show(meter, entry, more_at(meter, number), packet);
     if (meter->config.pulse) {
         if (entry->pulse_packets++ == 0)
             pulse_touch(meter->config.pulse, number);
         entry->pulse_octets[side] += packet->ip_bytes;
+    }
+}
+
+static void end_all(Meter *meter) {
+    uint32_t number = 0;
+    while ((number = wheel_first(&meter->wheel)) != 0) {
+        bool closing = entry_at(meter, number)->state & ENTRY_CLOSING;
+        flow_end(meter, number, closing ? FLOW_END_DETECTED : FLOW_END_FORCED);
     }
 }
 
@@ -254,7 +295,7 @@ static void advance(Meter *meter, uint64_t time_ns) {
             expire(meter, time_ns);
     } else if (time_ns + step_ns < meter->now_ns) {
         meter_count(meter, COUNTER_CLOCK_STEPS, 1);
-        meter_flush(meter);
+        end_all(meter);
         meter->now_ns = time_ns;
         meter->wheel.tick = wheel_tick(time_ns);
     }
@@ -273,8 +314,7 @@ static bool split_due(const Meter *meter, const FlowEntry *entry, const Packet *
     return packet->time_ns >= entry->first_ns + meter->active_ns && !entry_silent(entry);
 }
 
-static void meter_packet(Meter *meter, const Item *item) {
-    advance(meter, item->packet.time_ns);
+static void account(Meter *meter, const Item *item) {
     uint32_t number = flow_find(meter, &item->key, item->hash);
     if (number) {
         const FlowEntry *entry = entry_at(meter, number);
@@ -290,7 +330,7 @@ static void meter_packet(Meter *meter, const Item *item) {
 }
 
 /* sides by the order of addresses, then ports: both directions give the same key */
-static void item_key(Item *item) {
+static void item_key(const Meter *meter, Item *item) {
     const Packet *p = &item->packet;
     uint64_t src[2];
     uint64_t dst[2];
@@ -309,24 +349,42 @@ static void item_key(Item *item) {
     memcpy(key->address[!s], dst, 16);
     key->port[s] = p->src_port;
     key->port[!s] = p->dst_port;
-    key->vlan = p->vlan;
+    key->vlan = meter->config.vlan_key == METER_VLAN_NONE ? 0 : p->vlan;
+    key->inner_vlan = meter->config.vlan_key == METER_VLAN_ALL ? p->inner_vlan : 0;
     key->protocol = p->protocol;
     key->ip_version = p->ip_version;
+    key->zero[0] = key->zero[1] = 0;
     item->side = s;
 }
 
 static void count_oddities(Meter *meter, uint8_t notes) {
-    if (notes & PACKET_TRANSPORT_CUT)
-        meter_count(meter, COUNTER_ODD_CUT, 1);
-    if (notes & PACKET_LENGTH_BEYOND)
-        meter_count(meter, COUNTER_ODD_BEYOND, 1);
-    if (notes & PACKET_TRANSPORT_BAD)
-        meter_count(meter, COUNTER_ODD_TRANSPORT, 1);
+    static const struct {
+        uint8_t note;
+        int counter;
+    } rows[] = {
+        {PACKET_TRANSPORT_CUT, COUNTER_ODD_CUT},
+        {PACKET_LENGTH_BEYOND, COUNTER_ODD_BEYOND},
+        {PACKET_TRANSPORT_BAD, COUNTER_ODD_TRANSPORT},
+        {PACKET_TUNNEL_CUT, COUNTER_ODD_TUNNEL_CUT},
+        {PACKET_TUNNEL_BAD, COUNTER_ODD_TUNNEL},
+        {PACKET_TUNNEL_DEEP, COUNTER_ODD_TUNNEL_DEEP},
+    };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+        if (notes & rows[i].note)
+            meter_count(meter, rows[i].counter, 1);
+}
+
+/* false: the packet waits for the first fragment of its datagram */
+static bool find_datagram(Meter *meter, Packet *packet) {
+    int r = fragment_resolve(meter->fragments, packet);
+    if (r == FRAGMENT_E_UNKNOWN)
+        meter_count(meter, COUNTER_FRAGMENTS_ORPHANED, 1);
+    return r != FRAGMENT_E_HELD;
 }
 
 /* first stage: dissect, hash, ask for the cache line of the index */
 static bool item_prepare(Meter *meter, Item *item, const Frame *frame) {
-    int answer = dissect_frame(frame, &item->packet);
+    int answer = dissect_frame(frame, meter->config.mode, &item->packet);
     if (answer) {
         meter_count(meter, counter_ignored_packets(answer), 1);
         meter_count(meter, counter_ignored_bytes(answer), frame->wire_bytes);
@@ -334,12 +392,36 @@ static bool item_prepare(Meter *meter, Item *item, const Frame *frame) {
     }
     if (item->packet.notes)
         count_oddities(meter, item->packet.notes);
-    if (item->packet.fragment && fragment_resolve(meter->fragments, &item->packet))
-        meter_count(meter, COUNTER_FRAGMENTS_ORPHANED, 1);
-    item_key(item);
+    if (item->packet.n_datagrams && !find_datagram(meter, &item->packet))
+        return false;
+    item_key(meter, item);
     item->hash = key_hash(meter, &item->key);
     flow_index_prefetch(&meter->index, item->hash);
     return true;
+}
+
+/* fragments that wait no more: because of the first one, or for too long */
+static void take_fragments(Meter *meter, uint64_t now_ns) {
+    Item item;
+    bool known = false;
+    fragment_expire(meter->fragments, now_ns);
+    while (fragment_take(meter->fragments, &item.packet, &known)) {
+        if (!known)
+            meter_count(meter, COUNTER_FRAGMENTS_ORPHANED, 1);
+        item_key(meter, &item);
+        item.hash = key_hash(meter, &item.key);
+        account(meter, &item); /* its time has passed already */
+        meter_count(meter, COUNTER_PACKETS_METERED, 1);
+        meter_count(meter, COUNTER_BYTES_METERED, item.packet.frame_bytes);
+        meter_count(meter, COUNTER_OCTETS_METERED, item.packet.ip_bytes);
+    }
+}
+
+static void set_gauges(Meter *meter) {
+    FragmentHeld held = fragment_held(meter->fragments);
+    metric_set(&meter->config.counters[COUNTER_FLOWS_LIVE], meter->flows.used);
+    metric_set(&meter->config.counters[COUNTER_FRAGMENTS_HELD], held.packets);
+    metric_set(&meter->config.counters[COUNTER_FRAGMENTS_HELD_BYTES], held.frame_bytes);
 }
 
 void meter_frames(Meter *meter, const Frame *frames, size_t n) {
@@ -362,14 +444,18 @@ void meter_frames(Meter *meter, const Frame *frames, size_t n) {
             __builtin_prefetch((char *)entry_at(meter, number) + 64, 1);
         }
     }
-    for (size_t i = 0; i < items; i++)
-        meter_packet(meter, &meter->items[i]);
+    for (size_t i = 0; i < items; i++) {
+        advance(meter, meter->items[i].packet.time_ns);
+        account(meter, &meter->items[i]);
+    }
+    if (fragment_held(meter->fragments).packets)
+        take_fragments(meter, meter->now_ns);
     meter_count(meter, COUNTER_PACKETS_RECEIVED, n);
     meter_count(meter, COUNTER_BYTES_RECEIVED, bytes);
     meter_count(meter, COUNTER_PACKETS_METERED, items);
     meter_count(meter, COUNTER_BYTES_METERED, metered);
     meter_count(meter, COUNTER_OCTETS_METERED, octets);
-    metric_set(&meter->config.counters[COUNTER_FLOWS_LIVE], meter->flows.used);
+    set_gauges(meter);
 }
 
 void meter_timeouts(Meter *meter, uint32_t idle_s, uint32_t active_s) {
@@ -391,9 +477,11 @@ void meter_sampling(Meter *meter, uint32_t rate) {
 }
 
 void meter_tick(Meter *meter, uint64_t now_ns) {
-    if (meter->now_ns && now_ns > meter->now_ns)
+    if (meter->now_ns && now_ns > meter->now_ns) {
+        take_fragments(meter, now_ns);
         advance(meter, now_ns);
-    metric_set(&meter->config.counters[COUNTER_FLOWS_LIVE], meter->flows.used);
+    }
+    set_gauges(meter);
 }
 
 void meter_pulse(Meter *meter) {
@@ -409,12 +497,9 @@ void meter_pulse(Meter *meter) {
 }
 
 void meter_flush(Meter *meter) {
-    uint32_t number = 0;
-    while ((number = wheel_first(&meter->wheel)) != 0) {
-        bool closing = entry_at(meter, number)->state & ENTRY_CLOSING;
-        flow_end(meter, number, closing ? FLOW_END_DETECTED : FLOW_END_FORCED);
-    }
-    metric_set(&meter->config.counters[COUNTER_FLOWS_LIVE], meter->flows.used);
+    take_fragments(meter, UINT64_MAX);
+    end_all(meter);
+    set_gauges(meter);
 }
 
 void meter_live(const Meter *meter, MeterLive *live) {
@@ -428,4 +513,7 @@ void meter_live(const Meter *meter, MeterLive *live) {
         live->packets += (uint64_t)entry->packets[0] + entry->packets[1];
         live->frame_octets += entry->frame_octets[0] + entry->frame_octets[1];
     }
+    FragmentHeld held = fragment_held(meter->fragments);
+    live->packets += held.packets;
+    live->frame_octets += held.frame_bytes;
 }

@@ -4,7 +4,7 @@
 /*
  * Meter
  *
- * Frames in, flow records out. A flow is both directions of (VLAN, addresses, ports, protocol); a
+ * Frames in, flow records out. A flow is both directions of (VLANs, addresses, ports, protocol); a
  * record is made when it has been idle, when it has lasted for the active timeout (it goes on under
  * the same id), a while after its TCP end, when the table is full, and at meter_flush(). Everything
  * is allocated in meter_new(); the packet path allocates nothing. Time comes with the frames, and
@@ -29,13 +29,22 @@ typedef struct Pulse Pulse;
 
 enum { METER_BATCH = 32 }; /* most frames in one call */
 
+/* which VLAN tags tell flows apart; their ids are in the records in each case */
+typedef enum MeterVlan {
+    METER_VLAN_ALL, /* both */
+    METER_VLAN_OUTER,
+    METER_VLAN_NONE,
+} MeterVlan;
+
 typedef struct MeterConfig {
     uint32_t max_flows;
     uint32_t idle_s;
     uint32_t active_s;
-    uint32_t input_if;     /* of every record; 0: unknown */
-    uint64_t seed;         /* of the hash; random where packets come from outside */
-    uint64_t flow_id;      /* flow ids count up from here */
+    uint32_t input_if; /* of every record; 0: unknown */
+    uint64_t seed;     /* of the hash; random where packets come from outside */
+    uint64_t flow_id;  /* flow ids count up from here */
+    MeterVlan vlan_key;
+    DissectMode mode;      /* whether tunnels are entered */
     Dpi *dpi;              /* borrowed; NULL: no application detection */
     Pulse *pulse;          /* borrowed; NULL: none */
     MetricValue *counters; /* borrowed; _COUNTER_N of them */
@@ -44,6 +53,7 @@ typedef struct MeterConfig {
     void *userdata;
 } MeterConfig;
 
+/* with fragments that wait for the first one of their datagram and are in no flow yet */
 typedef struct MeterLive {
     uint64_t flows;
     uint64_t packets;

@@ -27,14 +27,14 @@ static void keep_result(Meter *meter, FlowMore *more, const DpiResult *result) {
 
 static void dpi_finish(Meter *meter, FlowEntry *entry, FlowMore *more) {
     DpiResult result;
-    dpi_end(meter->config.dpi, entry->dpi, &result);
-    entry->dpi = ENTRY_DPI_DONE;
+    dpi_end(meter->config.dpi, more->dpi, &result);
+    entry->state |= ENTRY_DPI_DONE;
     keep_result(meter, more, &result);
 }
 
 void meter_show(Meter *meter, FlowEntry *entry, FlowMore *more, const Packet *packet) {
     if (!meter->config.dpi) {
-        entry->dpi = ENTRY_DPI_DONE;
+        entry->state |= ENTRY_DPI_DONE;
         return;
     }
     /* nothing to see in a bare SYN or ACK, nor in the middle of a datagram */
@@ -42,39 +42,38 @@ void meter_show(Meter *meter, FlowEntry *entry, FlowMore *more, const Packet *pa
         return;
     if (packet->fragment == PACKET_FRAGMENT_LATER)
         return;
-    if (entry->dpi == ENTRY_DPI_NEW) {
-        entry->dpi = dpi_begin(meter->config.dpi);
-        if (entry->dpi == ENTRY_DPI_NEW) { /* all states in use */
+    if (!more->dpi) {
+        more->dpi = dpi_begin(meter->config.dpi);
+        if (!more->dpi) { /* all states in use */
             DpiResult result;
             dpi_by_port(meter->config.dpi, &entry->key, entry_initiator(entry), &result);
             keep_result(meter, more, &result);
-            entry->dpi = ENTRY_DPI_DONE;
+            entry->state |= ENTRY_DPI_DONE;
             return;
         }
     }
-    if (dpi_packet(meter->config.dpi, entry->dpi, packet, more->dpi_packets++))
+    if (dpi_packet(meter->config.dpi, more->dpi, packet, more->dpi_packets++))
         dpi_finish(meter, entry, more);
 }
 
 void meter_settle(Meter *meter, FlowEntry *entry, FlowMore *more, bool last) {
-    if (!meter->config.dpi || entry->dpi == ENTRY_DPI_DONE)
+    if (!meter->config.dpi || (entry->state & ENTRY_DPI_DONE))
         return;
     DpiResult result;
-    if (entry->dpi == ENTRY_DPI_NEW)
+    if (!more->dpi)
         dpi_by_port(meter->config.dpi, &entry->key, entry_initiator(entry), &result);
     else if (last) {
         dpi_finish(meter, entry, more);
         return;
     } else
-        dpi_peek(meter->config.dpi, entry->dpi, &result);
+        dpi_peek(meter->config.dpi, more->dpi, &result);
     keep_result(meter, more, &result);
 }
 
 /* --- records ------------------------------------------------------------------------------ */
 
-static NetAddress key_address(const FlowKey *key, unsigned side) {
-    return key->ip_version == 4 ? net_address_v4(key->address[side])
-                                : net_address_v6(key->address[side]);
+static NetAddress address_of(uint8_t ip_version, const uint8_t bytes[16]) {
+    return ip_version == 4 ? net_address_v4(bytes) : net_address_v6(bytes);
 }
 
 static uint8_t told_how(const FlowEntry *entry) {
@@ -94,21 +93,36 @@ static void record_texts(Meter *meter, FlowRecord *record, const FlowMore *more,
         record->app_category = (FlowText){category, (uint32_t)strlen(category)};
 }
 
+static void record_path(FlowRecord *record, const FlowPath *path, unsigned initiator,
+                        char text[TUNNEL_TEXT_MAX]) {
+    record->tunnel_type = (FlowText){text, (uint32_t)tunnel_chain(path->types, path->depth, text)};
+    record->tunnel_id = path->id[initiator];
+    record->rev_tunnel_id = path->id[!initiator];
+    record->tunnel_vlan = path->vlan;
+    record->mpls_label = path->mpls_label;
+    if (!path->ip_version)
+        return;
+    record->tunnel_src_ip = address_of(path->ip_version, path->address[initiator]);
+    record->tunnel_dst_ip = address_of(path->ip_version, path->address[!initiator]);
+}
+
 static void record_make(Meter *meter, const FlowEntry *entry, const FlowMore *more,
                         uint8_t end_reason) {
     const FlowKey *key = &entry->key;
     unsigned i = entry_initiator(entry);
     unsigned r = !i;
     char app[128];
+    char tunnels[TUNNEL_TEXT_MAX];
     FlowRecord record = {
         .first_ms = entry->first_ns / 1000000,
         .last_ms = entry->last_ns / 1000000,
-        .src_ip = key_address(key, i),
-        .dst_ip = key_address(key, r),
+        .src_ip = address_of(key->ip_version, key->address[i]),
+        .dst_ip = address_of(key->ip_version, key->address[r]),
         .src_port = key->port[i],
         .dst_port = key->port[r],
         .protocol = key->protocol,
-        .vlan = key->vlan,
+        .vlan = more->vlan,
+        .inner_vlan = more->inner_vlan,
         .octets = entry->octets[i],
         .packets = entry->packets[i],
         .rev_octets = entry->octets[r],
@@ -136,6 +150,8 @@ static void record_make(Meter *meter, const FlowEntry *entry, const FlowMore *mo
         memcpy(record.src_mac.bytes, more->mac[i], 6);
         memcpy(record.dst_mac.bytes, more->mac[r], 6);
     }
+    if (more->path)
+        record_path(&record, path_at(meter, more->path), i, tunnels);
     record_texts(meter, &record, more, app, sizeof(app));
     meter->config.record(meter->config.userdata, &record);
 }

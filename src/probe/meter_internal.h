@@ -38,6 +38,7 @@ struct Meter {
     Pool flows;        /* FlowEntry */
     Pool more;         /* FlowMore, by the number of the entry */
     Pool names;        /* char[80] */
+    Pool paths;        /* FlowPath */
     FlowIndex index;
     FragmentCache *fragments;
     Wheel wheel;
@@ -51,6 +52,10 @@ static inline FlowEntry *entry_at(const Meter *meter, uint32_t number) {
 
 static inline FlowMore *more_at(const Meter *meter, uint32_t number) {
     return (FlowMore *)(void *)meter->more.items + number;
+}
+
+static inline FlowPath *path_at(const Meter *meter, uint32_t number) {
+    return (FlowPath *)(void *)meter->paths.items + number;
 }
 
 static inline void meter_count(Meter *meter, int counter, uint64_t n) {

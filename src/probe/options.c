@@ -29,6 +29,9 @@
         .help = (instead), .note = (instead)                                                       \
     }
 
+/* in the order of MeterVlan */
+static const char *const vlan_keys[] = {"all", "outer", "none", NULL};
+
 static const Option probe_options[] = {
     /* input */
     {.name = "interface",
@@ -136,6 +139,20 @@ static const Option probe_options[] = {
      .group = "Flows",
      .help = "Flows held at a time, 216 bytes each; 0 is 1048576, or what fits an eighth of the "
              "memory. When the table is full, idle flows are reported early."},
+    {.name = "no-tunnel",
+     .type = OPTION_FLAG,
+     AT(no_tunnel),
+     .group = "Flows",
+     .help = "Meter the tunnels themselves. Without it the packets in them are the flows, and the "
+             "tunnel's type, id and addresses are fields of theirs."},
+    {.name = "vlan-key",
+     .type = OPTION_WORD,
+     AT(vlan_key),
+     .unset = "all",
+     .words = vlan_keys,
+     .group = "Flows",
+     .help = "VLAN tags that tell flows apart which are alike else: all of them, the outer one, or "
+             "none. Flows have their tags as fields in each case."},
     {.name = "no-dpi",
      .type = OPTION_FLAG,
      AT(no_dpi),
@@ -372,7 +389,7 @@ static const Option probe_options[] = {
     IGNORED("as-list", 'A', true, "the hub looks up AS numbers"),
     IGNORED("city-list", 0, true, "the hub looks up places"),
     IGNORED("dump-frequency", 'F', true, "nothing is dumped in intervals"),
-    IGNORED("tunnel", 0, false, "tunnels are not decoded yet"),
+    IGNORED("tunnel", 0, false, "tunnels are entered unless --no-tunnel is given"),
     IGNORED("smart-udp-frags", 0, false, "all fragments are counted"),
     IGNORED("account-l2", 0, false, "frame bytes are counted beside IP bytes"),
     IGNORED("minute-expire", 0, false, "live charts do not wait for flows to end"),

@@ -27,6 +27,8 @@ typedef struct ProbeConfig {
     uint32_t active_s;
     uint32_t idle_s;
     uint32_t max_flows;
+    bool no_tunnel;
+    int vlan_key; /* MeterVlan */
     bool no_dpi;
     uint32_t max_dpi_flows;
 

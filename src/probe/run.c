@@ -227,6 +227,8 @@ static int open_meter(Run *run, Reason *reason) {
         .input_if = config->input_if ? config->input_if : run->capture->interface_index,
         .seed = random_u64(),
         /* below 2^53, for JavaScript reads them; a file gives the same ids every time */
+        .vlan_key = (MeterVlan)config->vlan_key,
+        .mode = config->no_tunnel ? DISSECT_OUTERMOST : DISSECT_INNERMOST,
         .flow_id = live ? random_u64() % (UINT64_C(1) << 21) << 32 : 1,
         .dpi = run->dpi,
         .pulse = run->pulse,

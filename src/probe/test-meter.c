@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "net/test-hex.h"
 #include "probe/counters.h"
 #include "probe/meter.h"
 
@@ -36,7 +37,7 @@ static void take(void *userdata, const FlowRecord *record) {
     rig->frame_octets += record->l2_octets + record->rev_l2_octets;
 }
 
-static Rig *rig_new(uint32_t max_flows) {
+static Rig *rig_made(uint32_t max_flows, MeterVlan vlan_key, DissectMode mode) {
     Rig *rig = calloc(1, sizeof(*rig));
     assert_non_null(rig);
     MeterConfig config = {
@@ -45,12 +46,18 @@ static Rig *rig_new(uint32_t max_flows) {
         .active_s = 60,
         .seed = 1,
         .flow_id = 100,
+        .vlan_key = vlan_key,
+        .mode = mode,
         .counters = rig->counters,
         .record = take,
         .userdata = rig,
     };
     assert_int_equal(meter_new(&rig->meter, &config), 0);
     return rig;
+}
+
+static Rig *rig_new(uint32_t max_flows) {
+    return rig_made(max_flows, METER_VLAN_ALL, DISSECT_INNERMOST);
 }
 
 /* received = ignored + metered; metered = in records + in live flows; packets and bytes */
@@ -415,6 +422,121 @@ static void test_timeouts_change(void **state) {
     rig_end(rig);
 }
 
+/* --- what carries flows ------------------------------------------------------------------- */
+
+static void ethernet(Rig *rig, const char *text, uint64_t at_ns) {
+    Hex h = hex(text);
+    Frame frame = {.bytes = h.bytes,
+                   .time_ns = at_ns,
+                   .captured_bytes = h.n,
+                   .wire_bytes = h.n,
+                   .link_type = FRAME_LINK_ETHERNET};
+    meter_frames(rig->meter, &frame, 1);
+}
+
+#define MACS  "020000000002 020000000001 "
+#define THERE "0a000001 0a000002 9c41 1f90 000c 0000 61626364"
+#define BACK  "0a000002 0a000001 1f90 9c41 000c 0000 61626364"
+#define IP4   "4500 0020 0001 0000 4011 0000 "
+#define GTP4(ends, teid)                                                                           \
+    MACS "0800 4500 0044 0007 0000 4011 0000 " ends "0868 0868 0030 0000 30ff 0020 " teid IP4
+
+static void test_path_of_a_flow(void **state) {
+    (void)state;
+    Rig *rig = rig_new(64);
+    ethernet(rig, GTP4("ac100001 ac100002 ", "00001234 ") THERE, START);
+    ethernet(rig, GTP4("ac100002 ac100001 ", "00001235 ") BACK, START + 1);
+    ethernet(rig, MACS "8847 00064140 " IP4 "0a000003 0a000004 9c41 1f90 000c 0000 61626364",
+             START + 2);
+    meter_flush(rig->meter);
+    assert_int_equal(rig->n, 2);
+    const FlowRecord *r = &rig->records[rig->records[0].mpls_label ? 1 : 0];
+    assert_int_equal(r->src_ip.bytes[0], 10);
+    assert_int_equal(r->src_port, 40001);
+    assert_int_equal(r->packets, 1);
+    assert_int_equal(r->rev_packets, 1);
+    assert_int_equal(r->octets, 32);
+    assert_int_equal(r->l2_octets, 14 + 68);
+    assert_int_equal(r->tunnel_type.size, 5);
+    assert_int_equal(r->tunnel_id, 0x1234);
+    assert_int_equal(r->rev_tunnel_id, 0x1235);
+    assert_int_equal(r->tunnel_src_ip.family, 4);
+    assert_memory_equal(r->tunnel_src_ip.bytes, "\xac\x10\0\1", 4);
+    assert_memory_equal(r->tunnel_dst_ip.bytes, "\xac\x10\0\2", 4);
+    const FlowRecord *labelled = &rig->records[rig->records[0].mpls_label ? 0 : 1];
+    assert_int_equal(labelled->mpls_label, 100);
+    assert_int_equal(labelled->tunnel_type.size, 0);
+    assert_int_equal(labelled->tunnel_src_ip.family, 0);
+    rig_end(rig);
+
+    rig = rig_made(64, METER_VLAN_ALL, DISSECT_OUTERMOST);
+    ethernet(rig, GTP4("ac100001 ac100002 ", "00001234 ") THERE, START);
+    meter_flush(rig->meter);
+    assert_int_equal(rig->records[0].src_port, 2152);
+    assert_int_equal(rig->records[0].octets, 68);
+    assert_int_equal(rig->records[0].tunnel_id, 0);
+    rig_end(rig);
+}
+
+static void test_vlans_in_the_key(void **state) {
+    (void)state;
+    static const char *const frames[] = {MACS "0800 " IP4 THERE, MACS "8100 0005 0800 " IP4 BACK,
+                                         MACS "88a8 0005 8100 0006 0800 " IP4 THERE,
+                                         MACS "88a8 0005 8100 0007 0800 " IP4 BACK};
+    static const size_t flows[] = {
+        [METER_VLAN_ALL] = 4, [METER_VLAN_OUTER] = 2, [METER_VLAN_NONE] = 1};
+    for (size_t key = 0; key < 3; key++) {
+        Rig *rig = rig_made(64, (MeterVlan)key, DISSECT_INNERMOST);
+        for (size_t i = 0; i < 4; i++)
+            ethernet(rig, frames[i], START + i);
+        meter_flush(rig->meter);
+        assert_int_equal(rig->n, flows[key]);
+        for (size_t i = 0; i < rig->n; i++) /* the tags are there in each case */
+            assert_true(key == METER_VLAN_NONE || rig->records[i].vlan == 5 ||
+                        rig->records[i].packets + rig->records[i].rev_packets == 1);
+        rig_end(rig);
+    }
+}
+
+#define PART(id, offset, more) MACS "0800 4500 " more id offset "4011 0000 "
+
+static void test_fragments_wait(void **state) {
+    (void)state;
+    Rig *rig = rig_new(64);
+    static const char later[] = PART("00aa ", "0002 ", "0018 ") "0a000001 0a000002 78787878";
+    static const char first[] = PART("00aa ", "2000 ", "0020 ") THERE;
+    ethernet(rig, later, START);
+    assert_conserved(rig);
+    assert_int_equal(metric_get(&rig->counters[COUNTER_FRAGMENTS_HELD]), 1);
+    assert_int_equal(metric_get(&rig->counters[COUNTER_FRAGMENTS_HELD_BYTES]), 38);
+    assert_int_equal(metric_get(&rig->counters[COUNTER_PACKETS_METERED]), 0);
+    ethernet(rig, first, START + 1000000);
+    assert_conserved(rig);
+    assert_int_equal(metric_get(&rig->counters[COUNTER_FRAGMENTS_HELD]), 0);
+    meter_flush(rig->meter);
+    assert_int_equal(rig->n, 1);
+    assert_int_equal(rig->records[0].packets, 2);
+    assert_int_equal(rig->records[0].dst_port, 8080);
+    assert_true(rig->records[0].first_ms == START / 1000000);
+
+    /* given up: after 3 s without packets, after a leap of time, at the end */
+    ethernet(rig, later, START + 60 * SECOND);
+    assert_conserved(rig);
+    meter_tick(rig->meter, START + 64 * SECOND);
+    assert_conserved(rig);
+    assert_int_equal(metric_get(&rig->counters[COUNTER_FRAGMENTS_ORPHANED]), 1);
+    ethernet(rig, later, START + 100 * SECOND);
+    udp(rig, 1, 2, 3, 4, START + 5000 * SECOND);
+    assert_conserved(rig);
+    assert_int_equal(metric_get(&rig->counters[COUNTER_FRAGMENTS_ORPHANED]), 2);
+    assert_int_equal(metric_get(&rig->counters[COUNTER_CLOCK_STEPS]), 0);
+    ethernet(rig, later, START + 5001 * SECOND);
+    meter_flush(rig->meter);
+    assert_int_equal(metric_get(&rig->counters[COUNTER_FRAGMENTS_ORPHANED]), 3);
+    assert_int_equal(rig->packets, 6);
+    rig_end(rig);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_both_directions_meet),
@@ -431,6 +553,9 @@ int main(void) {
         cmocka_unit_test(test_ignored_frames_are_counted),
         cmocka_unit_test(test_sampling_changes),
         cmocka_unit_test(test_timeouts_change),
+        cmocka_unit_test(test_path_of_a_flow),
+        cmocka_unit_test(test_vlans_in_the_key),
+        cmocka_unit_test(test_fragments_wait),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

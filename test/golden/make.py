@@ -201,11 +201,99 @@ def make_fragments():
                        payload[at:at + 504]) for at in (0, 504)]
         return parts[::order]
     packets = v4(2000, 4000, 1) + v4(2500, 4000, 2) + v6(7)
-    # last fragment first: those before the first one stay without ports
+    # last fragment first: those before the first one wait for it
     packets += v4(1500, 4002, 3, order=-1)
     # two datagrams with the same id but other protocols
     packets += v4(900, 4003, 4) + [there(IP(src=A, dst=B, id=4, flags="MF", proto=1) / (b"\x08\0" * 40))]
     write("fragments.pcap", packets)
+
+
+def make_tunnels():
+    """Each tunnel both ways, then what is none inside, and fragments of tunnels."""
+    def inner(way, sport=9000, ip=IP, data=b"inside"):
+        ends = {"src": A, "dst": B} if ip is IP else {"src": A6, "dst": B6}
+        ports = {"sport": sport, "dport": 9001}
+        if way:
+            ends = {"src": ends["dst"], "dst": ends["src"]}
+            ports = {"sport": 9001, "dport": sport}
+        return ip(**ends) / UDP(**ports) / data
+
+    def frame(way, *args, tags=()):
+        link = Ether(src=MAC_B if way else MAC_A, dst=MAC_A if way else MAC_B)
+        for tag in tags:
+            link = link / Dot1Q(vlan=tag)
+        return link / inner(way, *args)
+
+    def outer(way, proto, body, ip=IP, **more):
+        ends = ("203.0.113.1", "203.0.113.2") if ip is IP else ("2001:db8::1", "2001:db8::2")
+        ends = ends[::-1] if way else ends
+        proto = {"proto": proto} if ip is IP else {"nh": proto}
+        return (back if way else there)(ip(src=ends[0], dst=ends[1], **proto, **more) /
+                                        Raw(bytes(body)))
+
+    def udp(way, sport, dport, body, **more):
+        return outer(way, 17, bytes(UDP(sport=sport, dport=dport, len=8 + len(bytes(body)),
+                                        chksum=0)) + bytes(body), **more)
+
+    def gre(kind, *fields, flags=0):
+        return struct.pack("!HH", flags, kind) + b"".join(struct.pack("!I", f) for f in fields)
+
+    def vni(number, first):
+        return struct.pack("!II", first, number << 8)
+    packets = []
+    wires = []
+    for way in (0, 1):
+        p, p6, f = bytes(inner(way)), bytes(inner(way, ip=IPv6)), bytes(frame(way))
+        packets += [outer(way, 47, gre(0x0800) + p), outer(way, 47, gre(0x86dd) + p6),
+                    outer(way, 47, gre(0x6558, 0x177207, flags=0x2000) + bytes(frame(way, 9010))),
+                    outer(way, 47, gre(0x88be, 1, flags=0x1000) + struct.pack("!HHI", 0x1000, 4 + way, 0) +
+                          bytes(frame(way, 9020))),
+                    outer(way, 47, gre(0x880b, 0x00260000 + 7 + way, 1, flags=0x3001) +
+                          b"\xff\x03\x00\x21" + bytes(inner(way, 9030))),
+                    outer(way, 4, bytes(inner(way, 9040))),
+                    outer(way, 41, bytes(inner(way, 9050, IPv6))),
+                    outer(way, 4, bytes(inner(way, 9060)), ip=IPv6),
+                    outer(way, 41, bytes(inner(way, 9070, IPv6)), ip=IPv6),
+                    udp(way, 50000, 4789, vni(42, 0x08000000) + bytes(frame(way, 9080, tags=(5, 6)))),
+                    udp(way, 50000, 8472, vni(43, 0x08000000) + bytes(frame(way, 9090)), ip=IPv6),
+                    udp(way, 50000, 6081, vni(44, 0x02406558) + b"\1\2\3\0\0\0\0\0" +
+                        bytes(frame(way, 9100))),
+                    udp(way, 2152, 2152, struct.pack("!BBHI", 0x34, 255, 8 + len(inner(way, 9110)),
+                                                     0x100 + way) + b"\0\0\0\x85\1\0\x09\0" +
+                        bytes(inner(way, 9110))),
+                    udp(way, 1701, 1701, struct.pack("!HHH", 2, 1 + way, 3) + b"\xff\x03\x00\x21" +
+                        bytes(inner(way, 9120))),
+                    udp(way, 3544 if way else 50001, 50001 if way else 3544,
+                        bytes(inner(way, 9130, IPv6)))]
+        link = (back if way else there)
+        packets += [link(Raw(struct.pack("!HHHH", 0x1100, 9, 2 + len(inner(way, 9140)), 0x21) +
+                             bytes(inner(way, 9140))), Ether(src=MAC_A, dst=MAC_B, type=0x8864)),
+                    link(Raw(b"\0\6\x40\x40\0\x0c\x81\x40" + bytes(inner(way, 9150))),
+                         Ether(src=MAC_A, dst=MAC_B, type=0x8847))]
+        # frames behind labels, with a control word and without, in a capture of their own: that
+        # there is one can only be guessed
+        wires += [link(Raw(b"\0\6\x41\x40" + word + bytes(frame(way, 9160, tags=(8,)))),
+                       Ether(src=MAC_A, dst=MAC_B, type=0x8847)) for word in (b"", b"\0\0\0\0")]
+        nested = gre(0x0800) + bytes(udp(way, 2152, 2152, struct.pack(
+            "!BBHI", 0x30, 255, len(inner(way, 9170)), 0x200) + bytes(inner(way, 9170))))[14:]
+        packets += [outer(way, 47, nested)]
+    # no packet inside: the flow is the tunnel's
+    packets += [udp(0, 2152, 2152, b"\x32\x01\0\4\0\0\0\0\0\1\0\0"),
+                udp(0, 50000, 4789, vni(42, 0x08000000) + bytes(Ether(src=MAC_A, dst=MAC_B) /
+                                                              ARP(psrc=A, pdst=B))),
+                outer(0, 47, gre(0)), outer(0, 4, b"\x44" + p[1:]), outer(0, 4, p[:12])]
+    # a tunnel's packet in two parts, in order and the other way round; a datagram in parts inside
+    for ident, order in ((70, 1), (71, -1)):
+        whole = gre(0x0800) + bytes(inner(0, 9200 + ident, data=b"i" * 900))
+        parts = [outer(0, 47, whole[:480], id=ident, flags="MF"),
+                 outer(0, 47, whole[480:], id=ident, frag=60)][::order]
+        packets += parts
+        inside = fragment(IP(src=A, dst=B, id=ident) / UDP(sport=9300 + ident, dport=9001) /
+                          (b"j" * 900), fragsize=480)
+        packets += [udp(0, 50000, 4789, vni(42, 0x08000000) + bytes(there(IP(bytes(i)))))
+                    for i in inside[::order]]
+    write("tunnels.pcap", packets)
+    write("pseudowires.pcap", wires)
 
 
 def make_links():

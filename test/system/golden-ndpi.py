@@ -5,8 +5,8 @@
 
 weir-probe gives nDPI a flow's payload packets until it knows; ndpiReader gives it everything. The
 expectation lies beside each capture (ndpi_4.2, Debian's ndpiReader -t). Reported is the share of
-flows whose protocol is the same; below the floor the test fails. Tunnels, which ndpiReader -t enters
-and weir does not yet, are left out: only flows whose ends both programs report are compared.
+flows whose protocol is the same; below the floor the test fails. Only flows whose ends both programs
+report are compared: ndpiReader -t enters fewer tunnels.
 """
 import collections
 import concurrent.futures

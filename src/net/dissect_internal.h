@@ -1,0 +1,65 @@
+#pragma once
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/*
+ * Dissection, inside
+ *
+ * dissect.c holds the links and what stands behind an ethertype, dissect_ip.c IP and transport,
+ * dissect_tunnel.c what carries other packets. A step reads one layer off the walk's cursor and
+ * goes on to the next: its answer is that of the whole rest.
+ */
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/cursor.h"
+#include "net/dissect.h"
+
+typedef struct Walk {
+    Cursor c;
+    Packet *p;
+    const Frame *frame;
+    size_t wire_end; /* of the innermost layer so far, from the first byte of the frame */
+    unsigned nested; /* headers after which a frame or another chain of types begins */
+    DissectMode mode;
+} Walk;
+
+/* 0, or a DISSECT_E_ answer */
+typedef int DissectStep(Walk *w);
+
+DissectStep dissect_ethernet;
+DissectStep dissect_ppp;
+DissectStep dissect_mpls;
+DissectStep dissect_ipv4;
+DissectStep dissect_ipv6;
+DissectStep dissect_ip; /* either, by its first bits */
+
+/* what a tunnel's protocol number or port stands for; false: not entered, the cursor is where it
+ * was and the packet is that of the tunnel */
+typedef bool TunnelStep(Walk *w);
+
+TunnelStep tunnel_ipv4;
+TunnelStep tunnel_ipv6;
+TunnelStep tunnel_gre;
+TunnelStep tunnel_etherip;
+TunnelStep tunnel_srv6;
+TunnelStep tunnel_mpls;
+
+/** tunnel_udp() - by the ports, the cursor behind the UDP header */
+bool tunnel_udp(Walk *w);
+
+/** tunnel_enter() - go on with what the tunnel carries (id 0: has none); on an answer everything is
+ * as it was before, but for a note of what was wrong */
+int tunnel_enter(Walk *w, TunnelType type, uint32_t id, DissectStep *inner);
+
+/** walk_try() - a step that leaves no trace unless it answers 0 */
+int walk_try(Walk *w, DissectStep *step);
+
+/** walk_bound() - what follows ends after so many bytes, if not before */
+static inline void walk_bound(Walk *w, size_t bytes) {
+    size_t end = (size_t)(w->c.at - w->frame->bytes) + bytes;
+    if (bytes < (size_t)(w->c.end - w->c.at))
+        w->c.end = w->c.at + bytes;
+    if (end < w->wire_end)
+        w->wire_end = end;
+}
