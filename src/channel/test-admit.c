@@ -537,7 +537,7 @@ static void test_flood(void **state) {
     for (size_t i = 0; i < STRANGERS; i++)
         come(&strangers[i], context, &scene);
     all_speak(strangers);
-    for (int i = 0; i < 300 && waiting_now(&scene) < HUB_WAITING_MAX; i++)
+    for (int i = 0; i < PATIENCE_MS / 10 && waiting_now(&scene) < HUB_WAITING_MAX; i++)
         sleep_ms(10);
     assert_int_equal(waiting_now(&scene), HUB_WAITING_MAX);
     const uint64_t begin_ms = clock_monotonic_ms();

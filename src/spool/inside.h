@@ -106,7 +106,7 @@ struct Spool {
     size_t n_unread;    /* that are tried again at the next start */
     uint64_t n_removed; /* flows that are in no segment any more, at the start */
     uint64_t use;       /* counts up, for Segment.used */
-    Buffer head; /* of the record that is being written */
+    Buffer head;        /* of the record that is being written */
 
     uint64_t n_appended, n_synced; /* batches */
     bool folder_unsynced;

@@ -567,11 +567,11 @@ static void test_temp_wiped(void **state) {
 int main(int argc, char **argv) {
 #define IN_STORE(test) cmocka_unit_test_setup_teardown(test, test_store_setup, test_store_teardown)
     const struct CMUnitTest tests[] = {
-        IN_STORE(test_fields),     IN_STORE(test_filters),   IN_STORE(test_top),
-        IN_STORE(test_series),     IN_STORE(test_pages),     IN_STORE(test_empty),
-        IN_STORE(test_cursors),    IN_STORE(test_probes),    IN_STORE(test_gaps),
-        IN_STORE(test_retention), IN_STORE(test_oldest), IN_STORE(test_new_field), IN_STORE(test_refused),
-        IN_STORE(test_temp_wiped),
+        IN_STORE(test_fields),    IN_STORE(test_filters),    IN_STORE(test_top),
+        IN_STORE(test_series),    IN_STORE(test_pages),      IN_STORE(test_empty),
+        IN_STORE(test_cursors),   IN_STORE(test_probes),     IN_STORE(test_gaps),
+        IN_STORE(test_retention), IN_STORE(test_oldest),     IN_STORE(test_new_field),
+        IN_STORE(test_refused),   IN_STORE(test_temp_wiped),
     };
     if (argc > 1)
         cmocka_set_test_filter(argv[1]);
