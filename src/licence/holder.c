@@ -33,6 +33,8 @@ struct Holder {
     int64_t gone_s; /* no file verifies since then; 0: one does */
     int64_t gone_saved_s;
     Revocations *revoked;
+    Buffer list_line;  /* as it came */
+    bool list_unsaved; /* in force, and not yet in list_path: its going would bring things back */
     HolderView view;
 };
 
@@ -75,6 +77,23 @@ static int save_clock(Holder *holder) {
 
 /* --- revocations -------------------------------------------------------------------------- */
 
+/* what counts of a signed line */
+static void trim(const char **textp, size_t *sizep) {
+    static const char blank[] = " \t\r\n";
+    for (; *sizep && memchr(blank, (*textp)[0], sizeof(blank)); --*sizep)
+        ++*textp;
+    while (*sizep && memchr(blank, (*textp)[*sizep - 1], sizeof(blank)))
+        --*sizep;
+}
+
+static bool same_line(const Buffer *a, const char *b, size_t b_size) {
+    const char *text = (const char *)a->bytes;
+    size_t size = a->size;
+    trim(&text, &size);
+    trim(&b, &b_size);
+    return size == b_size && (!size || memcmp(text, b, size) == 0);
+}
+
 static int take_list(Holder *holder, const char *path) {
     Reason ignored;
     cleanup(buffer_deinit) Buffer text = {0};
@@ -85,9 +104,10 @@ static int take_list(Holder *holder, const char *path) {
                               &ignored);
     if (r == 0 &&
         (!holder->revoked || revocations_number(list) > revocations_number(holder->revoked))) {
-        if (!holder->config.look_only &&
-            strcmp(path, holder->list_path) != 0) /* so that its going brings nothing back */
-            r = file_write(holder->list_path, text.bytes, text.size, 0644, NULL);
+        const Buffer before = holder->list_line;
+        holder->list_line = text;
+        text = before;
+        holder->list_unsaved = strcmp(path, holder->list_path) != 0;
         revocations_free(holder->revoked);
         holder->revoked = list;
         list = NULL;
@@ -95,11 +115,21 @@ static int take_list(Holder *holder, const char *path) {
     return r < 0 ? error_trace(r) : 0;
 }
 
+/* so that its going brings nothing back; what fails is tried again with the next look */
+static int save_list(Holder *holder) {
+    if (!holder->list_unsaved || holder->config.look_only)
+        return 0;
+    const int r =
+        file_write(holder->list_path, holder->list_line.bytes, holder->list_line.size, 0644, NULL);
+    holder->list_unsaved = r != 0;
+    return r < 0 ? error_trace(r) : 0;
+}
+
 static int look_at_lists(Holder *holder) {
     int r = take_list(holder, holder->list_path);
     for (size_t i = 0; r == 0 && i < N_PLACES; i++)
         r = take_list(holder, holder->places[i].list);
-    return error_trace(r);
+    return r ? error_trace(r) : error_trace(save_list(holder));
 }
 
 /* --- licences ----------------------------------------------------------------------------- */
@@ -299,12 +329,16 @@ static int install_licence(Holder *holder, const Licence *licence, const char *t
 
 static int install_list(Holder *holder, const Revocations *list, const char *text, size_t size,
                         Reason *reason) {
-    if (holder->revoked && revocations_number(list) < revocations_number(holder->revoked)) {
+    const uint64_t number = revocations_number(list);
+    const uint64_t held = holder->revoked ? revocations_number(holder->revoked) : 0;
+    const bool other =
+        number == held && holder->revoked && !same_line(&holder->list_line, text, size);
+    if (number < held || other) {
         reason_set(reason,
-                   "this list of revoked licences has the number %llu, and number %llu is "
-                   "here already",
-                   (unsigned long long)revocations_number(list),
-                   (unsigned long long)revocations_number(holder->revoked));
+                   "this list of revoked licences has the number %llu, and %s %llu is here "
+                   "already",
+                   (unsigned long long)number, other ? "another with the number" : "number",
+                   (unsigned long long)held);
         return HOLDER_E_REFUSED;
     }
     int r = file_write(holder->list_path, text, size, 0644, reason);
@@ -360,6 +394,7 @@ Holder *holder_free(Holder *holder) {
     if (!holder)
         return NULL;
     revocations_free(holder->revoked);
+    buffer_deinit(&holder->list_line);
     free(holder);
     return NULL;
 }

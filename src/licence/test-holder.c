@@ -116,21 +116,25 @@ static void put_licence(const Bench *bench, const char *path, const Licence *lic
     buffer_deinit(&line);
 }
 
-static void put_list(const Bench *bench, const char *path, const char *id, unsigned number) {
-    Buffer line = {0};
+static void list_of(const Bench *bench, Buffer *line, const char *id, unsigned number) {
     cleanup(revocations_freep) Revocations *list = revocations_new();
     assert_int_equal(revocations_add(list, id), 0);
     for (unsigned i = 0; i < number; i++) { /* each signing counts one on */
         Revocations *next = NULL;
         Reason reason = {""};
-        buffer_clear(&line);
-        assert_int_equal(revocations_sign(&line, list, "test-1", NOW, bench->vendor.secret_key), 0);
+        buffer_clear(line);
+        assert_int_equal(revocations_sign(line, list, "test-1", NOW, bench->vendor.secret_key), 0);
         assert_int_equal(
-            revocations_parse(&next, (const char *)line.bytes, line.size, &bench->keys, &reason),
+            revocations_parse(&next, (const char *)line->bytes, line->size, &bench->keys, &reason),
             0);
         revocations_free(list);
         list = next;
     }
+}
+
+static void put_list(const Bench *bench, const char *path, const char *id, unsigned number) {
+    Buffer line = {0};
+    list_of(bench, &line, id, number);
     put(path, line.bytes, line.size);
     buffer_deinit(&line);
 }
@@ -172,6 +176,59 @@ static void test_changes(void **state) {
     assert_false(look(bench));
     put_list(bench, bench->list, "other", 2);
     assert_true(look(bench));
+    assert_true(view(bench)->unlocks);
+}
+
+/* what could not be kept at first is kept later: the list's going brings nothing back */
+static void test_list_kept(void **state) {
+    Bench *bench = *state;
+    bool changed = false;
+    char away[PATH_MAX + 8];
+    Licence licence = grant(bench, "first", 5);
+    put_licence(bench, bench->path, &licence);
+    start(bench);
+    (void)snprintf(away, sizeof(away), "%s.away", bench->folder);
+    assert_int_equal(rename(bench->folder, away), 0);
+    put_list(bench, bench->list, "first", 1);
+    (void)holder_look(bench->holder, bench->now_s, true, &changed);
+    assert_int_equal(view(bench)->state, LICENCE_REVOKED);
+    assert_int_equal(unlink(bench->list), 0);
+    (void)holder_look(bench->holder, bench->now_s, true, &changed);
+    assert_int_equal(rename(away, bench->folder), 0);
+    (void)look(bench);
+    start(bench);
+    assert_int_equal(view(bench)->state, LICENCE_REVOKED);
+    assert_int_equal(view(bench)->revoked, 1);
+}
+
+static int install_list(Bench *bench, const char *id, unsigned number, Reason *reason) {
+    Buffer line = {0};
+    list_of(bench, &line, id, number);
+    while (number % 2 && line.size && line.bytes[line.size - 1] == '\n')
+        line.size--; /* as pasted */
+    int r = holder_install(bench->holder, (const char *)line.bytes, line.size, bench->now_s, true,
+                           reason);
+    buffer_deinit(&line);
+    return r;
+}
+
+/* two lists with one number: the second is refused, for it would not be in force */
+static void test_list_twin(void **state) {
+    Bench *bench = *state;
+    Reason reason = {""};
+    Licence licence = grant(bench, "first", 5);
+    put_licence(bench, bench->path, &licence);
+    start(bench);
+    put_list(bench, bench->list, "first", 3);
+    (void)look(bench);
+    assert_int_equal(install_list(bench, "first", 3, &reason), 0); /* the same */
+    assert_int_equal(install_list(bench, "other", 3, &reason), HOLDER_E_REFUSED);
+    assert_non_null(strstr(reason.text, "another with the number 3"));
+    assert_int_equal(install_list(bench, "other", 2, &reason), HOLDER_E_REFUSED);
+    assert_int_equal(unlink(bench->list), 0);
+    start(bench);
+    assert_int_equal(view(bench)->state, LICENCE_REVOKED);
+    assert_int_equal(install_list(bench, "other", 4, &reason), 0);
     assert_true(view(bench)->unlocks);
 }
 
@@ -377,6 +434,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_nothing, begin, end),
         cmocka_unit_test_setup_teardown(test_changes, begin, end),
+        cmocka_unit_test_setup_teardown(test_list_kept, begin, end),
+        cmocka_unit_test_setup_teardown(test_list_twin, begin, end),
         cmocka_unit_test_setup_teardown(test_gone, begin, end),
         cmocka_unit_test_setup_teardown(test_ends, begin, end),
         cmocka_unit_test_setup_teardown(test_clock, begin, end),
