@@ -204,7 +204,8 @@ static int remember(Holder *holder, const char *from) {
 static int find_last(Holder *holder, int64_t now_s, Found *last, HolderView *view) {
     Reason ignored;
     bool ok = false;
-    holder->gone_s = holder->gone_s ? holder->gone_s : now_s;
+    if (!holder->gone_s || holder->gone_s > now_s) /* the clock was ahead when the file went */
+        holder->gone_s = now_s;
     const int r = read_place(holder, last, holder->last_path, &ok, &ignored);
     view->until_s = holder->gone_s + HOLDER_KEPT_S;
     view->kept = ok && now_s < view->until_s;

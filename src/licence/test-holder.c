@@ -325,6 +325,26 @@ static void test_clock(void **state) {
     buffer_deinit(&line);
 }
 
+/* the file goes while a clock that nobody sets right says 2040: a day is a day all the same */
+static void test_gone_wild(void **state) {
+    Bench *bench = *state;
+    bool changed = false;
+    Licence licence = grant(bench, "first", 5);
+    licence.expiry_s = 0;
+    put_licence(bench, bench->path, &licence);
+    start(bench);
+    assert_int_equal(unlink(bench->path), 0);
+    assert_int_equal(holder_look(bench->holder, 2208988800, false, &changed), 0);
+    assert_true(view(bench)->unlocks && view(bench)->kept);
+    (void)look(bench);
+    assert_true(view(bench)->unlocks);
+    assert_int_equal(view(bench)->until_s, bench->now_s + DAY);
+    start(bench);
+    bench->now_s += DAY;
+    (void)look(bench);
+    assert_false(view(bench)->has);
+}
+
 static int install(Bench *bench, const Licence *licence, Reason *reason) {
     Buffer line = {0};
     line_of(bench, &line, licence);
@@ -439,6 +459,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_gone, begin, end),
         cmocka_unit_test_setup_teardown(test_ends, begin, end),
         cmocka_unit_test_setup_teardown(test_clock, begin, end),
+        cmocka_unit_test_setup_teardown(test_gone_wild, begin, end),
         cmocka_unit_test_setup_teardown(test_install, begin, end),
         cmocka_unit_test_setup_teardown(test_look_only, begin, end),
         cmocka_unit_test_setup_teardown(test_full, begin, end),
