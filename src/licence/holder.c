@@ -214,21 +214,42 @@ static int find_last(Holder *holder, int64_t now_s, Found *last, HolderView *vie
     return error_trace(r);
 }
 
+typedef struct Now {
+    int64_t wall_s;
+    bool synchronised;
+} Now;
+
+/* one newer than any before may say that the clock was wrong, if it is in force by what it says */
+static void see(Holder *holder, const Licence *licence, const Now *now) {
+    Reason ignored;
+    LicenceClock clock = holder->clock;
+    licence_clock_see(&clock, licence);
+    const int64_t now_s = licence_clock_now(&clock, now->wall_s, now->synchronised);
+    if (licence_unlocks(judge(holder, licence, now_s, &ignored)))
+        holder->clock = clock;
+}
+
 /* the best of the places; an error with view->has: only that it could not be remembered */
-static int find(Holder *holder, int64_t now_s, HolderView *view) {
+static int find(Holder *holder, const Now *now, HolderView *view) {
     Found best = {0};
-    Found found = {0};
+    Found found[N_PLACES] = {0};
+    bool ok[N_PLACES] = {false};
     bool any = false;
     for (size_t i = 0; i < N_PLACES; i++) {
-        bool ok = false;
-        int r = read_place(holder, &found, holder->places[i].path, &ok, &view->trouble);
+        int r = read_place(holder, &found[i], holder->places[i].path, &ok[i], &view->trouble);
         if (r)
             return error_trace(r);
-        if (!ok)
+        if (ok[i])
+            see(holder, &found[i].licence, now);
+    }
+    const int64_t now_s = licence_clock_now(&holder->clock, now->wall_s, now->synchronised);
+    view->now_s = now_s;
+    for (size_t i = 0; i < N_PLACES; i++) {
+        if (!ok[i])
             continue;
-        found.state = judge(holder, &found.licence, now_s, &found.why);
-        if (!any || better(&found, &best))
-            best = found;
+        found[i].state = judge(holder, &found[i].licence, now_s, &found[i].why);
+        if (!any || better(&found[i], &best))
+            best = found[i];
         any = true;
     }
     if (any)
@@ -283,17 +304,9 @@ int holder_look(Holder *holder, int64_t wall_s, bool synchronised, bool *changed
     int r = look_at_lists(holder);
     if (r)
         return error_trace(r);
-    view.now_s = licence_clock_now(&holder->clock, wall_s, synchronised);
-    r = find(holder, view.now_s, &view);
+    r = find(holder, &(Now){wall_s, synchronised}, &view);
     if (r && !view.has)
         return error_trace(r);
-    if (view.has && view.licence.issued_s > holder->clock.issued_s) {
-        /* newer than any before: it may say that the clock was wrong */
-        licence_clock_see(&holder->clock, &view.licence);
-        view.now_s = licence_clock_now(&holder->clock, wall_s, synchronised);
-        view.state = judge(holder, &view.licence, view.now_s, &view.why);
-        view.unlocks = licence_unlocks(view.state);
-    }
     say_kept(&view, holder->config.path);
     view.days_left = days_left(&view);
     view.revoked = holder->revoked ? revocations_number(holder->revoked) : 0;

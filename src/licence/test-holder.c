@@ -345,6 +345,33 @@ static void test_gone_wild(void **state) {
     assert_false(view(bench)->has);
 }
 
+/* a licence that is not in force says nothing about the time, however late it was issued */
+static void test_clock_foreign(void **state) {
+    Bench *bench = *state;
+    Licence licence = grant(bench, "first", 5);
+    put_licence(bench, bench->path, &licence);
+    start(bench);
+    const int64_t late_s = NOW + 131 * DAY;
+    bench->now_s = late_s;
+    (void)look(bench);
+    assert_int_equal(view(bench)->state, LICENCE_EXPIRED);
+    bench->now_s = NOW + DAY; /* turned back, with one of a probe beside it */
+    Licence foreign = grant(bench, "of-a-probe", 0);
+    foreign.kind = LICENCE_PROBE;
+    char upload[PATH_MAX + 8];
+    (void)snprintf(upload, sizeof(upload), "%s/licence", bench->folder);
+    put_licence(bench, upload, &foreign);
+    (void)look(bench);
+    start(bench);
+    assert_false(view(bench)->unlocks);
+    assert_int_equal(view(bench)->now_s, late_s);
+    licence = grant(bench, "renewed", 5); /* beside the foreign one, which is as new */
+    put_licence(bench, bench->path, &licence);
+    (void)look(bench);
+    assert_true(view(bench)->unlocks);
+    assert_int_equal(view(bench)->now_s, bench->now_s);
+}
+
 static int install(Bench *bench, const Licence *licence, Reason *reason) {
     Buffer line = {0};
     line_of(bench, &line, licence);
@@ -460,6 +487,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_ends, begin, end),
         cmocka_unit_test_setup_teardown(test_clock, begin, end),
         cmocka_unit_test_setup_teardown(test_gone_wild, begin, end),
+        cmocka_unit_test_setup_teardown(test_clock_foreign, begin, end),
         cmocka_unit_test_setup_teardown(test_install, begin, end),
         cmocka_unit_test_setup_teardown(test_look_only, begin, end),
         cmocka_unit_test_setup_teardown(test_full, begin, end),
