@@ -160,11 +160,12 @@ static void look(Licensing *licensing, const LicensingTime *now) {
     bool changed = false;
     char text[256];
     const int r = holder_look(licensing->holder, wall_s(now), now->synchronised, &changed);
+    const Reason *unwritten = &holder_view(licensing->holder)->unwritten;
     if (r && !licensing->unwritten)
         licensing_news(licensing, LOG_LEVEL_WARNING,
-                       "the licence is looked at, but what is to be remembered of it cannot be "
-                       "written: %s",
-                       error_describe(r, text, sizeof(text)));
+                       "what is to be remembered of the licence is not, and a restart would not "
+                       "know it: %s",
+                       r > 0 ? unwritten->text : error_describe(r, text, sizeof(text)));
     licensing->unwritten = r != 0;
     licensing->looked_ms = now->mono_ms;
     (void)pthread_mutex_lock(&licensing->lock);

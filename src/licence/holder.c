@@ -34,6 +34,7 @@ struct Holder {
     int64_t gone_saved_s;
     Revocations *revoked;
     Buffer list_line;  /* as it came */
+    Reason unwritten;  /* what cannot be written, and why; "": all is */
     bool list_unsaved; /* in force, and not yet in list_path: its going would bring things back */
     HolderView view;
 };
@@ -55,6 +56,14 @@ static void load_clock(Holder *holder) {
     holder->gone_saved_s = holder->gone_s;
 }
 
+/* what fails is told, and tried again with the next look */
+static int keep(Holder *holder, const char *path, const void *bytes, size_t size, mode_t mode,
+                bool *keptp) {
+    const int r = file_write(path, bytes, size, mode, &holder->unwritten);
+    *keptp = r == 0;
+    return r < 0 ? error_trace(r) : 0;
+}
+
 /* once a minute, or when something other than the time has changed */
 static int save_clock(Holder *holder) {
     const LicenceClock *now = &holder->clock;
@@ -67,9 +76,10 @@ static int save_clock(Holder *holder) {
         return 0;
     int n = snprintf(text, sizeof(text), "%lld %lld %lld\n", (long long)now->latest_s,
                      (long long)now->issued_s, (long long)holder->gone_s);
-    int r = file_write(holder->clock_path, text, (size_t)n, 0600, NULL);
-    if (r) /* it is tried again with the next look */
-        return r < 0 ? error_trace(r) : 0;
+    bool kept = false;
+    const int r = keep(holder, holder->clock_path, text, (size_t)n, 0600, &kept);
+    if (!kept)
+        return error_trace(r);
     holder->clock_saved = holder->clock;
     holder->gone_saved_s = holder->gone_s;
     return 0;
@@ -115,14 +125,15 @@ static int take_list(Holder *holder, const char *path) {
     return r < 0 ? error_trace(r) : 0;
 }
 
-/* so that its going brings nothing back; what fails is tried again with the next look */
+/* so that its going brings nothing back */
 static int save_list(Holder *holder) {
+    bool kept = false;
     if (!holder->list_unsaved || holder->config.look_only)
         return 0;
-    const int r =
-        file_write(holder->list_path, holder->list_line.bytes, holder->list_line.size, 0644, NULL);
-    holder->list_unsaved = r != 0;
-    return r < 0 ? error_trace(r) : 0;
+    const int r = keep(holder, holder->list_path, holder->list_line.bytes, holder->list_line.size,
+                       0644, &kept);
+    holder->list_unsaved = !kept;
+    return error_trace(r);
 }
 
 static int look_at_lists(Holder *holder) {
@@ -196,8 +207,8 @@ static int remember(Holder *holder, const char *from) {
         (void)file_read(&before, holder->last_path, TOKEN_BYTES_MAX, &ignored);
     if (r || (before.size == text.size && memcmp(before.bytes, text.bytes, text.size) == 0))
         return r < 0 ? error_trace(r) : 0; /* gone in this moment: the next look sees that */
-    r = file_write(holder->last_path, text.bytes, text.size, 0600, NULL);
-    return r < 0 ? error_trace(r) : 0;
+    bool kept = false;
+    return error_trace(keep(holder, holder->last_path, text.bytes, text.size, 0600, &kept));
 }
 
 /* the one verified last, for a day */
@@ -301,6 +312,7 @@ static bool same_view(const HolderView *a, const HolderView *b) {
 
 int holder_look(Holder *holder, int64_t wall_s, bool synchronised, bool *changedp) {
     HolderView view = {0};
+    holder->unwritten = (Reason){""};
     int r = look_at_lists(holder);
     if (r)
         return error_trace(r);
@@ -313,7 +325,10 @@ int holder_look(Holder *holder, int64_t wall_s, bool synchronised, bool *changed
     *changedp = !same_view(&view, &holder->view);
     holder->view = view;
     const int saved = save_clock(holder);
-    return r ? error_trace(r) : error_trace(saved);
+    holder->view.unwritten = holder->unwritten;
+    if (r || saved)
+        return r ? error_trace(r) : error_trace(saved);
+    return holder->unwritten.text[0] ? HOLDER_E_UNWRITTEN : 0;
 }
 
 const HolderView *holder_view(const Holder *holder) {
@@ -371,7 +386,10 @@ int holder_install(Holder *holder, const char *text, size_t size, int64_t wall_s
         return r > 0 ? HOLDER_E_REFUSED : error_trace(r);
     r = list ? install_list(holder, list, text, size, reason)
              : install_licence(holder, &licence, text, size, wall_s, synchronised, reason);
-    return r ? error_trace(r) : error_trace(holder_look(holder, wall_s, synchronised, &changed));
+    if (r)
+        return error_trace(r);
+    r = holder_look(holder, wall_s, synchronised, &changed);
+    return r == HOLDER_E_UNWRITTEN ? 0 : error_trace(r); /* in force all the same */
 }
 
 /* --- life --------------------------------------------------------------------------------- */
@@ -397,7 +415,7 @@ int holder_new(Holder **holderp, const HolderConfig *config, int64_t wall_s, boo
         list_beside(holder->places[i].list, holder->places[i].path);
     load_clock(holder);
     int r = holder_look(holder, wall_s, synchronised, &changed);
-    if (r)
+    if (r && r != HOLDER_E_UNWRITTEN)
         return error_trace(r);
     *holderp = holder;
     holder = NULL;

@@ -49,19 +49,22 @@ typedef struct HolderView {
     uint64_t revoked;   /* number of the list, 0: none */
     Reason why;         /* of its state, in a sentence that begins with "it" or "valid" */
     Reason trouble;     /* what else is wrong: a file that does not verify; "" */
+    Reason unwritten;   /* what a restart would not know, and why; "" */
 } HolderView;
 
 enum {
     _HOLDER_E_SUCCESS,
-    HOLDER_E_REFUSED, /* the reason says why */
+    HOLDER_E_REFUSED,   /* the reason says why */
+    HOLDER_E_UNWRITTEN, /* the view is right; view->unwritten says what is not remembered */
 };
 
-/** holder_new() - the strings stay the caller's and must outlive it; looks once */
+/** holder_new() - the strings stay the caller's and must outlive it; looks once, and that something
+ * could not be written is no error here */
 int holder_new(Holder **holderp, const HolderConfig *config, int64_t wall_s, bool synchronised);
 Holder *holder_free(Holder *holder);
 
-/** holder_look() - at the files and the clock; *changedp: the view is another than before. Of an
- * error the view is right all the same: what is to be remembered could not be written */
+/** holder_look() - at the files and the clock; *changedp: the view is another than before.
+ * HOLDER_E_UNWRITTEN comes again until what is to be remembered could be written */
 int holder_look(Holder *holder, int64_t wall_s, bool synchronised, bool *changedp);
 
 const HolderView *holder_view(const Holder *holder);

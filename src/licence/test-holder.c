@@ -468,10 +468,16 @@ static void test_full(void **state) {
     char away[PATH_MAX + 8];
     (void)snprintf(away, sizeof(away), "%s.away", bench->folder);
     assert_int_equal(rename(bench->folder, away), 0); /* as root anything else is no obstacle */
-    assert_int_equal(holder_look(bench->holder, bench->now_s, true, &changed), 0);
-    assert_true(changed && view(bench)->unlocks);
+    for (int i = 0; i < 2; i++) {                     /* and it is told for as long as it is so */
+        assert_int_equal(holder_look(bench->holder, bench->now_s, true, &changed),
+                         HOLDER_E_UNWRITTEN);
+        assert_int_equal(changed, i == 0);
+        assert_true(view(bench)->unlocks);
+        assert_non_null(strstr(view(bench)->unwritten.text, bench->folder));
+    }
     assert_int_equal(rename(away, bench->folder), 0);
     assert_int_equal(holder_look(bench->holder, bench->now_s, true, &changed), 0);
+    assert_string_equal(view(bench)->unwritten.text, "");
     assert_true(view(bench)->unlocks && !view(bench)->kept);
     assert_int_equal(unlink(bench->path), 0); /* and by then it was remembered */
     assert_true(look(bench) && view(bench)->unlocks && view(bench)->kept);
