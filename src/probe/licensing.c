@@ -28,6 +28,7 @@ struct Licensing {
     char token[TOKEN_MAX];
     bool unlocked;
     bool cannot_keep; /* the lease; told */
+    bool unwritten;   /* what else is to be remembered; told */
     char told[1200];  /* of the licence, last */
 };
 
@@ -165,11 +166,22 @@ static void keep_lease(Licensing *licensing) {
     licensing->cannot_keep = !kept;
 }
 
+/* once: the view is right all the same */
+static void tell_unwritten(Licensing *licensing, int r) {
+    char text[256];
+    const Reason *unwritten = &holder_view(licensing->holder)->unwritten;
+    if (r && !licensing->unwritten)
+        log_warning("what is to be remembered of the licence is not, and a restart would not know "
+                    "it: %s",
+                    r > 0 ? unwritten->text : error_describe(r, text, sizeof(text)));
+    licensing->unwritten = r != 0;
+}
+
 bool licensing_second(Licensing *licensing, const Lease *lease, LicensingTime now) {
     const bool was = licensing->unlocked;
     bool changed = false;
-    /* what it cannot write down it says itself, and the view is right all the same */
-    (void)holder_look(licensing->holder, now.wall_s, now.synchronised, &changed);
+    const int r = holder_look(licensing->holder, now.wall_s, now.synchronised, &changed);
+    tell_unwritten(licensing, r);
     const int64_t now_s = holder_view(licensing->holder)->now_s;
     kept_lease_pass(&licensing->lease, now_s, now.monotonic_s - licensing->passed_s);
     licensing->passed_s = now.monotonic_s;
