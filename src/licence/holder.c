@@ -168,11 +168,12 @@ static LicenceState judge(const Holder *holder, const Licence *licence, int64_t 
     return licence_judge(licence, &place, why);
 }
 
-/* one in force before one that is not, then the one that was issued later */
+/* one in force before one that is not, then the one that was issued later; issued in one second:
+ * that of the later place, the uploaded one, which was said to be taken */
 static bool better(const Found *a, const Found *b) {
     if (licence_unlocks(a->state) != licence_unlocks(b->state))
         return licence_unlocks(a->state);
-    return a->licence.issued_s > b->licence.issued_s;
+    return a->licence.issued_s >= b->licence.issued_s;
 }
 
 /* false: nothing that verifies; why goes to trouble unless there is no file */

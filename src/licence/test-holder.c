@@ -415,6 +415,11 @@ static void test_install(void **state) {
     put_licence(bench, bench->path, &newest);
     assert_true(look(bench));
     assert_string_equal(view(bench)->licence.id, "newest");
+
+    /* one issued in the same second is in force when it was taken */
+    Licence twin = grant(bench, "twin", 4);
+    assert_int_equal(install(bench, &twin, &reason), 0);
+    assert_string_equal(view(bench)->licence.id, "twin");
 }
 
 static size_t files_in(const char *path) {
