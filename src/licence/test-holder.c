@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/inotify.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -137,6 +138,22 @@ static void put_list(const Bench *bench, const char *path, const char *id, unsig
     list_of(bench, &line, id, number);
     put(path, line.bytes, line.size);
     buffer_deinit(&line);
+}
+
+/* the view names the file, however long its path is */
+static void test_long_path(void **state) {
+    Bench *bench = *state;
+    size_t n = strlen(bench->etc);
+    for (int i = 0; i < 4; i++) {
+        n += (size_t)snprintf(bench->etc + n, PATH_MAX - n, "/%0100d", i);
+        assert_int_equal(mkdir(bench->etc, 0755), 0);
+    }
+    (void)snprintf(bench->path, PATH_MAX, "%.4000s/hub.license", bench->etc);
+    const Licence licence = grant(bench, "first", 5);
+    put_licence(bench, bench->path, &licence);
+    start(bench);
+    assert_true(view(bench)->unlocks);
+    assert_string_equal(view(bench)->from, bench->path);
 }
 
 static void test_nothing(void **state) {
@@ -422,6 +439,48 @@ static void test_install(void **state) {
     assert_string_equal(view(bench)->licence.id, "twin");
 }
 
+/* how often the file was opened since it was asked last */
+static unsigned opened(int fd) {
+    char events[4096];
+    unsigned n = 0;
+    for (ssize_t size = 0; (size = read(fd, events, sizeof(events))) > 0;)
+        n += (unsigned)size / (unsigned)sizeof(struct inotify_event);
+    return n;
+}
+
+/* what is as before is not read again; written over in place, as large as before, it is */
+static void test_unchanged(void **state) {
+    Bench *bench = *state;
+    Licence licence = grant(bench, "first", 5);
+    put_licence(bench, bench->path, &licence);
+    put_list(bench, bench->list, "other", 1);
+    start(bench);
+    const int fd = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
+    assert_true(fd >= 0);
+    assert_true(inotify_add_watch(fd, bench->path, IN_OPEN) >= 0);
+    assert_true(inotify_add_watch(fd, bench->list, IN_OPEN) >= 0);
+    (void)look(bench);
+    assert_int_equal(opened(fd), 2); /* so new that it could change unseen */
+    (void)sleep(4);
+    (void)look(bench);
+    (void)opened(fd);
+    for (int i = 0; i < 100; i++) {
+        bench->now_s++;
+        (void)look(bench);
+    }
+    assert_int_equal(opened(fd), 0);
+    assert_true(view(bench)->unlocks);
+    put_list(bench, bench->list, "first", 1); /* the same number: nothing new */
+    licence.max_probes = 7;
+    put_licence(bench, bench->path, &licence);
+    (void)opened(fd);
+    assert_true(look(bench));
+    assert_int_equal(opened(fd), 2);
+    assert_true(view(bench)->unlocks);
+    assert_int_equal(view(bench)->licence.max_probes, 7);
+    assert_int_equal(close(fd), 0);
+}
+
 static size_t files_in(const char *path) {
     size_t n = 0;
     DIR *folder = opendir(path);
@@ -491,6 +550,7 @@ static void test_full(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_nothing, begin, end),
+        cmocka_unit_test_setup_teardown(test_long_path, begin, end),
         cmocka_unit_test_setup_teardown(test_changes, begin, end),
         cmocka_unit_test_setup_teardown(test_list_kept, begin, end),
         cmocka_unit_test_setup_teardown(test_list_twin, begin, end),
@@ -500,6 +560,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_gone_wild, begin, end),
         cmocka_unit_test_setup_teardown(test_clock_foreign, begin, end),
         cmocka_unit_test_setup_teardown(test_install, begin, end),
+        cmocka_unit_test_setup_teardown(test_unchanged, begin, end),
         cmocka_unit_test_setup_teardown(test_look_only, begin, end),
         cmocka_unit_test_setup_teardown(test_full, begin, end),
     };
