@@ -361,7 +361,7 @@ bool licensing_check(const char *path, const char *folder, FILE *out) {
     LicensingView view = {0};
     cleanup(holder_freep) Holder *holder = NULL;
     char text[SYSTEM_ID_CHARS];
-    system_id_here(&view.here, "", SYSTEM_ID_CACHE);
+    system_id_look(&view.here, "", SYSTEM_ID_CACHE);
     const HolderConfig config = {.path = path,
                                  .folder = folder,
                                  .look_only = true,

@@ -114,7 +114,7 @@ LicensingConfig licensing_config(const ProbeConfig *config) {
                                  .folder = config->data_dir,
                                  .keys = vendor_keys(),
                                  .exports = doors_wanted(&config->collectors)};
-    system_id_here(&licensing.here, "", SYSTEM_ID_CACHE);
+    system_id_look(&licensing.here, "", SYSTEM_ID_CACHE);
     return licensing;
 }
 
@@ -215,16 +215,6 @@ const HolderView *licensing_view(const Licensing *licensing) {
 }
 
 /* --- on the command line ------------------------------------------------------------------ */
-
-void licensing_version(FILE *out) {
-    SystemId here;
-    char text[SYSTEM_ID_CHARS];
-    system_id_here(&here, "", SYSTEM_ID_CACHE);
-    (void)fprintf(out, "System ID %s\n", system_id_text(&here, text));
-    if (system_id_facts(&here) < SYSTEM_FACTS_NEEDED)
-        (void)fprintf(out, "This machine shows too little of itself for a licence of its own; a "
-                           "hub with a cloud licence needs none here.\n");
-}
 
 /* nobody can read a file: that is not the same as that there is none */
 static void say_none(const LicensingConfig *config, const HolderView *view) {
