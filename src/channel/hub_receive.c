@@ -58,7 +58,13 @@ static bool note_clone(Session *session, const SessionLine *line, uint64_t now_m
     return true;
 }
 
-/** note_heard() - the session it belongs to; tells of a new one. `hello` is NULL for other kinds */
+enum { HEARD_E_SENT_OFF = 1000 }; /* it delivers no longer, since a moment ago */
+
+/**
+ * note_heard() - the session it belongs to; tells of a new one. `hello` is NULL for other kinds.
+ * Who was sent off since this message was found to be of one that delivers has no session here: one
+ * that began anew would end as silent while the probe is there, waiting
+ */
 static int note_heard(HubLink *link, Arrival *arrival, const char *hello) {
     Session *session = NULL;
     char *copy = hello ? strdup(hello) : NULL;
@@ -66,7 +72,9 @@ static int note_heard(HubLink *link, Arrival *arrival, const char *hello) {
         return error_origin(-ENOMEM);
     HubEvent event = {.kind = HUB_EVENT_SESSION_BEGIN, .interface = arrival->interface};
     (void)pthread_mutex_lock(&link->lock);
-    int r = delivery_receiver_peer(link->receiver, &arrival->key, &arrival->peer);
+    int r = hub_keys_get(link->keys, &arrival->key, NULL) == HUB_ADMITTED ? 0 : HEARD_E_SENT_OFF;
+    if (!r)
+        r = delivery_receiver_peer(link->receiver, &arrival->key, &arrival->peer);
     if (!r)
         r = sessions_get(&link->sessions, arrival->peer, &arrival->key, &session);
     if (r) {
@@ -294,10 +302,10 @@ static int on_message(HubLink *link, Arrival *arrival) {
     hub_watch_spoke(link->watch, arrival->interface, arrival->line.fd, &arrival->key);
     int r =
         frame_read(&arrival->frame, zmq_msg_data(&arrival->header), zmq_msg_size(&arrival->header));
-    if (r == 0)
-        return hub_admit_message(link, arrival)
-                   ? error_trace(handlers[arrival->frame.kind](link, arrival))
-                   : 0;
+    if (r == 0) {
+        r = hub_admit_message(link, arrival) ? handlers[arrival->frame.kind](link, arrival) : 0;
+        return r == HEARD_E_SENT_OFF ? 0 : error_trace(r);
+    }
     if (r == FRAME_E_FOREIGN) {
         (void)pthread_mutex_lock(&link->lock);
         link->interfaces[arrival->interface].foreign++;

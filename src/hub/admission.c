@@ -103,37 +103,64 @@ void admission_drop(Admission *admission, const PeerKey *key) {
     admission_tell(admission, key, HUB_UNKNOWN, NULL);
 }
 
+typedef struct Handover {
+    const PeerKey *key;
+    const Probe *before;
+    bool done;
+} Handover;
+
+/** hand_over() - ProbesChange: both ends in one section, so that never two have its claim to a seat
+ */
+static void hand_over(void *context, Probe *probe) {
+    Handover *over = context;
+    const Probe *before = over->before;
+    if (strcmp(probe->key.z85, before->key.z85) == 0) {
+        probe->seat.gone_ms = 0; /* none is kept for it */
+        probe->seat.there = false;
+        return;
+    }
+    if (strcmp(probe->key.z85, over->key->z85) != 0)
+        return;
+    ProbeEnrolment *enrolment = &probe->enrolment;
+    const char *name = probes_name(before);
+    admission_text(enrolment->given_name, sizeof(enrolment->given_name),
+                   strcmp(name, probe->name) != 0 ? name : before->enrolment.given_name);
+    memcpy(enrolment->site, before->enrolment.site, sizeof(enrolment->site));
+    memcpy(enrolment->tenant, before->enrolment.tenant, sizeof(enrolment->tenant));
+    enrolment->enrolled_ms = before->enrolment.enrolled_ms;
+    enrolment->namesake = (PeerKey){""};
+    probe->number = before->number;
+    probe->first_seen_ms = before->first_seen_ms;
+    probe->missing = batch_counts_pile(probe->missing, before->missing);
+    probe->ledger = (Ledger){0}; /* these are not its own */
+    probe->seat.pinned = before->seat.pinned;
+    over->done = true;
+}
+
 int admission_inherit(Admission *admission, const PeerKey *key, const PeerKey *old) {
     Probe before;
     int r = admission_copy(admission, old, &before);
     if (r)
         return r;
-    Probe *probe = probes_lock(admission->config.probes, key);
-    if (!probe)
+    Handover over = {.key = key, .before = &before};
+    probes_change(admission->config.probes, hand_over, &over);
+    if (!over.done)
         return ADMISSION_E_MISSING;
-    ProbeEnrolment *enrolment = &probe->enrolment;
-    const char *name = probes_name(&before);
-    admission_text(enrolment->given_name, sizeof(enrolment->given_name),
-                   strcmp(name, probe->name) != 0 ? name : before.enrolment.given_name);
-    memcpy(enrolment->site, before.enrolment.site, sizeof(enrolment->site));
-    memcpy(enrolment->tenant, before.enrolment.tenant, sizeof(enrolment->tenant));
-    enrolment->enrolled_ms = before.enrolment.enrolled_ms;
-    enrolment->namesake = (PeerKey){""};
-    probe->number = before.number;
-    probe->first_seen_ms = before.first_seen_ms;
-    probe->missing = batch_counts_pile(probe->missing, before.missing);
-    probe->ledger = (Ledger){0}; /* these are not its own */
-    probe->seat.pinned = before.seat.pinned;
-    probes_unlock(admission->config.probes);
     r = admission_save(admission, key, old);
     if (r)
         return error_trace(r);
-    log_notice("probe %s has a new key, %s; the old one, %s, is forgotten", name, key->z85,
-               old->z85);
+    log_notice("probe %s has a new key, %s; the old one, %s, is forgotten", probes_name(&before),
+               key->z85, old->z85);
     if (admission->config.moved)
         admission->config.moved(admission->config.userdata, old, key);
     admission_drop(admission, old);
     return 0;
+}
+
+static void set_verdict(ProbeEnrolment *enrolment, HubAdmission verdict, const char *reason) {
+    enrolment->admission = verdict;
+    enrolment->dirty = true;
+    admission_text(enrolment->reason, sizeof(enrolment->reason), reason);
 }
 
 void admission_set(Admission *admission, const PeerKey *key, HubAdmission verdict,
@@ -141,20 +168,19 @@ void admission_set(Admission *admission, const PeerKey *key, HubAdmission verdic
     Probe *probe = probes_lock(admission->config.probes, key);
     if (!probe)
         return;
-    probe->enrolment.admission = verdict;
-    probe->enrolment.dirty = true;
-    admission_text(probe->enrolment.reason, sizeof(probe->enrolment.reason), reason);
+    set_verdict(&probe->enrolment, verdict, reason);
     probes_unlock(admission->config.probes);
     probes_touch(admission->config.probes);
 }
 
 int admission_enrol(Admission *admission, const PeerKey *key, ProbeVia via,
                     const SettingsToken *token, bool take_over, uint64_t now_ms) {
-    admission_set(admission, key, HUB_ADMITTED, "");
     Probe *probe = probes_lock(admission->config.probes, key);
     if (!probe)
         return ADMISSION_E_MISSING;
     ProbeEnrolment *enrolment = &probe->enrolment;
+    /* since when it is admitted orders who has a seat: never seen without */
+    set_verdict(enrolment, HUB_ADMITTED, "");
     enrolment->via = via;
     enrolment->enrolled_ms = now_ms;
     if (token) {
@@ -168,6 +194,7 @@ int admission_enrol(Admission *admission, const PeerKey *key, ProbeVia via,
     admission_text(name, sizeof(name), probes_name(probe));
     memcpy(address, probe->address, sizeof(address));
     probes_unlock(admission->config.probes);
+    probes_touch(admission->config.probes);
     int r = 0;
     if (take_over && *old.z85)
         r = admission_inherit(admission, key, &old);

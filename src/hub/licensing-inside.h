@@ -5,24 +5,43 @@
  * Licensing, inside
  *
  * What its two parts share: licensing.c (the licence in force, and what is said of it) and
- * licensing_seats.c (who has a seat). All of it is called with the lock held.
+ * licensing_seats.c (who has a seat).
+ *
+ * Two locks, taken in this order: `looking` is held by who works on the holder, which reads and
+ * writes files, and by who gives seats; `lock` by who touches the rest, and only for moments, since
+ * the link's threads and the API's wait for it. What is to be logged is collected under them and
+ * written with `looking` alone.
  */
 
 #include <pthread.h>
 
+#include "base/log.h"
 #include "hub/licensing.h"
 
-enum { LICENSING_CANDIDATES = 64 };
+enum { LICENSING_CANDIDATES = 64, LICENSING_LINES = 24 };
+
+/** LicensingNews - lines for the log */
+typedef struct LicensingNews {
+    struct {
+        LogLevel level;
+        char text[800];
+    } lines[LICENSING_LINES]; /* more are not told */
+    size_t n;
+} LicensingNews;
 
 struct Licensing {
     LicensingConfig config;
-    pthread_mutex_t lock;
+    pthread_mutex_t looking;
     Holder *holder;
-    LicensingView view;
+    LicensingNews news;
     uint64_t looked_ms; /* monotonic */
-    bool speaks;        /* the hub is up: what changes is said */
-    char said[640];     /* the last line about the licence */
-    bool unwritten;     /* what is to be remembered could not be written, which was said */
+    bool started;
+    bool speaks;    /* the hub is up: what changes is said */
+    char said[640]; /* the last line about the licence */
+    bool unwritten; /* what is to be remembered could not be written, which was said */
+
+    pthread_mutex_t lock; /* from here on */
+    LicensingView view;
 
     /* seats */
     PeerKey candidates[LICENSING_CANDIDATES]; /* whose hello came since seats were last given */
@@ -30,8 +49,13 @@ struct Licensing {
     bool all;          /* give all seats anew */
     uint64_t given_ms; /* monotonic: when that was done last */
     size_t n_enrolled; /* at most so many have been admitted */
-    bool started;
 };
+
+/** licensing_news() - to be logged; with `looking` held */
+__attribute__((format(printf, 3, 4))) void licensing_news(Licensing *licensing, LogLevel level,
+                                                          const char *format, ...);
+
+/* both locks are held */
 
 /** licensing_give() - seats to all, and tell the link what is new */
 void licensing_give(Licensing *licensing, const LicensingTime *now);

@@ -5,12 +5,12 @@
 #include <errno.h>
 #include <jansson.h>
 #include <limits.h>
+#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"
 #include "base/error.h"
-#include "base/log.h"
 #include "hub/licensing-inside.h"
 #include "licence/seats.h"
 #include "licence/token.h"
@@ -31,6 +31,33 @@ LicensingTime licensing_time(void) {
 
 static int64_t wall_s(const LicensingTime *now) {
     return (int64_t)(now->wall_ms / 1000);
+}
+
+/* ----------------------------------------------------------------------------------- the locks */
+
+void licensing_news(Licensing *licensing, LogLevel level, const char *format, ...) {
+    LicensingNews *news = &licensing->news;
+    va_list args;
+    if (news->n == LICENSING_LINES)
+        return;
+    va_start(args, format);
+    (void)vsnprintf(news->lines[news->n].text, sizeof(news->lines[0].text), format, args);
+    va_end(args);
+    news->lines[news->n++].level = level;
+}
+
+/** begin() - to look, and to give seats */
+static void begin(Licensing *licensing) {
+    (void)pthread_mutex_lock(&licensing->looking);
+}
+
+/** end() - the log may be slow, and nobody but the next look waits for it */
+static void end(Licensing *licensing) {
+    LicensingNews *news = &licensing->news;
+    for (size_t i = 0; i < news->n; i++)
+        log_write(news->lines[i].level, "%s", news->lines[i].text);
+    news->n = 0;
+    (void)pthread_mutex_unlock(&licensing->looking);
 }
 
 /* ------------------------------------------------------------------------- the licence in force */
@@ -66,6 +93,7 @@ static void write_warning(LicensingView *view) {
                        held->why.text);
 }
 
+/** take_view() - both locks are held */
 static void take_view(Licensing *licensing) {
     LicensingView *view = &licensing->view;
     view->holder = *holder_view(licensing->holder);
@@ -101,7 +129,8 @@ void licensing_line(const LicensingView *view, char *line, size_t size) {
                    held->trouble.text);
 }
 
-/** say() - once a change: what passes with time is only said when a warning is due */
+/** say() - once a change: what passes with time is only said when a warning is due. `looking` is
+ * held, and nobody else changes what it reads */
 static void say(Licensing *licensing) {
     const LicensingView *view = &licensing->view;
     const HolderView *held = &view->holder;
@@ -118,25 +147,30 @@ static void say(Licensing *licensing) {
         return;
     memcpy(licensing->said, whole, sizeof(whole));
     if (!held->has && !*held->trouble.text)
-        log_notice("%s; System ID %s", whole, system_id_text(&view->here, text));
-    else if (*view->warning || *held->trouble.text)
-        log_warning("%s", whole);
+        licensing_news(licensing, LOG_LEVEL_NOTICE, "%s; System ID %s", whole,
+                       system_id_text(&view->here, text));
     else
-        log_notice("%s", whole);
+        licensing_news(licensing,
+                       *view->warning || *held->trouble.text ? LOG_LEVEL_WARNING : LOG_LEVEL_NOTICE,
+                       "%s", whole);
 }
 
-/** look() - at the licence's files and the clock */
+/** look() - at the licence's files and the clock; `looking` is held */
 static void look(Licensing *licensing, const LicensingTime *now) {
     bool changed = false;
     char text[256];
     const int r = holder_look(licensing->holder, wall_s(now), now->synchronised, &changed);
+    const Reason *unwritten = &holder_view(licensing->holder)->unwritten;
     if (r && !licensing->unwritten)
-        log_warning("the licence is looked at, but what is to be remembered of it cannot be "
-                    "written: %s",
-                    error_describe(r, text, sizeof(text)));
+        licensing_news(licensing, LOG_LEVEL_WARNING,
+                       "what is to be remembered of the licence is not, and a restart would not "
+                       "know it: %s",
+                       r > 0 ? unwritten->text : error_describe(r, text, sizeof(text)));
     licensing->unwritten = r != 0;
     licensing->looked_ms = now->mono_ms;
+    (void)pthread_mutex_lock(&licensing->lock);
     take_view(licensing);
+    (void)pthread_mutex_unlock(&licensing->lock);
     say(licensing);
     const HolderView *held = &licensing->view.holder;
     Lease lease = {.until_s = held->now_s + LEASE_S};
@@ -152,6 +186,7 @@ int licensing_new(Licensing **licensingp, const LicensingConfig *config, const L
     cleanup(licensing_freep) Licensing *licensing = calloc(1, sizeof(*licensing));
     if (!licensing)
         return error_origin(-ENOMEM);
+    (void)pthread_mutex_init(&licensing->looking, NULL);
     (void)pthread_mutex_init(&licensing->lock, NULL);
     licensing->config = *config;
     licensing->view.here = config->here;
@@ -174,6 +209,7 @@ Licensing *licensing_free(Licensing *licensing) {
         return NULL;
     (void)holder_free(licensing->holder);
     (void)pthread_mutex_destroy(&licensing->lock);
+    (void)pthread_mutex_destroy(&licensing->looking);
     free(licensing);
     return NULL;
 }
@@ -204,20 +240,27 @@ static void keep(void *context, Probe *probe) {
         probe->seat.gone_ms = now->mono_ms;
 }
 
-void licensing_start(Licensing *licensing, const LicensingTime *now) {
+/** give_all() - `looking` is held */
+static void give_all(Licensing *licensing, const LicensingTime *now) {
     (void)pthread_mutex_lock(&licensing->lock);
-    probes_change(licensing->config.probes, keep, (void *)(uintptr_t)now);
-    licensing->started = true;
-    look(licensing, now);
     licensing_give(licensing, now);
     (void)pthread_mutex_unlock(&licensing->lock);
 }
 
+void licensing_start(Licensing *licensing, const LicensingTime *now) {
+    begin(licensing);
+    probes_change(licensing->config.probes, keep, (void *)(uintptr_t)now);
+    licensing->started = true;
+    look(licensing, now);
+    give_all(licensing, now);
+    end(licensing);
+}
+
 void licensing_speak(Licensing *licensing) {
-    (void)pthread_mutex_lock(&licensing->lock);
+    begin(licensing);
     licensing->speaks = true;
     say(licensing);
-    (void)pthread_mutex_unlock(&licensing->lock);
+    end(licensing);
 }
 
 void licensing_hello(Licensing *licensing, const PeerKey *key, const char *json) {
@@ -252,7 +295,7 @@ void licensing_gone(Licensing *licensing) {
     (void)pthread_mutex_unlock(&licensing->lock);
 }
 
-/** give() - where it is time; in how many ms it will be */
+/** give() - where it is time; in how many ms it will be. Both locks are held */
 static unsigned give(Licensing *licensing, const LicensingTime *now) {
     const uint64_t past_ms = now->mono_ms - licensing->given_ms;
     if (!licensing->all && licensing->n_candidates && !licensing_give_new(licensing, now))
@@ -266,13 +309,15 @@ static unsigned give(Licensing *licensing, const LicensingTime *now) {
 
 unsigned licensing_turn(Licensing *licensing, const LicensingTime *now) {
     unsigned again_ms = LICENSING_LOOK_MS;
-    (void)pthread_mutex_lock(&licensing->lock);
+    begin(licensing);
     if (licensing->started) {
         if (now->mono_ms - licensing->looked_ms >= LICENSING_LOOK_MS)
             look(licensing, now);
+        (void)pthread_mutex_lock(&licensing->lock);
         again_ms = give(licensing, now);
+        (void)pthread_mutex_unlock(&licensing->lock);
     }
-    (void)pthread_mutex_unlock(&licensing->lock);
+    end(licensing);
     return again_ms;
 }
 
@@ -281,28 +326,28 @@ unsigned licensing_turn(Licensing *licensing, const LicensingTime *now) {
 
 int licensing_install(Licensing *licensing, const char *text, size_t size, const LicensingTime *now,
                       Reason *reason) {
-    (void)pthread_mutex_lock(&licensing->lock);
+    begin(licensing);
     const int r =
         holder_install(licensing->holder, text, size, wall_s(now), now->synchronised, reason);
     if (!r) {
         look(licensing, now);
-        licensing_give(licensing, now);
+        give_all(licensing, now);
     }
-    (void)pthread_mutex_unlock(&licensing->lock);
+    end(licensing);
     return r == HOLDER_E_REFUSED ? LICENSING_E_REFUSED : error_trace(r);
 }
 
 int licensing_pin(Licensing *licensing, const PeerKey *key, bool pinned, const LicensingTime *now) {
-    (void)pthread_mutex_lock(&licensing->lock);
+    begin(licensing);
     Probe *probe = probes_lock(licensing->config.probes, key);
     if (probe) {
         probe->seat.pinned = pinned;
         probe->enrolment.dirty = true; /* kept with the next flush */
         probes_unlock(licensing->config.probes);
         probes_touch(licensing->config.probes);
-        licensing_give(licensing, now);
+        give_all(licensing, now);
     }
-    (void)pthread_mutex_unlock(&licensing->lock);
+    end(licensing);
     return probe ? 0 : LICENSING_E_MISSING;
 }
 
@@ -316,7 +361,7 @@ bool licensing_check(const char *path, const char *folder, FILE *out) {
     LicensingView view = {0};
     cleanup(holder_freep) Holder *holder = NULL;
     char text[SYSTEM_ID_CHARS];
-    system_id_here(&view.here, "", SYSTEM_ID_CACHE);
+    system_id_look(&view.here, "", SYSTEM_ID_CACHE);
     const HolderConfig config = {.path = path,
                                  .folder = folder,
                                  .look_only = true,

@@ -8,7 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/log.h"
 #include "hub/licensing-inside.h"
 #include "licence/seats.h"
 
@@ -122,16 +121,21 @@ static void say(Giving *giving, const Probe *probe, ProbeSeatState before) {
     if (!news || giving->n_lines++ > LINES_MAX)
         return;
     const char *name = probes_name(probe);
+    Licensing *licensing = giving->licensing;
     if (giving->n_lines > LINES_MAX)
-        log_notice("and more probes, see the page Licence");
+        licensing_news(licensing, LOG_LEVEL_NOTICE, "and more probes, see the page Licence");
     else if (seat->state == PROBE_SEAT_WAITING)
-        log_warning("probe %s waits: %s; key %s", name, seat->reason, probe->key.z85);
+        licensing_news(licensing, LOG_LEVEL_WARNING, "probe %s waits: %s; key %s", name,
+                       seat->reason, probe->key.z85);
     else if (seat->state == PROBE_SEAT_OWN)
-        log_notice("probe %s has a licence of its own, %s, and takes no seat", name, seat->own.id);
+        licensing_news(licensing, LOG_LEVEL_NOTICE,
+                       "probe %s has a licence of its own, %s, and takes no seat", name,
+                       seat->own.id);
     else if (seat->state == PROBE_SEAT_HELD)
-        log_notice("probe %s has a seat now", name);
+        licensing_news(licensing, LOG_LEVEL_NOTICE, "probe %s has a seat now", name);
     else if (before == PROBE_SEAT_HELD)
-        log_notice("probe %s has been gone for 10 minutes, its seat is free", name);
+        licensing_news(licensing, LOG_LEVEL_NOTICE,
+                       "probe %s has been gone for 10 minutes, its seat is free", name);
 }
 
 /** set_seat() - of a probe, locked; what is to be told, HUB_UNKNOWN when it is not yet decided */

@@ -215,13 +215,6 @@ static const Option rows[] = {
     REPLACED("http-prefix", 'Z', "use a reverse proxy with a host name of its own"),
 };
 
-static void print_system_id(FILE *out) {
-    SystemId here;
-    char text[SYSTEM_ID_CHARS];
-    system_id_here(&here, "", SYSTEM_ID_CACHE);
-    (void)fprintf(out, "System ID %s\n", system_id_text(&here, text));
-}
-
 const OptionProgram hub_program = {
     .name = "weir-hub",
     .summary = "Collects flows from weir probes, stores them and shows them.",
@@ -231,7 +224,7 @@ const OptionProgram hub_program = {
     .options = rows,
     .n_options = sizeof(rows) / sizeof(*rows),
     .config_bytes = sizeof(HubConfig),
-    .version_more = print_system_id,
+    .version_more = system_id_print,
 };
 
 static int refuse(Reason *reason, const char *option, const char *value, const char *what) {

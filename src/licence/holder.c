@@ -8,7 +8,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/timex.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/error.h"
@@ -16,10 +18,34 @@
 
 enum { DAY_S = 86400, WARN_DAYS = 30, MARK_STEP_S = 60, N_PLACES = 2, CLOCK_MAX = 128 };
 
+/*
+ * By which a file is seen to be as it was, so that it is not read and verified again at each look.
+ * One that was changed just before it was read may change again in the same tick: it is not settled
+ * and is read again
+ */
+typedef struct Stamp {
+    bool settled;
+    dev_t device;
+    ino_t inode;
+    off_t size;
+    struct timespec modified, changed;
+} Stamp;
+
+/* what was read of a file last; `line` are the bytes that were verified */
+typedef struct Known {
+    Stamp stamp;
+    bool verified;
+    Licence licence;
+    Buffer line;
+    Reason trouble; /* "": there is none, or there is no file */
+} Known;
+
 /* where a licence may stand; the upload's is the second */
 typedef struct Place {
     char path[PATH_MAX];
     char list[PATH_MAX];
+    Known known;
+    Stamp list_stamp;
 } Place;
 
 struct Holder {
@@ -28,13 +54,46 @@ struct Holder {
     char last_path[PATH_MAX];  /* the last verified line */
     char clock_path[PATH_MAX]; /* two times, and since when the file is gone */
     char list_path[PATH_MAX];
+    Known last; /* of last_path */
+    Stamp list_stamp;
     LicenceClock clock;
     LicenceClock clock_saved;
     int64_t gone_s; /* no file verifies since then; 0: one does */
     int64_t gone_saved_s;
     Revocations *revoked;
+    Buffer list_line;  /* as it came */
+    Reason unwritten;  /* what cannot be written, and why; "": all is */
+    bool list_unsaved; /* in force, and not yet in list_path: its going would bring things back */
     HolderView view;
 };
+
+/* --- files that stay as they are ------------------------------------------------------------ */
+
+static bool stamp_of(Stamp *stamp, const char *path) {
+    enum { SETTLED_S = 2 };
+    struct stat st;
+    struct timespec now;
+    *stamp = (Stamp){0};
+    if (stat(path, &st) != 0 || clock_gettime(CLOCK_REALTIME, &now) != 0)
+        return false;
+    *stamp = (Stamp){.settled = st.st_ctim.tv_sec + SETTLED_S < now.tv_sec,
+                     .device = st.st_dev,
+                     .inode = st.st_ino,
+                     .size = st.st_size,
+                     .modified = st.st_mtim,
+                     .changed = st.st_ctim};
+    return true;
+}
+
+static bool same_time(const struct timespec *a, const struct timespec *b) {
+    return a->tv_sec == b->tv_sec && a->tv_nsec == b->tv_nsec;
+}
+
+static bool unchanged(const Stamp *before, const Stamp *now) {
+    return before->settled && before->device == now->device && before->inode == now->inode &&
+           before->size == now->size && same_time(&before->modified, &now->modified) &&
+           same_time(&before->changed, &now->changed);
+}
 
 /* --- the little state --------------------------------------------------------------------- */
 
@@ -53,6 +112,14 @@ static void load_clock(Holder *holder) {
     holder->gone_saved_s = holder->gone_s;
 }
 
+/* what fails is told, and tried again with the next look */
+static int keep(Holder *holder, const char *path, const void *bytes, size_t size, mode_t mode,
+                bool *keptp) {
+    const int r = file_write(path, bytes, size, mode, &holder->unwritten);
+    *keptp = r == 0;
+    return r < 0 ? error_trace(r) : 0;
+}
+
 /* once a minute, or when something other than the time has changed */
 static int save_clock(Holder *holder) {
     const LicenceClock *now = &holder->clock;
@@ -65,9 +132,10 @@ static int save_clock(Holder *holder) {
         return 0;
     int n = snprintf(text, sizeof(text), "%lld %lld %lld\n", (long long)now->latest_s,
                      (long long)now->issued_s, (long long)holder->gone_s);
-    int r = file_write(holder->clock_path, text, (size_t)n, 0600, NULL);
-    if (r) /* it is tried again with the next look */
-        return r < 0 ? error_trace(r) : 0;
+    bool kept = false;
+    const int r = keep(holder, holder->clock_path, text, (size_t)n, 0600, &kept);
+    if (!kept)
+        return error_trace(r);
     holder->clock_saved = holder->clock;
     holder->gone_saved_s = holder->gone_s;
     return 0;
@@ -75,31 +143,66 @@ static int save_clock(Holder *holder) {
 
 /* --- revocations -------------------------------------------------------------------------- */
 
-static int take_list(Holder *holder, const char *path) {
+/* what counts of a signed line */
+static void trim(const char **textp, size_t *sizep) {
+    static const char blank[] = " \t\r\n";
+    for (; *sizep && memchr(blank, (*textp)[0], sizeof(blank)); --*sizep)
+        ++*textp;
+    while (*sizep && memchr(blank, (*textp)[*sizep - 1], sizeof(blank)))
+        --*sizep;
+}
+
+static bool same_line(const Buffer *a, const char *b, size_t b_size) {
+    const char *text = (const char *)a->bytes;
+    size_t size = a->size;
+    trim(&text, &size);
+    trim(&b, &b_size);
+    return size == b_size && (!size || memcmp(text, b, size) == 0);
+}
+
+static int take_list(Holder *holder, const char *path, Stamp *stamp) {
     Reason ignored;
+    Stamp now;
     cleanup(buffer_deinit) Buffer text = {0};
     cleanup(revocations_freep) Revocations *list = NULL;
-    if (access(path, R_OK) != 0 || file_read(&text, path, TOKEN_BYTES_MAX, &ignored) != 0)
+    if (!stamp_of(&now, path) || unchanged(stamp, &now))
         return 0;
-    int r = revocations_parse(&list, (const char *)text.bytes, text.size, &holder->config.keys,
+    int r = file_read(&text, path, TOKEN_BYTES_MAX, &ignored);
+    if (r == 0)
+        r = revocations_parse(&list, (const char *)text.bytes, text.size, &holder->config.keys,
                               &ignored);
+    if (r < 0)
+        return error_trace(r);
+    *stamp = now;
     if (r == 0 &&
         (!holder->revoked || revocations_number(list) > revocations_number(holder->revoked))) {
-        if (!holder->config.look_only &&
-            strcmp(path, holder->list_path) != 0) /* so that its going brings nothing back */
-            r = file_write(holder->list_path, text.bytes, text.size, 0644, NULL);
+        const Buffer before = holder->list_line;
+        holder->list_line = text;
+        text = before;
+        holder->list_unsaved = strcmp(path, holder->list_path) != 0;
         revocations_free(holder->revoked);
         holder->revoked = list;
         list = NULL;
     }
-    return r < 0 ? error_trace(r) : 0;
+    return 0;
+}
+
+/* so that its going brings nothing back */
+static int save_list(Holder *holder) {
+    bool kept = false;
+    if (!holder->list_unsaved || holder->config.look_only)
+        return 0;
+    const int r = keep(holder, holder->list_path, holder->list_line.bytes, holder->list_line.size,
+                       0644, &kept);
+    holder->list_unsaved = !kept;
+    return error_trace(r);
 }
 
 static int look_at_lists(Holder *holder) {
-    int r = take_list(holder, holder->list_path);
+    int r = take_list(holder, holder->list_path, &holder->list_stamp);
     for (size_t i = 0; r == 0 && i < N_PLACES; i++)
-        r = take_list(holder, holder->places[i].list);
-    return error_trace(r);
+        r = take_list(holder, holder->places[i].list, &holder->places[i].list_stamp);
+    return r ? error_trace(r) : error_trace(save_list(holder));
 }
 
 /* --- licences ----------------------------------------------------------------------------- */
@@ -127,82 +230,111 @@ static LicenceState judge(const Holder *holder, const Licence *licence, int64_t 
     return licence_judge(licence, &place, why);
 }
 
-/* one in force before one that is not, then the one that was issued later */
+/* one in force before one that is not, then the one that was issued later; issued in one second:
+ * that of the later place, the uploaded one, which was said to be taken */
 static bool better(const Found *a, const Found *b) {
     if (licence_unlocks(a->state) != licence_unlocks(b->state))
         return licence_unlocks(a->state);
-    return a->licence.issued_s > b->licence.issued_s;
+    return a->licence.issued_s >= b->licence.issued_s;
 }
 
-/* false: nothing that verifies; why goes to trouble unless there is no file */
-static int read_place(Holder *holder, Found *found, const char *path, bool *okp, Reason *trouble) {
+/* the file as it is now: nothing is read when it is as before */
+static int read_known(const Holder *holder, Known *known, const char *path) {
     Reason why = {""};
-    cleanup(buffer_deinit) Buffer text = {0};
-    *okp = false;
-    if (access(path, F_OK) != 0)
+    Stamp now;
+    const bool there = stamp_of(&now, path);
+    if (there && unchanged(&known->stamp, &now))
         return 0;
-    int r = file_read(&text, path, TOKEN_BYTES_MAX, &why);
+    known->stamp = (Stamp){0};
+    known->verified = false;
+    known->trouble = (Reason){""};
+    buffer_clear(&known->line);
+    if (!there)
+        return 0;
+    int r = file_read(&known->line, path, TOKEN_BYTES_MAX, &known->trouble);
     if (r == 0) {
-        r = licence_parse(&found->licence, (const char *)text.bytes, text.size,
+        r = licence_parse(&known->licence, (const char *)known->line.bytes, known->line.size,
                           &holder->config.keys, &why);
         if (r > 0)
-            reason_set(trouble, "%s: %s", path, why.text);
-    } else if (r > 0) {
-        *trouble = why;
+            reason_set(&known->trouble, "%s: %s", path, why.text);
     }
-    found->from = path;
-    *okp = r == 0;
-    return r < 0 ? error_trace(r) : 0;
+    if (r < 0)
+        return error_trace(r);
+    known->stamp = now;
+    known->verified = r == 0;
+    return 0;
 }
 
-static int remember(Holder *holder, const char *from) {
-    cleanup(buffer_deinit) Buffer text = {0};
-    cleanup(buffer_deinit) Buffer before = {0};
-    Reason ignored;
+static int remember(Holder *holder, const Buffer *line) {
+    const Buffer *before = &holder->last.line;
+    bool kept = false;
     if (holder->config.look_only)
         return 0;
-    int r = file_read(&text, from, TOKEN_BYTES_MAX, &ignored);
-    if (r == 0 && access(holder->last_path, F_OK) == 0)
-        (void)file_read(&before, holder->last_path, TOKEN_BYTES_MAX, &ignored);
-    if (r || (before.size == text.size && memcmp(before.bytes, text.bytes, text.size) == 0))
-        return r < 0 ? error_trace(r) : 0; /* gone in this moment: the next look sees that */
-    r = file_write(holder->last_path, text.bytes, text.size, 0600, NULL);
-    return r < 0 ? error_trace(r) : 0;
+    const int r = read_known(holder, &holder->last, holder->last_path);
+    if (r || (before->size == line->size && memcmp(before->bytes, line->bytes, line->size) == 0))
+        return error_trace(r);
+    return error_trace(keep(holder, holder->last_path, line->bytes, line->size, 0600, &kept));
 }
 
 /* the one verified last, for a day */
 static int find_last(Holder *holder, int64_t now_s, Found *last, HolderView *view) {
-    Reason ignored;
-    bool ok = false;
-    holder->gone_s = holder->gone_s ? holder->gone_s : now_s;
-    const int r = read_place(holder, last, holder->last_path, &ok, &ignored);
+    if (!holder->gone_s || holder->gone_s > now_s) /* the clock was ahead when the file went */
+        holder->gone_s = now_s;
+    const int r = read_known(holder, &holder->last, holder->last_path);
     view->until_s = holder->gone_s + HOLDER_KEPT_S;
-    view->kept = ok && now_s < view->until_s;
-    if (view->kept)
+    view->kept = !r && holder->last.verified && now_s < view->until_s;
+    if (view->kept) {
+        *last = (Found){.licence = holder->last.licence, .from = holder->last_path};
         last->state = judge(holder, &last->licence, now_s, &last->why);
+    }
     return error_trace(r);
 }
 
+typedef struct Now {
+    int64_t wall_s;
+    bool synchronised;
+} Now;
+
+/* one newer than any before may say that the clock was wrong, if it is in force by what it says */
+static void see(Holder *holder, const Licence *licence, const Now *now) {
+    Reason ignored;
+    LicenceClock clock = holder->clock;
+    licence_clock_see(&clock, licence);
+    const int64_t now_s = licence_clock_now(&clock, now->wall_s, now->synchronised);
+    if (licence_unlocks(judge(holder, licence, now_s, &ignored)))
+        holder->clock = clock;
+}
+
 /* the best of the places; an error with view->has: only that it could not be remembered */
-static int find(Holder *holder, int64_t now_s, HolderView *view) {
+static int find(Holder *holder, const Now *now, HolderView *view) {
     Found best = {0};
-    Found found = {0};
-    bool any = false;
+    const Known *any = NULL;
     for (size_t i = 0; i < N_PLACES; i++) {
-        bool ok = false;
-        int r = read_place(holder, &found, holder->places[i].path, &ok, &view->trouble);
+        Known *known = &holder->places[i].known;
+        const int r = read_known(holder, known, holder->places[i].path);
         if (r)
             return error_trace(r);
-        if (!ok)
+        if (known->trouble.text[0])
+            view->trouble = known->trouble;
+        if (known->verified)
+            see(holder, &known->licence, now);
+    }
+    const int64_t now_s = licence_clock_now(&holder->clock, now->wall_s, now->synchronised);
+    view->now_s = now_s;
+    for (size_t i = 0; i < N_PLACES; i++) {
+        const Known *known = &holder->places[i].known;
+        Found found = {.licence = known->licence, .from = holder->places[i].path};
+        if (!known->verified)
             continue;
         found.state = judge(holder, &found.licence, now_s, &found.why);
-        if (!any || better(&found, &best))
+        if (!any || better(&found, &best)) {
             best = found;
-        any = true;
+            any = known;
+        }
     }
     if (any)
         holder->gone_s = 0;
-    int r = any ? remember(holder, best.from) : find_last(holder, now_s, &best, view);
+    int r = any ? remember(holder, &any->line) : find_last(holder, now_s, &best, view);
     view->has = any || view->kept;
     if (!view->has)
         return error_trace(r);
@@ -210,7 +342,7 @@ static int find(Holder *holder, int64_t now_s, HolderView *view) {
     view->state = best.state;
     view->why = best.why;
     view->unlocks = licence_unlocks(best.state);
-    (void)snprintf(view->from, sizeof(view->from), "%s", best.from);
+    (void)snprintf(view->from, sizeof(view->from), "%s", best.from); /* as large as a path */
     return error_trace(r);
 }
 
@@ -249,27 +381,23 @@ static bool same_view(const HolderView *a, const HolderView *b) {
 
 int holder_look(Holder *holder, int64_t wall_s, bool synchronised, bool *changedp) {
     HolderView view = {0};
+    holder->unwritten = (Reason){""};
     int r = look_at_lists(holder);
     if (r)
         return error_trace(r);
-    view.now_s = licence_clock_now(&holder->clock, wall_s, synchronised);
-    r = find(holder, view.now_s, &view);
+    r = find(holder, &(Now){wall_s, synchronised}, &view);
     if (r && !view.has)
         return error_trace(r);
-    if (view.has && view.licence.issued_s > holder->clock.issued_s) {
-        /* newer than any before: it may say that the clock was wrong */
-        licence_clock_see(&holder->clock, &view.licence);
-        view.now_s = licence_clock_now(&holder->clock, wall_s, synchronised);
-        view.state = judge(holder, &view.licence, view.now_s, &view.why);
-        view.unlocks = licence_unlocks(view.state);
-    }
     say_kept(&view, holder->config.path);
     view.days_left = days_left(&view);
     view.revoked = holder->revoked ? revocations_number(holder->revoked) : 0;
     *changedp = !same_view(&view, &holder->view);
     holder->view = view;
     const int saved = save_clock(holder);
-    return r ? error_trace(r) : error_trace(saved);
+    holder->view.unwritten = holder->unwritten;
+    if (r || saved)
+        return r ? error_trace(r) : error_trace(saved);
+    return holder->unwritten.text[0] ? HOLDER_E_UNWRITTEN : 0;
 }
 
 const HolderView *holder_view(const Holder *holder) {
@@ -299,12 +427,16 @@ static int install_licence(Holder *holder, const Licence *licence, const char *t
 
 static int install_list(Holder *holder, const Revocations *list, const char *text, size_t size,
                         Reason *reason) {
-    if (holder->revoked && revocations_number(list) < revocations_number(holder->revoked)) {
+    const uint64_t number = revocations_number(list);
+    const uint64_t held = holder->revoked ? revocations_number(holder->revoked) : 0;
+    const bool other =
+        number == held && holder->revoked && !same_line(&holder->list_line, text, size);
+    if (number < held || other) {
         reason_set(reason,
-                   "this list of revoked licences has the number %llu, and number %llu is "
-                   "here already",
-                   (unsigned long long)revocations_number(list),
-                   (unsigned long long)revocations_number(holder->revoked));
+                   "this list of revoked licences has the number %llu, and %s %llu is here "
+                   "already",
+                   (unsigned long long)number, other ? "another with the number" : "number",
+                   (unsigned long long)held);
         return HOLDER_E_REFUSED;
     }
     int r = file_write(holder->list_path, text, size, 0644, reason);
@@ -323,7 +455,10 @@ int holder_install(Holder *holder, const char *text, size_t size, int64_t wall_s
         return r > 0 ? HOLDER_E_REFUSED : error_trace(r);
     r = list ? install_list(holder, list, text, size, reason)
              : install_licence(holder, &licence, text, size, wall_s, synchronised, reason);
-    return r ? error_trace(r) : error_trace(holder_look(holder, wall_s, synchronised, &changed));
+    if (r)
+        return error_trace(r);
+    r = holder_look(holder, wall_s, synchronised, &changed);
+    return r == HOLDER_E_UNWRITTEN ? 0 : error_trace(r); /* in force all the same */
 }
 
 /* --- life --------------------------------------------------------------------------------- */
@@ -349,7 +484,7 @@ int holder_new(Holder **holderp, const HolderConfig *config, int64_t wall_s, boo
         list_beside(holder->places[i].list, holder->places[i].path);
     load_clock(holder);
     int r = holder_look(holder, wall_s, synchronised, &changed);
-    if (r)
+    if (r && r != HOLDER_E_UNWRITTEN)
         return error_trace(r);
     *holderp = holder;
     holder = NULL;
@@ -360,6 +495,10 @@ Holder *holder_free(Holder *holder) {
     if (!holder)
         return NULL;
     revocations_free(holder->revoked);
+    buffer_deinit(&holder->list_line);
+    buffer_deinit(&holder->last.line);
+    for (size_t i = 0; i < N_PLACES; i++)
+        buffer_deinit(&holder->places[i].known.line);
     free(holder);
     return NULL;
 }

@@ -6,8 +6,9 @@
  *
  * The licence a program runs under. It is looked for at the configured place and in the state
  * folder, where an upload puts it; of two that hold, the one issued later counts. Files are looked
- * at once a second, so a change acts without a restart. When the file goes, or no longer verifies,
- * the last verified one stays in force for 24 hours, and it is said; that outlives a restart.
+ * at once a second, and read when they have changed, so a change acts without a restart. When the
+ * file goes, or no longer verifies, the last verified one stays in force for 24 hours, and it is
+ * said; that outlives a restart.
  *
  * Revocations are read from the file `revoked.list` beside either place. The highest number seen
  * is kept in the state folder.
@@ -15,6 +16,7 @@
  * Of one thread at a time; the caller locks.
  */
 
+#include <limits.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -42,26 +44,29 @@ typedef struct HolderView {
     bool kept;    /* only the memory of it is: its file is gone or damaged */
     LicenceState state;
     Licence licence;
-    char from[256];     /* its file */
-    int64_t now_s;      /* the time by which it was judged */
-    int64_t until_s;    /* kept until then */
-    unsigned days_left; /* of a licence that ends within 30 days, until it does, rounded up */
-    uint64_t revoked;   /* number of the list, 0: none */
-    Reason why;         /* of its state, in a sentence that begins with "it" or "valid" */
-    Reason trouble;     /* what else is wrong: a file that does not verify; "" */
+    char from[PATH_MAX]; /* its file */
+    int64_t now_s;       /* the time by which it was judged */
+    int64_t until_s;     /* kept until then */
+    unsigned days_left;  /* of a licence that ends within 30 days, until it does, rounded up */
+    uint64_t revoked;    /* number of the list, 0: none */
+    Reason why;          /* of its state, in a sentence that begins with "it" or "valid" */
+    Reason trouble;      /* what else is wrong: a file that does not verify; "" */
+    Reason unwritten;    /* what a restart would not know, and why; "" */
 } HolderView;
 
 enum {
     _HOLDER_E_SUCCESS,
-    HOLDER_E_REFUSED, /* the reason says why */
+    HOLDER_E_REFUSED,   /* the reason says why */
+    HOLDER_E_UNWRITTEN, /* the view is right; view->unwritten says what is not remembered */
 };
 
-/** holder_new() - the strings stay the caller's and must outlive it; looks once */
+/** holder_new() - the strings stay the caller's and must outlive it; looks once, and that something
+ * could not be written is no error here */
 int holder_new(Holder **holderp, const HolderConfig *config, int64_t wall_s, bool synchronised);
 Holder *holder_free(Holder *holder);
 
-/** holder_look() - at the files and the clock; *changedp: the view is another than before. Of an
- * error the view is right all the same: what is to be remembered could not be written */
+/** holder_look() - at the files and the clock; *changedp: the view is another than before.
+ * HOLDER_E_UNWRITTEN comes again until what is to be remembered could be written */
 int holder_look(Holder *holder, int64_t wall_s, bool synchronised, bool *changedp);
 
 const HolderView *holder_view(const Holder *holder);

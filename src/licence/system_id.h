@@ -16,6 +16,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include "base/reason.h"
 
@@ -62,9 +63,15 @@ int system_id_parse(SystemId *id, const char *text, Reason *reason);
  * @root: "" or a folder that stands for the machine's root, for tests
  * @cache: file in which root leaves what only root can read, NULL: none
  *
- * Root writes the cache when it differs. Others take from it what they cannot read themselves, as
- * long as something they can read is in it too.
+ * Root writes the cache when it differs by more than that less is seen. Others take from it what
+ * they cannot read themselves, as long as something they can read is in it too.
  */
 void system_id_here(SystemId *id, const char *root, const char *cache);
 
+/** system_id_look() - likewise, and nothing is written */
+void system_id_look(SystemId *id, const char *root, const char *cache);
+
 #define SYSTEM_ID_CACHE "/var/lib/weir/system-id"
+
+/** system_id_print() - of this machine, for --version; and what to do where it is of little use */
+void system_id_print(FILE *out);

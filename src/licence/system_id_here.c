@@ -143,28 +143,54 @@ static void make_folder(const char *path) {
     (void)mkdir(folder, 0755);
 }
 
-void system_id_here(SystemId *id, const char *root, const char *cache) {
-    SystemId here = {0};
-    SystemId cached = {0};
+static void read_facts(SystemId *here, const char *root) {
+    *here = (SystemId){0};
     for (size_t i = 0; i < _SYSTEM_FACT_N; i++) {
         char raw[RAW_MAX];
         readers[i](raw, root);
         if (raw[0])
-            system_fact_hash(here.hashes[i], (SystemFact)i, raw);
+            system_fact_hash(here->hashes[i], (SystemFact)i, raw);
     }
-    bool known = cache && read_cache(&cached, cache);
-    if (geteuid() == 0) {
-        if (cache && system_id_facts(&here) && memcmp(&here, &cached, sizeof(here)) != 0) {
-            char text[SYSTEM_ID_CHARS];
-            char line[SYSTEM_ID_CHARS + 1];
-            int n = snprintf(line, sizeof(line), "%s\n", system_id_text(&here, text));
-            make_folder(cache);
-            (void)file_write(cache, line, (size_t)n, 0644, NULL); /* if not, then next time */
-        }
-    } else if (known && system_id_matches(&here, &cached) > 0) {
-        for (size_t i = 0; i < _SYSTEM_FACT_N; i++)
-            if (!here.hashes[i][0])
-                memcpy(here.hashes[i], cached.hashes[i], sizeof(here.hashes[i]));
+}
+
+/* other facts, and not only fewer of the same: a namespace may show less of this machine */
+static bool is_news(const SystemId *here, const SystemId *cached) {
+    const size_t n = system_id_facts(here);
+    return n && memcmp(here, cached, sizeof(*here)) != 0 &&
+           (n >= system_id_facts(cached) || system_id_matches(here, cached) < n);
+}
+
+void system_id_look(SystemId *id, const char *root, const char *cache) {
+    SystemId cached = {0};
+    read_facts(id, root);
+    if (geteuid() == 0 || !cache || !read_cache(&cached, cache) || !system_id_matches(id, &cached))
+        return;
+    for (size_t i = 0; i < _SYSTEM_FACT_N; i++)
+        if (!id->hashes[i][0])
+            memcpy(id->hashes[i], cached.hashes[i], sizeof(id->hashes[i]));
+}
+
+void system_id_here(SystemId *id, const char *root, const char *cache) {
+    SystemId cached = {0};
+    system_id_look(id, root, cache);
+    if (geteuid() != 0 || !cache)
+        return;
+    (void)read_cache(&cached, cache);
+    if (is_news(id, &cached)) {
+        char text[SYSTEM_ID_CHARS];
+        char line[SYSTEM_ID_CHARS + 1];
+        int n = snprintf(line, sizeof(line), "%s\n", system_id_text(id, text));
+        make_folder(cache);
+        (void)file_write(cache, line, (size_t)n, 0644, NULL); /* if not, then next time */
     }
-    *id = here;
+}
+
+void system_id_print(FILE *out) {
+    SystemId here;
+    char text[SYSTEM_ID_CHARS];
+    system_id_here(&here, "", SYSTEM_ID_CACHE);
+    (void)fprintf(out, "System ID %s\n", system_id_text(&here, text));
+    if (system_id_facts(&here) < SYSTEM_FACTS_NEEDED)
+        (void)fprintf(out, "This machine shows too little of itself for a licence bound to it: use "
+                           "a cloud licence on the hub, which is bound to none.\n");
 }

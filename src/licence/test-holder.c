@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/inotify.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -116,23 +117,43 @@ static void put_licence(const Bench *bench, const char *path, const Licence *lic
     buffer_deinit(&line);
 }
 
-static void put_list(const Bench *bench, const char *path, const char *id, unsigned number) {
-    Buffer line = {0};
+static void list_of(const Bench *bench, Buffer *line, const char *id, unsigned number) {
     cleanup(revocations_freep) Revocations *list = revocations_new();
     assert_int_equal(revocations_add(list, id), 0);
     for (unsigned i = 0; i < number; i++) { /* each signing counts one on */
         Revocations *next = NULL;
         Reason reason = {""};
-        buffer_clear(&line);
-        assert_int_equal(revocations_sign(&line, list, "test-1", NOW, bench->vendor.secret_key), 0);
+        buffer_clear(line);
+        assert_int_equal(revocations_sign(line, list, "test-1", NOW, bench->vendor.secret_key), 0);
         assert_int_equal(
-            revocations_parse(&next, (const char *)line.bytes, line.size, &bench->keys, &reason),
+            revocations_parse(&next, (const char *)line->bytes, line->size, &bench->keys, &reason),
             0);
         revocations_free(list);
         list = next;
     }
+}
+
+static void put_list(const Bench *bench, const char *path, const char *id, unsigned number) {
+    Buffer line = {0};
+    list_of(bench, &line, id, number);
     put(path, line.bytes, line.size);
     buffer_deinit(&line);
+}
+
+/* the view names the file, however long its path is */
+static void test_long_path(void **state) {
+    Bench *bench = *state;
+    size_t n = strlen(bench->etc);
+    for (int i = 0; i < 4; i++) {
+        n += (size_t)snprintf(bench->etc + n, PATH_MAX - n, "/%0100d", i);
+        assert_int_equal(mkdir(bench->etc, 0755), 0);
+    }
+    (void)snprintf(bench->path, PATH_MAX, "%.4000s/hub.license", bench->etc);
+    const Licence licence = grant(bench, "first", 5);
+    put_licence(bench, bench->path, &licence);
+    start(bench);
+    assert_true(view(bench)->unlocks);
+    assert_string_equal(view(bench)->from, bench->path);
 }
 
 static void test_nothing(void **state) {
@@ -172,6 +193,59 @@ static void test_changes(void **state) {
     assert_false(look(bench));
     put_list(bench, bench->list, "other", 2);
     assert_true(look(bench));
+    assert_true(view(bench)->unlocks);
+}
+
+/* what could not be kept at first is kept later: the list's going brings nothing back */
+static void test_list_kept(void **state) {
+    Bench *bench = *state;
+    bool changed = false;
+    char away[PATH_MAX + 8];
+    Licence licence = grant(bench, "first", 5);
+    put_licence(bench, bench->path, &licence);
+    start(bench);
+    (void)snprintf(away, sizeof(away), "%s.away", bench->folder);
+    assert_int_equal(rename(bench->folder, away), 0);
+    put_list(bench, bench->list, "first", 1);
+    (void)holder_look(bench->holder, bench->now_s, true, &changed);
+    assert_int_equal(view(bench)->state, LICENCE_REVOKED);
+    assert_int_equal(unlink(bench->list), 0);
+    (void)holder_look(bench->holder, bench->now_s, true, &changed);
+    assert_int_equal(rename(away, bench->folder), 0);
+    (void)look(bench);
+    start(bench);
+    assert_int_equal(view(bench)->state, LICENCE_REVOKED);
+    assert_int_equal(view(bench)->revoked, 1);
+}
+
+static int install_list(Bench *bench, const char *id, unsigned number, Reason *reason) {
+    Buffer line = {0};
+    list_of(bench, &line, id, number);
+    while (number % 2 && line.size && line.bytes[line.size - 1] == '\n')
+        line.size--; /* as pasted */
+    int r = holder_install(bench->holder, (const char *)line.bytes, line.size, bench->now_s, true,
+                           reason);
+    buffer_deinit(&line);
+    return r;
+}
+
+/* two lists with one number: the second is refused, for it would not be in force */
+static void test_list_twin(void **state) {
+    Bench *bench = *state;
+    Reason reason = {""};
+    Licence licence = grant(bench, "first", 5);
+    put_licence(bench, bench->path, &licence);
+    start(bench);
+    put_list(bench, bench->list, "first", 3);
+    (void)look(bench);
+    assert_int_equal(install_list(bench, "first", 3, &reason), 0); /* the same */
+    assert_int_equal(install_list(bench, "other", 3, &reason), HOLDER_E_REFUSED);
+    assert_non_null(strstr(reason.text, "another with the number 3"));
+    assert_int_equal(install_list(bench, "other", 2, &reason), HOLDER_E_REFUSED);
+    assert_int_equal(unlink(bench->list), 0);
+    start(bench);
+    assert_int_equal(view(bench)->state, LICENCE_REVOKED);
+    assert_int_equal(install_list(bench, "other", 4, &reason), 0);
     assert_true(view(bench)->unlocks);
 }
 
@@ -268,6 +342,53 @@ static void test_clock(void **state) {
     buffer_deinit(&line);
 }
 
+/* the file goes while a clock that nobody sets right says 2040: a day is a day all the same */
+static void test_gone_wild(void **state) {
+    Bench *bench = *state;
+    bool changed = false;
+    Licence licence = grant(bench, "first", 5);
+    licence.expiry_s = 0;
+    put_licence(bench, bench->path, &licence);
+    start(bench);
+    assert_int_equal(unlink(bench->path), 0);
+    assert_int_equal(holder_look(bench->holder, 2208988800, false, &changed), 0);
+    assert_true(view(bench)->unlocks && view(bench)->kept);
+    (void)look(bench);
+    assert_true(view(bench)->unlocks);
+    assert_int_equal(view(bench)->until_s, bench->now_s + DAY);
+    start(bench);
+    bench->now_s += DAY;
+    (void)look(bench);
+    assert_false(view(bench)->has);
+}
+
+/* a licence that is not in force says nothing about the time, however late it was issued */
+static void test_clock_foreign(void **state) {
+    Bench *bench = *state;
+    Licence licence = grant(bench, "first", 5);
+    put_licence(bench, bench->path, &licence);
+    start(bench);
+    const int64_t late_s = NOW + 131 * DAY;
+    bench->now_s = late_s;
+    (void)look(bench);
+    assert_int_equal(view(bench)->state, LICENCE_EXPIRED);
+    bench->now_s = NOW + DAY; /* turned back, with one of a probe beside it */
+    Licence foreign = grant(bench, "of-a-probe", 0);
+    foreign.kind = LICENCE_PROBE;
+    char upload[PATH_MAX + 8];
+    (void)snprintf(upload, sizeof(upload), "%s/licence", bench->folder);
+    put_licence(bench, upload, &foreign);
+    (void)look(bench);
+    start(bench);
+    assert_false(view(bench)->unlocks);
+    assert_int_equal(view(bench)->now_s, late_s);
+    licence = grant(bench, "renewed", 5); /* beside the foreign one, which is as new */
+    put_licence(bench, bench->path, &licence);
+    (void)look(bench);
+    assert_true(view(bench)->unlocks);
+    assert_int_equal(view(bench)->now_s, bench->now_s);
+}
+
 static int install(Bench *bench, const Licence *licence, Reason *reason) {
     Buffer line = {0};
     line_of(bench, &line, licence);
@@ -311,6 +432,53 @@ static void test_install(void **state) {
     put_licence(bench, bench->path, &newest);
     assert_true(look(bench));
     assert_string_equal(view(bench)->licence.id, "newest");
+
+    /* one issued in the same second is in force when it was taken */
+    Licence twin = grant(bench, "twin", 4);
+    assert_int_equal(install(bench, &twin, &reason), 0);
+    assert_string_equal(view(bench)->licence.id, "twin");
+}
+
+/* how often the file was opened since it was asked last */
+static unsigned opened(int fd) {
+    char events[4096];
+    unsigned n = 0;
+    for (ssize_t size = 0; (size = read(fd, events, sizeof(events))) > 0;)
+        n += (unsigned)size / (unsigned)sizeof(struct inotify_event);
+    return n;
+}
+
+/* what is as before is not read again; written over in place, as large as before, it is */
+static void test_unchanged(void **state) {
+    Bench *bench = *state;
+    Licence licence = grant(bench, "first", 5);
+    put_licence(bench, bench->path, &licence);
+    put_list(bench, bench->list, "other", 1);
+    start(bench);
+    const int fd = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
+    assert_true(fd >= 0);
+    assert_true(inotify_add_watch(fd, bench->path, IN_OPEN) >= 0);
+    assert_true(inotify_add_watch(fd, bench->list, IN_OPEN) >= 0);
+    (void)look(bench);
+    assert_int_equal(opened(fd), 2); /* so new that it could change unseen */
+    (void)sleep(4);
+    (void)look(bench);
+    (void)opened(fd);
+    for (int i = 0; i < 100; i++) {
+        bench->now_s++;
+        (void)look(bench);
+    }
+    assert_int_equal(opened(fd), 0);
+    assert_true(view(bench)->unlocks);
+    put_list(bench, bench->list, "first", 1); /* the same number: nothing new */
+    licence.max_probes = 7;
+    put_licence(bench, bench->path, &licence);
+    (void)opened(fd);
+    assert_true(look(bench));
+    assert_int_equal(opened(fd), 2);
+    assert_true(view(bench)->unlocks);
+    assert_int_equal(view(bench)->licence.max_probes, 7);
+    assert_int_equal(close(fd), 0);
 }
 
 static size_t files_in(const char *path) {
@@ -364,10 +532,16 @@ static void test_full(void **state) {
     char away[PATH_MAX + 8];
     (void)snprintf(away, sizeof(away), "%s.away", bench->folder);
     assert_int_equal(rename(bench->folder, away), 0); /* as root anything else is no obstacle */
-    assert_int_equal(holder_look(bench->holder, bench->now_s, true, &changed), 0);
-    assert_true(changed && view(bench)->unlocks);
+    for (int i = 0; i < 2; i++) {                     /* and it is told for as long as it is so */
+        assert_int_equal(holder_look(bench->holder, bench->now_s, true, &changed),
+                         HOLDER_E_UNWRITTEN);
+        assert_int_equal(changed, i == 0);
+        assert_true(view(bench)->unlocks);
+        assert_non_null(strstr(view(bench)->unwritten.text, bench->folder));
+    }
     assert_int_equal(rename(away, bench->folder), 0);
     assert_int_equal(holder_look(bench->holder, bench->now_s, true, &changed), 0);
+    assert_string_equal(view(bench)->unwritten.text, "");
     assert_true(view(bench)->unlocks && !view(bench)->kept);
     assert_int_equal(unlink(bench->path), 0); /* and by then it was remembered */
     assert_true(look(bench) && view(bench)->unlocks && view(bench)->kept);
@@ -376,11 +550,17 @@ static void test_full(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_nothing, begin, end),
+        cmocka_unit_test_setup_teardown(test_long_path, begin, end),
         cmocka_unit_test_setup_teardown(test_changes, begin, end),
+        cmocka_unit_test_setup_teardown(test_list_kept, begin, end),
+        cmocka_unit_test_setup_teardown(test_list_twin, begin, end),
         cmocka_unit_test_setup_teardown(test_gone, begin, end),
         cmocka_unit_test_setup_teardown(test_ends, begin, end),
         cmocka_unit_test_setup_teardown(test_clock, begin, end),
+        cmocka_unit_test_setup_teardown(test_gone_wild, begin, end),
+        cmocka_unit_test_setup_teardown(test_clock_foreign, begin, end),
         cmocka_unit_test_setup_teardown(test_install, begin, end),
+        cmocka_unit_test_setup_teardown(test_unchanged, begin, end),
         cmocka_unit_test_setup_teardown(test_look_only, begin, end),
         cmocka_unit_test_setup_teardown(test_full, begin, end),
     };

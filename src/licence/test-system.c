@@ -161,6 +161,22 @@ static void test_cache(void **state) {
     assert_memory_equal(&as_user, &as_root, sizeof(as_root));
     assert_int_equal(system_id_facts(&without), 1);
 
+    /* a look leaves nothing, and less of the same machine is no news; other facts are */
+    assert_int_equal(unlink(cache), 0);
+    system_id_look(&as_root, root, cache);
+    assert_int_equal(access(cache, F_OK), -1);
+    system_id_here(&as_root, root, cache);
+    (void)snprintf(line, sizeof(line), "%s/etc/machine-id", root);
+    assert_int_equal(unlink(line), 0);
+    SystemId less;
+    system_id_here(&less, root, cache);
+    assert_int_equal(system_id_facts(&less), 1);
+    put(root, "/etc/machine-id", machine_id);
+    assert_int_equal(seteuid(65534), 0);
+    system_id_look(&as_user, root, cache);
+    assert_int_equal(seteuid(0), 0);
+    assert_memory_equal(&as_user, &as_root, sizeof(as_root));
+
     /* a cache that came with a disk from another machine says nothing */
     put(root, "/etc/machine-id", "ffffffffffffffffffffffffffffffff");
     assert_int_equal(chmod(cache, 0644), 0);

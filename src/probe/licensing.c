@@ -28,6 +28,7 @@ struct Licensing {
     char token[TOKEN_MAX];
     bool unlocked;
     bool cannot_keep; /* the lease; told */
+    bool unwritten;   /* what else is to be remembered; told */
     char told[1200];  /* of the licence, last */
 };
 
@@ -113,7 +114,7 @@ LicensingConfig licensing_config(const ProbeConfig *config) {
                                  .folder = config->data_dir,
                                  .keys = vendor_keys(),
                                  .exports = doors_wanted(&config->collectors)};
-    system_id_here(&licensing.here, "", SYSTEM_ID_CACHE);
+    system_id_look(&licensing.here, "", SYSTEM_ID_CACHE);
     return licensing;
 }
 
@@ -165,11 +166,22 @@ static void keep_lease(Licensing *licensing) {
     licensing->cannot_keep = !kept;
 }
 
+/* once: the view is right all the same */
+static void tell_unwritten(Licensing *licensing, int r) {
+    char text[256];
+    const Reason *unwritten = &holder_view(licensing->holder)->unwritten;
+    if (r && !licensing->unwritten)
+        log_warning("what is to be remembered of the licence is not, and a restart would not know "
+                    "it: %s",
+                    r > 0 ? unwritten->text : error_describe(r, text, sizeof(text)));
+    licensing->unwritten = r != 0;
+}
+
 bool licensing_second(Licensing *licensing, const Lease *lease, LicensingTime now) {
     const bool was = licensing->unlocked;
     bool changed = false;
-    /* what it cannot write down it says itself, and the view is right all the same */
-    (void)holder_look(licensing->holder, now.wall_s, now.synchronised, &changed);
+    const int r = holder_look(licensing->holder, now.wall_s, now.synchronised, &changed);
+    tell_unwritten(licensing, r);
     const int64_t now_s = holder_view(licensing->holder)->now_s;
     kept_lease_pass(&licensing->lease, now_s, now.monotonic_s - licensing->passed_s);
     licensing->passed_s = now.monotonic_s;
@@ -203,16 +215,6 @@ const HolderView *licensing_view(const Licensing *licensing) {
 }
 
 /* --- on the command line ------------------------------------------------------------------ */
-
-void licensing_version(FILE *out) {
-    SystemId here;
-    char text[SYSTEM_ID_CHARS];
-    system_id_here(&here, "", SYSTEM_ID_CACHE);
-    (void)fprintf(out, "System ID %s\n", system_id_text(&here, text));
-    if (system_id_facts(&here) < SYSTEM_FACTS_NEEDED)
-        (void)fprintf(out, "This machine shows too little of itself for a licence of its own; a "
-                           "hub with a cloud licence needs none here.\n");
-}
 
 /* nobody can read a file: that is not the same as that there is none */
 static void say_none(const LicensingConfig *config, const HolderView *view) {

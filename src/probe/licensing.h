@@ -71,7 +71,4 @@ void licensing_line(const Licensing *licensing, Reason *line);
 /** licensing_check() - `--check-license` on standard output; an exit code of run.h */
 int licensing_check(const ProbeConfig *config);
 
-/** licensing_version() - the System ID, for --version */
-void licensing_version(FILE *out);
-
 DEFINE_CLEANUP(Licensing *, licensing_free)

@@ -7,8 +7,8 @@
 
 #include "channel/configuration.h"
 #include "flow/fieldset.h"
+#include "licence/system_id.h"
 #include "probe/collect_ports.h"
-#include "probe/licensing.h"
 #include "probe/outside.h"
 
 #define AT(member) .at = offsetof(ProbeConfig, member)
@@ -432,7 +432,7 @@ const OptionProgram probe_program = {
     .options = probe_options,
     .n_options = sizeof(probe_options) / sizeof(probe_options[0]),
     .config_bytes = sizeof(ProbeConfig),
-    .version_more = licensing_version,
+    .version_more = system_id_print,
 };
 
 enum { HUBS_MAX = 16 };

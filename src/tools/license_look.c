@@ -122,7 +122,7 @@ static int read_place(LicencePlace *place, SystemId *here, const LicenseConfig *
         return LICENSE_USAGE;
     }
     if (!config->system_id)
-        system_id_here(here, "", SYSTEM_ID_CACHE);
+        system_id_look(here, "", SYSTEM_ID_CACHE);
     else if (system_id_parse(here, config->system_id, reason))
         return LICENSE_USAGE;
     return 0;
