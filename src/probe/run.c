@@ -189,7 +189,7 @@ static int open_feed(Run *run, Reason *reason) {
         .packets = &run->counters[COUNTER_PACKETS_RECEIVED],
         .bytes = &run->counters[COUNTER_BYTES_RECEIVED],
         .exported = &run->counters[COUNTER_FLOWS_COLLECTED],
-        .record = run->deliver ? export_record : NULL,
+        .record = run->deliver || run->outside.doors ? export_record : NULL,
         .userdata = run->export,
     };
     return collect_feed_new(&run->feed, &feed, reason);

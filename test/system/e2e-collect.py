@@ -12,6 +12,7 @@ import socket
 import subprocess
 
 import _exporter
+from _collector import Collector
 from _e2e import SOURCE, check, main, offline, same, wait_for
 
 GOLDEN = os.path.join(SOURCE, "test", "golden")
@@ -143,6 +144,21 @@ def test_to_the_hub(lab):
     same(port.probe.stop(), 0, "exit")
 
 
+def test_to_another_collector(lab):
+    """-n alone, without a hub: what is collected goes on to it."""
+    collector = Collector(counting=True)
+    port = Collecting(lab, "-n", f"127.0.0.1:{collector.port}", "-V", "9", "--license", lab.path("none"),
+                      "--data-dir", lab.path("data"))
+    datagrams, expected = list(_exporter.cases())[1][1:]  # v5
+    try:
+        port.send(datagrams)
+        wait_for("the records at the other collector", lambda: collector.records() >= len(expected), 10)
+        same(port.probe.stop(), 0, "exit")
+        same(collector.records(), len(expected), "records at the other collector")
+    finally:
+        collector.stop()
+
+
 def wire_totals(lab, capture, version):
     """NetFlow v5 has no IPv6."""
     flows = [f for f in offline(lab, capture) if version != "5" or ":" not in f["src_ip"]]
@@ -206,4 +222,5 @@ def test_pmacctd(lab):
 if __name__ == "__main__":
     main([test_each_version_in_a_capture, test_data_before_its_template,
           test_damaged_datagrams_are_counted, test_one_port_for_all, test_to_the_hub,
+          test_to_another_collector,
           test_softflowd, test_pmacctd])
