@@ -23,6 +23,7 @@ typedef struct KeptLease {
 
     Lease told;      /* the one heard last by this run */
     int64_t saved_s; /* what was left when it was saved */
+    int64_t saved_until_s;
 } KeptLease;
 
 #define KEPT_LEASE_FILE "lease"

@@ -175,6 +175,21 @@ static void test_lease_over_restarts(void **state) {
     assert_false(licensing_unlocked(bench->licensing));
 }
 
+/* connected for eight days, then switched off: it is seven days from the last that was told */
+static void test_lease_of_a_long_run(void **state) {
+    Bench *bench = *state;
+    for (int i = 0; i < 8 * DAY / 450; i++) {
+        const Lease lease = lease_of(bench->time.wall_s + LEASE_S);
+        (void)later(bench, 450, &lease);
+    }
+    off(bench, DAY);
+    assert_true(licensing_unlocked(bench->licensing));
+    off(bench, 6 * DAY - SAVED_S - 60);
+    assert_true(licensing_unlocked(bench->licensing));
+    off(bench, SAVED_S + 60);
+    assert_false(licensing_unlocked(bench->licensing));
+}
+
 /* 1 h, 2 days, 2 years back, synchronised before or never: never longer than 7 days of running */
 static void test_clock_back(void **state) {
     Bench *bench = *state;
@@ -266,6 +281,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_lease_seven_days, begin, end),
         cmocka_unit_test_setup_teardown(test_lease_of_another_time, begin, end),
         cmocka_unit_test_setup_teardown(test_lease_over_restarts, begin, end),
+        cmocka_unit_test_setup_teardown(test_lease_of_a_long_run, begin, end),
         cmocka_unit_test_setup_teardown(test_clock_back, begin, end),
         cmocka_unit_test_setup_teardown(test_clock_wild, begin, end),
         cmocka_unit_test_setup_teardown(test_own_licence, begin, end),
