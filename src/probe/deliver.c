@@ -405,17 +405,17 @@ void deliver_licence(Deliver *deliver, const char *licence) {
     (void)pthread_mutex_unlock(&deliver->hello_lock);
 }
 
-bool deliver_lease(Deliver *deliver, Lease *lease) {
-    Lease best = {0};
+void deliver_lease(Deliver *deliver, LeaseWord *word) {
+    bool over = false;
+    *word = (LeaseWord){0};
     for (size_t i = 0; i < deliver->n_hubs; i++) {
-        Lease one;
-        if (probe_link_lease(deliver->hubs[i].link, &one) && one.until_s > best.until_s)
-            best = one;
+        LeaseWord one;
+        probe_link_lease(deliver->hubs[i].link, &one);
+        over = over || one.over;
+        if (one.lease.until_s && one.told_ms > word->told_ms)
+            *word = one;
     }
-    if (!best.until_s)
-        return false;
-    *lease = best;
-    return true;
+    word->over = over && !word->told_ms;
 }
 
 uint64_t deliver_waiting(Deliver *deliver) {

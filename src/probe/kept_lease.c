@@ -13,14 +13,15 @@
 
 enum { SAVE_STEP_S = 600, FILE_BYTES_MAX = 256 };
 
-void kept_lease_hear(KeptLease *kept, const Lease *lease, int64_t now_s) {
-    const Lease *told = &kept->told;
-    if (lease->until_s == told->until_s && strcmp(lease->licence, told->licence) == 0)
+void kept_lease_hear(KeptLease *kept, const LeaseWord *word, int64_t now_s) {
+    if (word->over)
+        kept->left_s = 0;
+    if (word->over || !word->lease.until_s || word->told_ms == kept->told_ms)
         return;
-    kept->told = *lease;
+    kept->told_ms = word->told_ms;
     kept->until_s = now_s + LEASE_S;
     kept->left_s = LEASE_S;
-    (void)snprintf(kept->licence, sizeof(kept->licence), "%s", lease->licence);
+    (void)snprintf(kept->licence, sizeof(kept->licence), "%s", word->lease.licence);
 }
 
 void kept_lease_pass(KeptLease *kept, int64_t now_s, int64_t passed_s) {

@@ -165,7 +165,7 @@ static void keep_lease(Licensing *licensing) {
     licensing->cannot_keep = !kept;
 }
 
-bool licensing_second(Licensing *licensing, const Lease *lease, LicensingTime now) {
+bool licensing_second(Licensing *licensing, const LeaseWord *word, LicensingTime now) {
     const bool was = licensing->unlocked;
     bool changed = false;
     /* what it cannot write down it says itself, and the view is right all the same */
@@ -173,8 +173,8 @@ bool licensing_second(Licensing *licensing, const Lease *lease, LicensingTime no
     const int64_t now_s = holder_view(licensing->holder)->now_s;
     kept_lease_pass(&licensing->lease, now_s, now.monotonic_s - licensing->passed_s);
     licensing->passed_s = now.monotonic_s;
-    if (lease)
-        kept_lease_hear(&licensing->lease, lease, now_s);
+    if (word)
+        kept_lease_hear(&licensing->lease, word, now_s);
     keep_lease(licensing);
     licensing->unlocked = has_unlocked(licensing);
     if (changed) {

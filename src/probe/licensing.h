@@ -47,11 +47,11 @@ Licensing *licensing_free(Licensing *licensing);
 
 /**
  * licensing_second() - look again
- * @lease: the one told last by a hub, NULL: none was
+ * @word: what hubs say of a lease, NULL: there is no hub
  *
  * Returns whether what is shown to hubs, or what is allowed, is another than before.
  */
-bool licensing_second(Licensing *licensing, const Lease *lease, LicensingTime now);
+bool licensing_second(Licensing *licensing, const LeaseWord *word, LicensingTime now);
 
 /** licensing_unlocked() - by a licence or a lease */
 bool licensing_unlocked(const Licensing *licensing);

@@ -62,10 +62,11 @@ static void count(Outside *outside, MetricValue *counters) {
 }
 
 void outside_second(Outside *outside, Deliver *deliver, MetricValue *counters) {
-    Lease lease;
+    LeaseWord word;
     if (outside->licensing) {
-        const bool leased = deliver && deliver_lease(deliver, &lease);
-        if (licensing_second(outside->licensing, leased ? &lease : NULL, licensing_now())) {
+        if (deliver)
+            deliver_lease(deliver, &word);
+        if (licensing_second(outside->licensing, deliver ? &word : NULL, licensing_now())) {
             if (deliver)
                 deliver_licence(deliver, licensing_token(outside->licensing));
             if (outside->doors)
