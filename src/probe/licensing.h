@@ -6,7 +6,8 @@
  *
  * What this probe may do beside delivering to hubs: with a licence of its own (licence/holder.h)
  * or a hub's lease (kept_lease.h) it exports to collectors of others without a limit. Looked at
- * once a second; what changes goes to the log once. One thread.
+ * once a second, which reads files and syncs what it writes; what changes goes to the log once. One
+ * thread at a time.
  */
 
 #include <stdbool.h>

@@ -147,8 +147,7 @@ def test_to_the_hub(lab):
 def test_to_another_collector(lab):
     """-n alone, without a hub: what is collected goes on to it."""
     collector = Collector(counting=True)
-    port = Collecting(lab, "-n", f"127.0.0.1:{collector.port}", "-V", "9", "--license", lab.path("none"),
-                      "--data-dir", lab.path("data"))
+    port = Collecting(lab, "-n", f"127.0.0.1:{collector.port}", "-V", "9", "--license", lab.path("none"))
     datagrams, expected = list(_exporter.cases())[1][1:]  # v5
     try:
         port.send(datagrams)
