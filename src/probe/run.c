@@ -563,9 +563,9 @@ static int run_finish(Run *run) {
         code = said(collect_feed_finish(run->feed, &reason), &reason);
     if (code == RUN_DONE)
         code = said(export_finish(run->export, &reason), &reason);
-    outside_finish(&run->outside, run->counters);
     each_second(run, clock_monotonic_ms() - run->second_ms);
     int drained = run->deliver ? drain(run) : RUN_DONE;
+    outside_finish(&run->outside, run->counters); /* hubs come first; collectors go on meanwhile */
     SpoolStatus spool;
     if (run->deliver)
         count_spool(run, &spool);

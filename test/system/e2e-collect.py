@@ -10,10 +10,12 @@ import re
 import shutil
 import socket
 import subprocess
+import time
 
 import _exporter
+from _causes import shim
 from _collector import Collector
-from _e2e import SOURCE, check, main, offline, same, wait_for
+from _e2e import PROBE, SLOW, SOURCE, check, main, offline, same, wait_for
 
 GOLDEN = os.path.join(SOURCE, "test", "golden")
 
@@ -158,6 +160,23 @@ def test_to_another_collector(lab):
         collector.stop()
 
 
+def test_name_without_an_answer(lab):
+    """A collector whose name nobody resolves does not keep a probe that is told to stop."""
+    env = [f"{k}={v}" for k, v in shim(lab, WEIR_SHIM_RESOLVE_S=40).items()]
+    probe = lab.start("slow", "env", *env, PROBE, "--collector-port", "127.0.0.1:0", "-n", "collector.slow.invalid:2055",
+                      "--license", lab.path("none"), "--counters", lab.path("counters"))
+    said = wait_for("the port", lambda: re.search(r"on port (\d+)", probe.log()))
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+        s.sendto(list(_exporter.cases())[1][1][0], ("127.0.0.1", int(said[1])))
+    time.sleep(1.5)
+    start = time.monotonic()
+    same(probe.stop(30), 0, "exit")
+    took_s = time.monotonic() - start
+    check(took_s < 5 * SLOW, f"it took {took_s:.1f} s to end")
+    with open(lab.path("counters")) as file:
+        check(re.search('records_total{result="failed"} [1-9]', file.read()), "what was not sent is counted")
+
+
 def wire_totals(lab, capture, version):
     """NetFlow v5 has no IPv6."""
     flows = [f for f in offline(lab, capture) if version != "5" or ":" not in f["src_ip"]]
@@ -221,5 +240,5 @@ def test_pmacctd(lab):
 if __name__ == "__main__":
     main([test_each_version_in_a_capture, test_data_before_its_template,
           test_damaged_datagrams_are_counted, test_one_port_for_all, test_to_the_hub,
-          test_to_another_collector,
+          test_to_another_collector, test_name_without_an_answer,
           test_softflowd, test_pmacctd])
