@@ -33,6 +33,11 @@ struct Licensing {
 
 /* --- what is held ------------------------------------------------------------------------- */
 
+/* a licence in force whose line could not be read yet, is shown as soon as it can be */
+static bool lacks_token(const Licensing *licensing) {
+    return !licensing->token[0] && holder_view(licensing->holder)->unlocks;
+}
+
 /* the line as it stands in the file; gone in this moment: the next look sees that */
 static void read_token(Licensing *licensing) {
     const HolderView *view = holder_view(licensing->holder);
@@ -177,13 +182,14 @@ bool licensing_second(Licensing *licensing, const LeaseWord *word, LicensingTime
         kept_lease_hear(&licensing->lease, word, now_s);
     keep_lease(licensing);
     licensing->unlocked = has_unlocked(licensing);
-    if (changed) {
+    const bool lacked = lacks_token(licensing);
+    if (changed || lacked)
         read_token(licensing);
+    if (changed)
         tell_licence(licensing);
-    }
     if (licensing->unlocked != was)
         tell_limit(licensing);
-    return changed || licensing->unlocked != was;
+    return changed || licensing->unlocked != was || (lacked && licensing->token[0]);
 }
 
 bool licensing_unlocked(const Licensing *licensing) {

@@ -290,6 +290,28 @@ static void test_own_licence(void **state) {
     assert_string_equal(licensing_token(bench->licensing), "");
 }
 
+/* a line that could not be read when the licence came is read later, though nothing else changed */
+static void test_token_later(void **state) {
+    Bench *bench = *state;
+    Buffer line = {0};
+    Reason reason;
+    install(bench, "one", LICENCE_PROBE, "here");
+    assert_int_equal(file_read(&line, bench->path, 4096, NULL), 0);
+    const size_t size = line.size;
+    for (int i = 0; i < 5000; i++) /* too long a file to be shown */
+        buffer_put_u8(&line, '\n');
+    assert_int_equal(file_write(bench->path, line.bytes, line.size, 0600, &reason), 0);
+    assert_true(later(bench, 1, NULL));
+    assert_true(licensing_unlocked(bench->licensing));
+    assert_string_equal(licensing_token(bench->licensing), "");
+    assert_false(later(bench, 1, NULL));
+    assert_int_equal(file_write(bench->path, line.bytes, size, 0600, &reason), 0);
+    assert_true(later(bench, 1, NULL));
+    assert_int_equal(strlen(licensing_token(bench->licensing)), size - 1);
+    assert_false(later(bench, 1, NULL));
+    buffer_deinit(&line);
+}
+
 static void test_expiry(void **state) {
     Bench *bench = *state;
     install(bench, "short", LICENCE_PROBE, "here");
@@ -316,6 +338,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_clock_back, begin, end),
         cmocka_unit_test_setup_teardown(test_clock_wild, begin, end),
         cmocka_unit_test_setup_teardown(test_own_licence, begin, end),
+        cmocka_unit_test_setup_teardown(test_token_later, begin, end),
         cmocka_unit_test_setup_teardown(test_expiry, begin, end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
