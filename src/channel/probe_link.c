@@ -67,6 +67,15 @@ static int read_subscriptions(ProbeLink *link) {
     }
 }
 
+/* a hub that is away says nothing, and what it lent stays; one that lets this probe wait takes it
+ * back. One of another version, which does not serve it, does neither */
+static void note_lease(LeaseWord *word, const ControlState *state) {
+    if (strcmp(state->admission, "admitted") != 0)
+        *word = (LeaseWord){.over = true};
+    else if (state->lease.until_s)
+        *word = (LeaseWord){.lease = state->lease, .told_ms = clock_monotonic_ms()};
+}
+
 static void on_state(ProbeLink *link, const void *bytes, size_t size) {
     ControlState state;
     int r = control_read(&state, bytes, size);
@@ -78,8 +87,8 @@ static void on_state(ProbeLink *link, const void *bytes, size_t size) {
         link->state = state;
         link->state_ms = clock_monotonic_ms();
         link->status.clock_offset_ms = (int64_t)state.server_time_ms - (int64_t)clock_wall_ms();
-        if (state.lease.until_s)
-            link->status.lease = state.lease;
+        if (version_judge(state.hub_version, WEIR_VERSION) == CAUSE_NONE)
+            note_lease(&link->status.lease, &state);
         (void)link_do_jobs(
             link); /* it may speak of what was submitted just now, by a link to the same hub */
         delivery_sender_state(link->sender, &state.delivery);
@@ -414,13 +423,10 @@ void probe_link_status(ProbeLink *link, ProbeLinkStatus *status) {
     link_desk_status(&link->desk, status);
 }
 
-bool probe_link_lease(ProbeLink *link, Lease *lease) {
+void probe_link_lease(ProbeLink *link, LeaseWord *word) {
     ProbeLinkStatus status;
     link_desk_status(&link->desk, &status);
-    if (!status.lease.until_s)
-        return false;
-    *lease = status.lease;
-    return true;
+    *word = status.lease;
 }
 
 int probe_link_drain(ProbeLink *link, unsigned timeout_ms, uint64_t *left_flowsp) {

@@ -94,7 +94,7 @@ typedef struct ProbeLinkStatus {
     uint64_t sessions;
     uint64_t malformed_states;
     int64_t clock_offset_ms; /* the hub's clock minus this machine's, at the last state */
-    Lease lease;             /* the one told last, by this run's states */
+    LeaseWord lease;         /* by this run's states */
 } ProbeLinkStatus;
 
 typedef struct ProbeLinkConfig {
@@ -162,8 +162,8 @@ int probe_link_hello(ProbeLink *link, const char *json);
 void probe_link_status(ProbeLink *link, ProbeLinkStatus *status);
 const char *probe_link_word(ProbeLinkWord word);
 
-/** probe_link_lease() - the one told last, as of probe_link_status(); false: none was told */
-bool probe_link_lease(ProbeLink *link, Lease *lease);
+/** probe_link_lease() - what was said of it, as of probe_link_status() */
+void probe_link_lease(ProbeLink *link, LeaseWord *word);
 
 /** probe_link_drain() - wait until all is stored; PROBE_LINK_E_LEFT and *left_flowsp when not */
 int probe_link_drain(ProbeLink *link, unsigned timeout_ms, uint64_t *left_flowsp);

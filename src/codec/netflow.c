@@ -159,6 +159,7 @@ typedef struct Message {
     uint32_t sampling; /* of v5, which has it in the header */
     size_t templates;
     size_t records;
+    bool too_long; /* what did not fit last: for the message, not for the records allowed */
 } Message;
 
 static uint64_t least(uint64_t a, uint64_t b) {
@@ -350,7 +351,7 @@ static void put_v5(Message *m, const FlowRecord *one) {
 static void put_v5_pieces(Message *m, FlowRecord one) {
     uint64_t octets = one.octets;
     uint64_t packets = one.packets;
-    while (octets > UINT32_MAX) {
+    while (octets > UINT32_MAX && m->records <= V5_RECORDS_MAX) { /* more never fit */
         one.octets = UINT32_MAX;
         one.packets = packets / (octets / UINT32_MAX + 1);
         put_v5(m, &one);
@@ -372,11 +373,10 @@ static void put_direction(Message *m, const FlowRecord *record, bool reverse) {
 
 /* --- as many as there is room for --------------------------------------------------------- */
 
-static bool has_room(const Message *m) {
+static bool is_too_long(const Message *m) {
     enum { PADDING = 3 };
-    if (m->stream->version == NETFLOW_5 && m->records > V5_RECORDS_MAX)
-        return false;
-    return m->to->size - m->start + PADDING <= m->room->bytes && m->records <= m->room->records;
+    return m->to->size - m->start + PADDING > m->room->bytes ||
+           (m->stream->version == NETFLOW_5 && m->records > V5_RECORDS_MAX);
 }
 
 /* false: it does not fit any more, and nothing was written of it */
@@ -395,10 +395,12 @@ static bool put_flow(Message *m, const FlowRecord *record) {
         if (record->rev_packets)
             put_direction(m, record, true);
     }
-    if (has_room(m))
+    const bool too_long = is_too_long(m);
+    if (!too_long && m->records <= m->room->records)
         return true;
     m->to->size = size;
     *m = before;
+    m->too_long = too_long;
     m->stream->used = used;
     return false;
 }
@@ -415,10 +417,10 @@ static bool shares_header(const Message *m, const FlowRecord *record) {
             (m->stream->version == NETFLOW_9 || m->sampling == record->sampling));
 }
 
-/* what to do about a flow for which there is no room in an empty message: 0 records are allowed,
- * or it comes with the next one, or it never fits */
+/* a flow for which there is no room in an empty message: it has more records than are allowed, or
+ * comes with the next message, or never fits */
 static bool never_fits(const Message *m) {
-    return m->room->records >= 2 && !m->templates;
+    return m->too_long && !m->templates;
 }
 
 int netflow_encode(NetflowStream *stream, Buffer *to, const FlowRecord *records, size_t n,

@@ -13,7 +13,7 @@
  * chooses that moment an hour before the first flow, and anew when a flow does not fit.
  *
  * v5 cannot say IPv6: such flows are counted and left out. Octets beyond 32 bits become more than
- * one record, so that the sum is right.
+ * one record, so that the sum is right; a flow of more records than a message holds is left out.
  */
 
 #include <stdbool.h>
@@ -51,7 +51,7 @@ typedef struct NetflowRoom {
 
 typedef struct NetflowTaken {
     size_t flows;       /* done with, sayable or not */
-    size_t unfit;       /* of these: not sayable in this version */
+    size_t unfit;       /* of these: not sayable in this version, or longer than a message */
     size_t records;     /* in the message */
     BatchCounts counts; /* of the flows in the message, both directions */
 } NetflowTaken;

@@ -224,6 +224,41 @@ static void test_v5_pieces(void **state) {
     buffer_deinit(&message);
 }
 
+/* what the limit keeps back stays; what no message holds is stepped over */
+static void test_v5_too_many_pieces(void **state) {
+    (void)state;
+    const struct {
+        uint64_t octets;
+        size_t allowed;
+        NetflowTaken taken;
+    } cases[] = {
+        {3ull * UINT32_MAX + 12345, 3, {.flows = 0}},
+        {3ull * UINT32_MAX + 12345, 4, {.flows = 1, .records = 4}},
+        {27ull * UINT32_MAX + 12345, 28, {.flows = 1, .records = 28}},
+        {28ull * UINT32_MAX + 12345, SIZE_MAX, {.flows = 1, .unfit = 1}},
+        {28ull * UINT32_MAX + 12345, 3, {.flows = 1, .unfit = 1}},
+        {UINT64_MAX, SIZE_MAX, {.flows = 1, .unfit = 1}}, /* at once, not after 4,000,000,000 */
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        FlowRecord record = record_of(1);
+        record.rev_packets = record.rev_octets = 0;
+        record.octets = cases[i].octets;
+        record.packets = record.octets / 1400;
+        const NetflowRoom room = {.bytes = DATAGRAM, .records = cases[i].allowed};
+        NetflowStream stream;
+        NetflowTaken taken;
+        Buffer message = {0};
+        init(&stream, NETFLOW_5, 0, false);
+        assert_int_equal(
+            netflow_encode(&stream, &message, &record, 1, &room, START_MS * 1000ull, &taken), 0);
+        assert_int_equal(taken.flows, cases[i].taken.flows);
+        assert_int_equal(taken.unfit, cases[i].taken.unfit);
+        assert_int_equal(taken.records, cases[i].taken.records);
+        assert_true(message.capacity < 65536);
+        buffer_deinit(&message);
+    }
+}
+
 /* over TCP: all templates before the first message, with a sequence that fits; then none */
 static void test_introduce(void **state) {
     (void)state;
@@ -287,6 +322,7 @@ int main(void) {
         cmocka_unit_test(test_unfit),
         cmocka_unit_test(test_v5_times),
         cmocka_unit_test(test_v5_pieces),
+        cmocka_unit_test(test_v5_too_many_pieces),
         cmocka_unit_test(test_introduce),
         cmocka_unit_test(test_templates_alone),
     };

@@ -133,7 +133,8 @@
     ROW(COLLECTOR_WAITING, "collector_messages_waiting", NULL, GAUGE, "messages",                  \
         "Messages that wait to be sent to a collector.")                                           \
     ROW(COLLECTOR_UNFIT, "collector_flows_unfit", NULL, COUNTER, "flows",                          \
-        "Flows not sent to a collector because the version cannot say them: IPv6 in NetFlow v5.")  \
+        "Flows not sent to a collector because the version cannot say them: IPv6 in NetFlow v5, "  \
+        "or what is longer than a message.")                                                       \
     ROW(COLLECTOR_WITHHELD, "collector_flows_withheld", NULL, COUNTER, "flows",                    \
         "Flows not sent to a collector because the limit of a run without licence was reached.")   \
     ROW(COLLECTOR_LIMITED, "collector_limited", NULL, GAUGE, "",                                   \

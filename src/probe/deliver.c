@@ -105,8 +105,8 @@ static void on_change(void *userdata, ProbeLinkWord word, const char *reason) {
 
 static void on_configuration(void *userdata, const char *json) {
     const Deliver *deliver = ((const Hub *)userdata)->deliver;
-    if (deliver->on_configuration)
-        deliver->on_configuration(deliver->userdata, json);
+    if (deliver->source.on_configuration)
+        deliver->source.on_configuration(deliver->source.userdata, json);
 }
 
 static void on_note(void *userdata, const char *text) {
@@ -207,11 +207,7 @@ int deliver_new(Deliver **deliverp, const ProbeConfig *config, const DeliverSour
     if (!deliver)
         return error_origin(-ENOMEM);
     init(deliver, config);
-    deliver->patient = source->patient;
     deliver->patience_s = config->exit_timeout_s;
-    deliver->stopping = source->stopping;
-    deliver->on_configuration = source->on_configuration;
-    deliver->userdata = source->userdata;
     deliver->config = config;
     deliver->source = *source;
     hello_draw_instance(deliver->instance);
@@ -288,7 +284,8 @@ static void wait_for_room(Deliver *deliver, size_t size) {
     uint64_t since_ms = clock_monotonic_ms();
     uint64_t before = 0;
     uint64_t freed = 0;
-    while (deliver->patient && !has_room(deliver, size, &freed) && !deliver->stopping()) {
+    while (deliver->source.patient && !has_room(deliver, size, &freed) &&
+           !deliver->source.stopping()) {
         uint64_t now_ms = clock_monotonic_ms();
         if (freed != before)
             since_ms = now_ms;
@@ -297,7 +294,7 @@ static void wait_for_room(Deliver *deliver, size_t size) {
             log_warning("the spool is full, the hub has stored nothing for "
                         "%u s: the file is read on without it",
                         deliver->patience_s);
-            deliver->patient = false;
+            deliver->source.patient = false;
         }
         (void)nanosleep(&step, NULL);
     }
@@ -405,17 +402,17 @@ void deliver_licence(Deliver *deliver, const char *licence) {
     (void)pthread_mutex_unlock(&deliver->hello_lock);
 }
 
-bool deliver_lease(Deliver *deliver, Lease *lease) {
-    Lease best = {0};
+void deliver_lease(Deliver *deliver, LeaseWord *word) {
+    bool over = false;
+    *word = (LeaseWord){0};
     for (size_t i = 0; i < deliver->n_hubs; i++) {
-        Lease one;
-        if (probe_link_lease(deliver->hubs[i].link, &one) && one.until_s > best.until_s)
-            best = one;
+        LeaseWord one;
+        probe_link_lease(deliver->hubs[i].link, &one);
+        over = over || one.over;
+        if (one.lease.until_s && one.told_ms > word->told_ms)
+            *word = one;
     }
-    if (!best.until_s)
-        return false;
-    *lease = best;
-    return true;
+    word->over = over && !word->told_ms;
 }
 
 uint64_t deliver_waiting(Deliver *deliver) {

@@ -66,8 +66,9 @@ void deliver_pulse(Deliver *deliver, const char *json);
 /** deliver_licence() - from now on hubs are shown this one; "" none */
 void deliver_licence(Deliver *deliver, const char *licence);
 
-/** deliver_lease() - the one that ends last of those that hubs have told; false: none did */
-bool deliver_lease(Deliver *deliver, Lease *lease);
+/** deliver_lease() - the one told last by any hub; over: one lets this probe wait, and no other
+ * has lent it anything */
+void deliver_lease(Deliver *deliver, LeaseWord *word);
 
 /** deliver_waiting() - flows submitted and not stored by their hub */
 uint64_t deliver_waiting(Deliver *deliver);

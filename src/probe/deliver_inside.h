@@ -40,7 +40,7 @@ struct Deliver {
     KeyPair keys;
     KeptKeys *kept;
     const ProbeConfig *config;
-    DeliverSource source;
+    DeliverSource source;       /* .patient is the exporting thread's, once it runs */
     pthread_mutex_t hello_lock; /* of what follows */
     Buffer hello;
     char instance[HELLO_INSTANCE_DIGITS + 1];
@@ -48,11 +48,7 @@ struct Deliver {
     void *again;   /* room for a batch; NULL until it is needed */
     Spool *spool;
     bool fanout;
-    bool patient; /* the exporting thread's, once it runs */
     unsigned patience_s;
-    bool (*stopping)(void);
-    void (*on_configuration)(void *userdata, const char *json);
-    void *userdata;
     size_t n_hubs;
     Hub hubs[];
 };

@@ -4,7 +4,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <netdb.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -20,6 +19,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "base/queue.h"
+#include "probe/resolve.h"
 
 enum {
     STEP_MS = 100, /* it looks so often whether it is to end */
@@ -105,7 +105,8 @@ int door_parse(DoorAddress *address, const char *text, Reason *reason) {
 
 /* --- the thread --------------------------------------------------------------------------- */
 
-static bool is_over(const Door *door) {
+static bool is_over(const void *userdata) {
+    const Door *door = userdata;
     const uint64_t end_ms = door->end_ms;
     return end_ms && clock_monotonic_ms() >= end_ms;
 }
@@ -184,13 +185,12 @@ static int try_address(Door *door, const struct addrinfo *at) {
 
 /* names are asked for anew each time: a collector may move. NULL, or what is wrong */
 static const char *reach(Door *door) {
-    const struct addrinfo hints = {.ai_socktype = door->address.tcp ? SOCK_STREAM : SOCK_DGRAM,
-                                   .ai_flags = AI_NUMERICSERV};
     struct addrinfo *found = NULL;
     const char *what = NULL;
-    int r = getaddrinfo(door->address.host, door->address.port, &hints, &found);
+    int r = resolve_name(&found, door->address.host, door->address.port,
+                         door->address.tcp ? SOCK_STREAM : SOCK_DGRAM, is_over, door);
     if (r) {
-        what = gai_strerror(r);
+        what = r == RESOLVE_GIVEN_UP ? "no name server answered in time" : gai_strerror(r);
     } else {
         int error = EHOSTUNREACH;
         for (const struct addrinfo *at = found; at && error; at = at->ai_next)

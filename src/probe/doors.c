@@ -37,6 +37,7 @@ struct Doors {
     bool limited;
     bool told; /* that the limit is reached */
     uint64_t used_records;
+    uint64_t lost_records; /* for want of memory */
     uint64_t unfit_flows;
     uint64_t withheld_flows;
 
@@ -192,6 +193,14 @@ static bool templates_due(const Doors *doors, const Way *way, uint64_t now_ms) {
             now_ms - way->templates_ms >= TEMPLATES_MS);
 }
 
+/* n, of at least a record each */
+static size_t lose(Doors *doors, size_t n) {
+    (void)pthread_mutex_lock(&doors->lock);
+    doors->lost_records += n;
+    (void)pthread_mutex_unlock(&doors->lock);
+    return n;
+}
+
 /* one message; the flows it is done with, 0: the limit is reached */
 static size_t one_message(Doors *doors, Way *way, const FlowRecord *records, size_t n) {
     const uint64_t now_ms = clock_monotonic_ms();
@@ -204,7 +213,7 @@ static size_t one_message(Doors *doors, Way *way, const FlowRecord *records, siz
     do {
         buffer_clear(message);
         if (netflow_encode(&way->stream, message, records, n, &room, export_ms, &taken))
-            return n; /* no memory: nothing was sent of it */
+            return lose(doors, n); /* no memory: nothing was sent of it */
         if (message->size)
             door_send(way->door, message->bytes, message->size, taken.records);
         account(doors, &taken);
@@ -265,6 +274,7 @@ void doors_status(Doors *doors, DoorsStatus *status) {
         status->sum.waiting_messages += one.waiting_messages;
     }
     (void)pthread_mutex_lock(&doors->lock);
+    status->sum.failed_records += doors->lost_records;
     status->unfit_flows = doors->unfit_flows;
     status->withheld_flows = doors->withheld_flows;
     status->limited = doors->limited;

@@ -38,7 +38,7 @@ typedef struct DoorsConfig {
 
 typedef struct DoorsStatus {
     DoorStatus sum;
-    uint64_t unfit_flows;    /* IPv6 in NetFlow v5 */
+    uint64_t unfit_flows;    /* IPv6 in NetFlow v5, and what is longer than a message */
     uint64_t withheld_flows; /* by the limit */
     bool limited;
     uint64_t left_records; /* until the limit, while there is one */

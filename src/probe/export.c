@@ -250,6 +250,15 @@ static void keep_text(FlowBatch *batch, FlowText *text) {
         text->size = 0;
 }
 
+/* the maker's memory may be gone when the batch is encoded */
+static void keep_texts(FlowBatch *batch, FlowRecord *copy) {
+#define FLOW_FIELD(id, member, kind, ...)                                                          \
+    if (FLOW_KIND_##kind == FLOW_KIND_TEXT)                                                        \
+        keep_text(batch, (void *)&copy->member);
+#include "flow/fields.def"
+#undef FLOW_FIELD
+}
+
 void export_record(void *userdata, const FlowRecord *record) {
     Export *export = userdata;
     unsigned lane = lane_of(export, record);
@@ -262,10 +271,7 @@ void export_record(void *userdata, const FlowRecord *record) {
     *copy = *record;
     if (export->fields)
         fieldset_keep(export->fields, copy);
-    keep_text(batch, &copy->app_name);
-    keep_text(batch, &copy->app_category);
-    keep_text(batch, &copy->server_name);
-    keep_text(batch, &copy->tunnel_type);
+    keep_texts(batch, copy);
     if (batch->n >= BATCH_RECORDS)
         hand_over(export, lane);
 }

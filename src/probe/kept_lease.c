@@ -13,14 +13,15 @@
 
 enum { SAVE_STEP_S = 600, FILE_BYTES_MAX = 256 };
 
-void kept_lease_hear(KeptLease *kept, const Lease *lease, int64_t now_s) {
-    const Lease *told = &kept->told;
-    if (lease->until_s == told->until_s && strcmp(lease->licence, told->licence) == 0)
+void kept_lease_hear(KeptLease *kept, const LeaseWord *word, int64_t now_s) {
+    if (word->over)
+        kept->left_s = 0;
+    if (word->over || !word->lease.until_s || word->told_ms == kept->told_ms)
         return;
-    kept->told = *lease;
+    kept->told_ms = word->told_ms;
     kept->until_s = now_s + LEASE_S;
     kept->left_s = LEASE_S;
-    (void)snprintf(kept->licence, sizeof(kept->licence), "%s", lease->licence);
+    (void)snprintf(kept->licence, sizeof(kept->licence), "%s", word->lease.licence);
 }
 
 void kept_lease_pass(KeptLease *kept, int64_t now_s, int64_t passed_s) {
@@ -48,15 +49,23 @@ void kept_lease_load(KeptLease *kept, const char *folder, int64_t now_s) {
         read.left_s = LEASE_S;
     *kept = read;
     kept->saved_s = kept->left_s;
+    kept->saved_until_s = kept->until_s;
     kept_lease_pass(kept, now_s, 0);
+}
+
+/* both: while a hub renews it, what is left stays as it is, and when it ends moves on */
+static bool is_due(const KeptLease *kept) {
+    const int64_t apart_s = kept->left_s - kept->saved_s;
+    const int64_t moved_s = kept->until_s - kept->saved_until_s;
+    const bool over = kept->saved_s && !kept->left_s;
+    return over || apart_s >= SAVE_STEP_S || apart_s <= -SAVE_STEP_S || moved_s >= SAVE_STEP_S ||
+           moved_s <= -SAVE_STEP_S;
 }
 
 bool kept_lease_save(KeptLease *kept, const char *folder, Reason *reason) {
     char path[PATH_MAX];
     char text[FILE_BYTES_MAX];
-    const int64_t apart_s = kept->left_s - kept->saved_s;
-    const bool over = kept->saved_s && !kept->left_s;
-    if (apart_s < SAVE_STEP_S && apart_s > -SAVE_STEP_S && !over)
+    if (!is_due(kept))
         return true;
     path_of(path, folder);
     const int n = snprintf(text, sizeof(text), "%" PRId64 " %" PRId64 " %s\n", kept->until_s,
@@ -64,5 +73,6 @@ bool kept_lease_save(KeptLease *kept, const char *folder, Reason *reason) {
     if (file_write(path, text, (size_t)n, 0600, reason))
         return false;
     kept->saved_s = kept->left_s;
+    kept->saved_until_s = kept->until_s;
     return true;
 }

@@ -4,10 +4,10 @@
 /*
  * Kept Lease
  *
- * What a hub lent last (channel/lease.h), remembered for seven days while no hub says it again, in
- * `lease` of the data directory. It is measured by the probe's own licence clock, from when it was
- * told, and no run takes longer over it than that by the monotonic clock: turning the wall clock
- * back does not lengthen it. Pure but for load and save.
+ * What a hub lent last (channel/lease.h), remembered for seven days while no hub is there to say it
+ * again, in `lease` of the data directory. It is measured by the probe's own licence clock, from
+ * when it was told, and no run takes longer over it than that by the monotonic clock: turning the
+ * wall clock back does not lengthen it. Pure but for load and save.
  */
 
 #include <stdbool.h>
@@ -21,14 +21,16 @@ typedef struct KeptLease {
     int64_t left_s;  /* what is left of it; 0: nothing, or there was none */
     char licence[LEASE_LICENCE_BYTES];
 
-    Lease told;      /* the one heard last by this run */
-    int64_t saved_s; /* what was left when it was saved */
+    uint64_t told_ms; /* when this run heard of it last */
+    int64_t saved_s;  /* what was left when it was saved */
+    int64_t saved_until_s;
 } KeptLease;
 
 #define KEPT_LEASE_FILE "lease"
 
-/** kept_lease_hear() - as a hub says it now; the same once more is no news */
-void kept_lease_hear(KeptLease *kept, const Lease *lease, int64_t now_s);
+/** kept_lease_hear() - as hubs say it now: seven days from each time that it is told anew, and none
+ * when it is over; the same word once more is no news */
+void kept_lease_hear(KeptLease *kept, const LeaseWord *word, int64_t now_s);
 
 /** kept_lease_pass() - time goes on: now_s by the licence clock, passed_s by the monotonic one */
 void kept_lease_pass(KeptLease *kept, int64_t now_s, int64_t passed_s);

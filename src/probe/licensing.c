@@ -34,6 +34,11 @@ struct Licensing {
 
 /* --- what is held ------------------------------------------------------------------------- */
 
+/* a licence in force whose line could not be read yet, is shown as soon as it can be */
+static bool lacks_token(const Licensing *licensing) {
+    return !licensing->token[0] && holder_view(licensing->holder)->unlocks;
+}
+
 /* the line as it stands in the file; gone in this moment: the next look sees that */
 static void read_token(Licensing *licensing) {
     const HolderView *view = holder_view(licensing->holder);
@@ -177,7 +182,7 @@ static void tell_unwritten(Licensing *licensing, int r) {
     licensing->unwritten = r != 0;
 }
 
-bool licensing_second(Licensing *licensing, const Lease *lease, LicensingTime now) {
+bool licensing_second(Licensing *licensing, const LeaseWord *word, LicensingTime now) {
     const bool was = licensing->unlocked;
     bool changed = false;
     const int r = holder_look(licensing->holder, now.wall_s, now.synchronised, &changed);
@@ -185,17 +190,18 @@ bool licensing_second(Licensing *licensing, const Lease *lease, LicensingTime no
     const int64_t now_s = holder_view(licensing->holder)->now_s;
     kept_lease_pass(&licensing->lease, now_s, now.monotonic_s - licensing->passed_s);
     licensing->passed_s = now.monotonic_s;
-    if (lease)
-        kept_lease_hear(&licensing->lease, lease, now_s);
+    if (word)
+        kept_lease_hear(&licensing->lease, word, now_s);
     keep_lease(licensing);
     licensing->unlocked = has_unlocked(licensing);
-    if (changed) {
+    const bool lacked = lacks_token(licensing);
+    if (changed || lacked)
         read_token(licensing);
+    if (changed)
         tell_licence(licensing);
-    }
     if (licensing->unlocked != was)
         tell_limit(licensing);
-    return changed || licensing->unlocked != was;
+    return changed || licensing->unlocked != was || (lacked && licensing->token[0]);
 }
 
 bool licensing_unlocked(const Licensing *licensing) {

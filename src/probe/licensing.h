@@ -6,7 +6,8 @@
  *
  * What this probe may do beside delivering to hubs: with a licence of its own (licence/holder.h)
  * or a hub's lease (kept_lease.h) it exports to collectors of others without a limit. Looked at
- * once a second; what changes goes to the log once. One thread.
+ * once a second, which reads files and syncs what it writes; what changes goes to the log once. One
+ * thread at a time.
  */
 
 #include <stdbool.h>
@@ -47,11 +48,11 @@ Licensing *licensing_free(Licensing *licensing);
 
 /**
  * licensing_second() - look again
- * @lease: the one told last by a hub, NULL: none was
+ * @word: what hubs say of a lease, NULL: there is no hub
  *
  * Returns whether what is shown to hubs, or what is allowed, is another than before.
  */
-bool licensing_second(Licensing *licensing, const Lease *lease, LicensingTime now);
+bool licensing_second(Licensing *licensing, const LeaseWord *word, LicensingTime now);
 
 /** licensing_unlocked() - by a licence or a lease */
 bool licensing_unlocked(const Licensing *licensing);

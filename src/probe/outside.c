@@ -6,7 +6,7 @@
 #include "base/log.h"
 #include "probe/counters.h"
 
-enum { FINISH_LIVE_MS = 2000, FINISH_FILE_MS = 10000 };
+enum { SECOND_MS = 1000, FINISH_LIVE_MS = 2000, FINISH_FILE_MS = 10000 };
 
 DoorsConfig outside_doors(const ProbeConfig *config) {
     return (DoorsConfig){.collectors = &config->collectors,
@@ -32,13 +32,52 @@ int outside_open(Outside *outside, const ProbeConfig *config, bool patient, Reas
     return r;
 }
 
+/* looks at files and writes what is to be remembered: neither is for the thread that captures */
+static void second(Outside *outside) {
+    Deliver *deliver = outside->deliver;
+    LeaseWord word;
+    if (deliver)
+        deliver_lease(deliver, &word);
+    if (!licensing_second(outside->licensing, deliver ? &word : NULL, licensing_now()))
+        return;
+    if (deliver)
+        deliver_licence(deliver, licensing_token(outside->licensing));
+    if (outside->doors)
+        doors_limit(outside->doors, !licensing_unlocked(outside->licensing));
+}
+
+static void *outside_run(void *userdata) {
+    Outside *outside = userdata;
+    while (!queue_closed(outside->stop)) {
+        second(outside); /* at once: only now is there a folder to remember in */
+        (void)queue_pop(outside->stop, SECOND_MS);
+    }
+    return NULL;
+}
+
+int outside_start(Outside *outside, Deliver *deliver) {
+    if (!outside->licensing)
+        return 0;
+    outside->deliver = deliver;
+    int r = queue_new(&outside->stop, 1);
+    if (r == 0)
+        r = -pthread_create(&outside->thread, NULL, outside_run, outside);
+    outside->running = r == 0;
+    return error_trace(r);
+}
+
 void outside_close(Outside *outside) {
+    if (outside->running) {
+        queue_close(outside->stop);
+        (void)pthread_join(outside->thread, NULL);
+    }
+    queue_free(outside->stop);
     doors_free(outside->doors);
     licensing_free(outside->licensing);
     *outside = (Outside){0};
 }
 
-static void count(Outside *outside, MetricValue *counters) {
+void outside_count(Outside *outside, MetricValue *counters) {
     DoorsStatus *status = &outside->status;
     if (!outside->doors)
         return;
@@ -61,25 +100,11 @@ static void count(Outside *outside, MetricValue *counters) {
         metric_set(&counters[rows[i].id], rows[i].value);
 }
 
-void outside_second(Outside *outside, Deliver *deliver, MetricValue *counters) {
-    Lease lease;
-    if (outside->licensing) {
-        const bool leased = deliver && deliver_lease(deliver, &lease);
-        if (licensing_second(outside->licensing, leased ? &lease : NULL, licensing_now())) {
-            if (deliver)
-                deliver_licence(deliver, licensing_token(outside->licensing));
-            if (outside->doors)
-                doors_limit(outside->doors, !licensing_unlocked(outside->licensing));
-        }
-    }
-    count(outside, counters);
-}
-
 void outside_finish(Outside *outside, MetricValue *counters) {
     if (!outside->doors)
         return;
     doors_finish(outside->doors, outside->patient ? FINISH_FILE_MS : FINISH_LIVE_MS);
-    count(outside, counters);
+    outside_count(outside, counters);
     const DoorStatus *sum = &outside->status.sum;
     if (sum->failed_records)
         log_warning("-n: %llu records in %llu messages could not be sent to collectors",

@@ -189,7 +189,7 @@ static int open_feed(Run *run, Reason *reason) {
         .packets = &run->counters[COUNTER_PACKETS_RECEIVED],
         .bytes = &run->counters[COUNTER_BYTES_RECEIVED],
         .exported = &run->counters[COUNTER_FLOWS_COLLECTED],
-        .record = run->deliver ? export_record : NULL,
+        .record = run->deliver || run->outside.doors ? export_record : NULL,
         .userdata = run->export,
     };
     return collect_feed_new(&run->feed, &feed, reason);
@@ -278,6 +278,8 @@ static int run_open(Run *run) {
         r = open_meter(run, &reason);
     if (r == 0)
         r = begin_settings(run, &reason);
+    if (r == 0)
+        r = outside_start(&run->outside, run->deliver);
     return said(r, &reason);
 }
 
@@ -287,8 +289,8 @@ static void run_close(Run *run) {
     pulse_free(run->pulse);
     dpi_free(run->dpi);
     export_free(run->export);
-    deliver_free(run->deliver);
     outside_close(&run->outside);
+    deliver_free(run->deliver);
     remote_free(run->remote);
     buffer_deinit(&run->pulse_json);
     capture_free(run->capture);
@@ -389,7 +391,7 @@ static void each_second(Run *run, uint64_t interval_ms) {
     metric_set(&run->counters[COUNTER_PACKETS_OVERRUN], stats.overrun);
     const uint64_t now_ms = clock_monotonic_ms();
     trouble_second(&run->trouble, counter(run, COUNTER_PACKETS_RECEIVED), now_ms);
-    outside_second(&run->outside, run->deliver, run->counters);
+    outside_count(&run->outside, run->counters);
     if (!run->deliver)
         return;
     SpoolStatus spool;
@@ -561,9 +563,9 @@ static int run_finish(Run *run) {
         code = said(collect_feed_finish(run->feed, &reason), &reason);
     if (code == RUN_DONE)
         code = said(export_finish(run->export, &reason), &reason);
-    outside_finish(&run->outside, run->counters);
     each_second(run, clock_monotonic_ms() - run->second_ms);
     int drained = run->deliver ? drain(run) : RUN_DONE;
+    outside_finish(&run->outside, run->counters); /* hubs come first; collectors go on meanwhile */
     SpoolStatus spool;
     if (run->deliver)
         count_spool(run, &spool);

@@ -15,6 +15,7 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "codec/batch.h"
+#include "flow/field.h"
 #include "probe/counters.h"
 #include "probe/export.h"
 
@@ -75,7 +76,10 @@ static FlowRecord record_of(uint32_t n, char *name, size_t size) {
                          .rev_packets = 1,
                          .end_reason = FLOW_END_IDLE};
     int written = snprintf(name, size, "name-%u.example", n);
-    record.server_name = (FlowText){name, (uint32_t)written};
+    const FlowText text = {name, (uint32_t)written};
+    for (size_t i = 0; i < _FLOW_FIELD_N; i++)
+        if (flow_fields[i].kind == FLOW_KIND_TEXT)
+            memcpy((uint8_t *)&record + flow_fields[i].offset, &text, sizeof(text));
     return record;
 }
 
@@ -112,8 +116,13 @@ static void test_everything_arrives(void **state) {
     assert_int_equal(taker.counts.octets, 150 * N);
     assert_int_equal(taker.out->n, N);
     const FlowRecord *last = &taker.out->records[N - 1];
-    assert_int_equal(last->server_name.size, strlen("name-9999.example"));
-    assert_memory_equal(last->server_name.text, "name-9999.example", last->server_name.size);
+    for (size_t i = 0; i < _FLOW_FIELD_N; i++) {
+        const FlowText *text = flow_field_at(last, &flow_fields[i]);
+        if (flow_fields[i].kind != FLOW_KIND_TEXT)
+            continue;
+        assert_int_equal(text->size, strlen("name-9999.example"));
+        assert_memory_equal(text->text, "name-9999.example", text->size);
+    }
     Buffer json = {0};
     assert_int_equal(file_read(&json, path, 1 << 24, &reason), 0);
     size_t lines = 0;

@@ -81,10 +81,10 @@ static int end(void **state) {
 }
 
 /* so many seconds later, by both clocks */
-static bool later(Bench *bench, int64_t s, const Lease *lease) {
+static bool later(Bench *bench, int64_t s, const LeaseWord *word) {
     bench->time.wall_s += s;
     bench->time.monotonic_s += s;
-    return licensing_second(bench->licensing, lease, bench->time);
+    return licensing_second(bench->licensing, word, bench->time);
 }
 
 /* the program is off for so long: only the wall clock tells */
@@ -95,8 +95,11 @@ static void off(Bench *bench, int64_t wall_s) {
     start(bench);
 }
 
-static Lease lease_of(int64_t until_s) {
-    return (Lease){.until_s = until_s, .licence = "4f0c2f9d1a7b33e0"};
+/* told now */
+static LeaseWord lease_of(int64_t until_s) {
+    static uint64_t told_ms;
+    return (LeaseWord){.lease = {.until_s = until_s, .licence = "4f0c2f9d1a7b33e0"},
+                       .told_ms = ++told_ms};
 }
 
 static void install(Bench *bench, const char *id, LicenceKind kind, const char *name) {
@@ -128,7 +131,7 @@ static void test_nothing(void **state) {
 
 static void test_lease_seven_days(void **state) {
     Bench *bench = *state;
-    Lease lease = lease_of(NOW + 1 + LEASE_S);
+    LeaseWord lease = lease_of(NOW + 1 + LEASE_S);
     assert_true(later(bench, 1, &lease));
     assert_true(licensing_unlocked(bench->licensing));
     /* the same state again is no news: it is what the link remembers of a hub that is away */
@@ -139,7 +142,7 @@ static void test_lease_seven_days(void **state) {
     assert_true(later(bench, 1, &lease));
     assert_false(licensing_unlocked(bench->licensing));
     /* the hub is back */
-    lease.until_s += 8 * DAY;
+    lease = lease_of(NOW + 8 * DAY + LEASE_S);
     assert_true(later(bench, 1, &lease));
     assert_true(licensing_unlocked(bench->licensing));
 }
@@ -149,7 +152,7 @@ static void test_lease_of_another_time(void **state) {
     Bench *bench = *state;
     const int64_t untils[] = {NOW - 900 * DAY, NOW + 900 * DAY};
     for (size_t i = 0; i < 2; i++) {
-        Lease lease = lease_of(untils[i]);
+        LeaseWord lease = lease_of(untils[i]);
         (void)later(bench, 1, &lease);
         assert_true(licensing_unlocked(bench->licensing));
         (void)later(bench, LEASE_S - 1, &lease);
@@ -161,7 +164,7 @@ static void test_lease_of_another_time(void **state) {
 
 static void test_lease_over_restarts(void **state) {
     Bench *bench = *state;
-    const Lease lease = lease_of(NOW + LEASE_S);
+    const LeaseWord lease = lease_of(NOW + LEASE_S);
     (void)later(bench, 1, &lease);
     off(bench, 3 * DAY);
     assert_true(licensing_unlocked(bench->licensing));
@@ -175,12 +178,53 @@ static void test_lease_over_restarts(void **state) {
     assert_false(licensing_unlocked(bench->licensing));
 }
 
+/* a hub whose licence clock stands tells the same time again and again: told anew, it holds */
+static void test_lease_of_a_standing_clock(void **state) {
+    Bench *bench = *state;
+    for (int day = 0; day < 10; day++) {
+        const LeaseWord lease = lease_of(NOW);
+        (void)later(bench, DAY, &lease);
+        assert_true(licensing_unlocked(bench->licensing));
+    }
+}
+
+/* the hub lets it wait: not a hub that is away. A restart does not bring it back */
+static void test_lease_over(void **state) {
+    Bench *bench = *state;
+    const LeaseWord over = {.over = true};
+    for (int i = 0; i < 2; i++) {
+        const LeaseWord lease = lease_of(NOW + LEASE_S);
+        assert_true(later(bench, 1, &lease));
+        assert_true(licensing_unlocked(bench->licensing));
+        assert_true(later(bench, 1, &over));
+        assert_false(licensing_unlocked(bench->licensing));
+        assert_false(later(bench, 1, &over));
+        off(bench, 1);
+        assert_false(licensing_unlocked(bench->licensing));
+    }
+}
+
+/* connected for eight days, then switched off: it is seven days from the last that was told */
+static void test_lease_of_a_long_run(void **state) {
+    Bench *bench = *state;
+    for (int i = 0; i < 8 * DAY / 450; i++) {
+        const LeaseWord lease = lease_of(bench->time.wall_s + LEASE_S);
+        (void)later(bench, 450, &lease);
+    }
+    off(bench, DAY);
+    assert_true(licensing_unlocked(bench->licensing));
+    off(bench, 6 * DAY - SAVED_S - 60);
+    assert_true(licensing_unlocked(bench->licensing));
+    off(bench, SAVED_S + 60);
+    assert_false(licensing_unlocked(bench->licensing));
+}
+
 /* 1 h, 2 days, 2 years back, synchronised before or never: never longer than 7 days of running */
 static void test_clock_back(void **state) {
     Bench *bench = *state;
     const int64_t backs[] = {3600, 2 * DAY, 730 * DAY};
     for (size_t i = 0; i < 6; i++) {
-        const Lease lease = lease_of(NOW + LEASE_S + (int64_t)i);
+        const LeaseWord lease = lease_of(NOW + LEASE_S + (int64_t)i);
         bench->time.synchronised = i % 2;
         (void)later(bench, 1, &lease);
         (void)later(bench, 4 * DAY, NULL);
@@ -200,7 +244,7 @@ static void test_clock_back(void **state) {
 static void test_clock_wild(void **state) {
     Bench *bench = *state;
     const int64_t ahead = 4000 * (int64_t)DAY;
-    const Lease lease = lease_of(NOW);
+    const LeaseWord lease = lease_of(NOW);
     bench->time.synchronised = false;
     bench->time.wall_s += ahead;
     (void)later(bench, 1, &lease);
@@ -246,6 +290,28 @@ static void test_own_licence(void **state) {
     assert_string_equal(licensing_token(bench->licensing), "");
 }
 
+/* a line that could not be read when the licence came is read later, though nothing else changed */
+static void test_token_later(void **state) {
+    Bench *bench = *state;
+    Buffer line = {0};
+    Reason reason;
+    install(bench, "one", LICENCE_PROBE, "here");
+    assert_int_equal(file_read(&line, bench->path, 4096, NULL), 0);
+    const size_t size = line.size;
+    for (int i = 0; i < 5000; i++) /* too long a file to be shown */
+        buffer_put_u8(&line, '\n');
+    assert_int_equal(file_write(bench->path, line.bytes, line.size, 0600, &reason), 0);
+    assert_true(later(bench, 1, NULL));
+    assert_true(licensing_unlocked(bench->licensing));
+    assert_string_equal(licensing_token(bench->licensing), "");
+    assert_false(later(bench, 1, NULL));
+    assert_int_equal(file_write(bench->path, line.bytes, size, 0600, &reason), 0);
+    assert_true(later(bench, 1, NULL));
+    assert_int_equal(strlen(licensing_token(bench->licensing)), size - 1);
+    assert_false(later(bench, 1, NULL));
+    buffer_deinit(&line);
+}
+
 static void test_expiry(void **state) {
     Bench *bench = *state;
     install(bench, "short", LICENCE_PROBE, "here");
@@ -254,7 +320,7 @@ static void test_expiry(void **state) {
     bench->time.wall_s += 10 * DAY;
     assert_true(later(bench, 1, NULL));
     assert_false(licensing_unlocked(bench->licensing));
-    const Lease lease = lease_of(NOW + LEASE_S);
+    const LeaseWord lease = lease_of(NOW + LEASE_S);
     assert_true(later(bench, 1, &lease)); /* a lease does as well */
     assert_true(licensing_unlocked(bench->licensing));
     assert_string_equal(licensing_token(bench->licensing), "");
@@ -266,9 +332,13 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_lease_seven_days, begin, end),
         cmocka_unit_test_setup_teardown(test_lease_of_another_time, begin, end),
         cmocka_unit_test_setup_teardown(test_lease_over_restarts, begin, end),
+        cmocka_unit_test_setup_teardown(test_lease_of_a_standing_clock, begin, end),
+        cmocka_unit_test_setup_teardown(test_lease_over, begin, end),
+        cmocka_unit_test_setup_teardown(test_lease_of_a_long_run, begin, end),
         cmocka_unit_test_setup_teardown(test_clock_back, begin, end),
         cmocka_unit_test_setup_teardown(test_clock_wild, begin, end),
         cmocka_unit_test_setup_teardown(test_own_licence, begin, end),
+        cmocka_unit_test_setup_teardown(test_token_later, begin, end),
         cmocka_unit_test_setup_teardown(test_expiry, begin, end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -10,9 +10,12 @@ import re
 import shutil
 import socket
 import subprocess
+import time
 
 import _exporter
-from _e2e import SOURCE, check, main, offline, same, wait_for
+from _causes import shim
+from _collector import Collector
+from _e2e import PROBE, SLOW, SOURCE, check, main, offline, same, wait_for
 
 GOLDEN = os.path.join(SOURCE, "test", "golden")
 
@@ -143,6 +146,37 @@ def test_to_the_hub(lab):
     same(port.probe.stop(), 0, "exit")
 
 
+def test_to_another_collector(lab):
+    """-n alone, without a hub: what is collected goes on to it."""
+    collector = Collector(counting=True)
+    port = Collecting(lab, "-n", f"127.0.0.1:{collector.port}", "-V", "9", "--license", lab.path("none"))
+    datagrams, expected = list(_exporter.cases())[1][1:]  # v5
+    try:
+        port.send(datagrams)
+        wait_for("the records at the other collector", lambda: collector.records() >= len(expected), 10)
+        same(port.probe.stop(), 0, "exit")
+        same(collector.records(), len(expected), "records at the other collector")
+    finally:
+        collector.stop()
+
+
+def test_name_without_an_answer(lab):
+    """A collector whose name nobody resolves does not keep a probe that is told to stop."""
+    env = [f"{k}={v}" for k, v in shim(lab, WEIR_SHIM_RESOLVE_S=40).items()]
+    probe = lab.start("slow", "env", *env, PROBE, "--collector-port", "127.0.0.1:0", "-n", "collector.slow.invalid:2055",
+                      "--license", lab.path("none"), "--counters", lab.path("counters"))
+    said = wait_for("the port", lambda: re.search(r"on port (\d+)", probe.log()))
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+        s.sendto(list(_exporter.cases())[1][1][0], ("127.0.0.1", int(said[1])))
+    time.sleep(1.5)
+    start = time.monotonic()
+    same(probe.stop(30), 0, "exit")
+    took_s = time.monotonic() - start
+    check(took_s < 5 * SLOW, f"it took {took_s:.1f} s to end")
+    with open(lab.path("counters")) as file:
+        check(re.search('records_total{result="failed"} [1-9]', file.read()), "what was not sent is counted")
+
+
 def wire_totals(lab, capture, version):
     """NetFlow v5 has no IPv6."""
     flows = [f for f in offline(lab, capture) if version != "5" or ":" not in f["src_ip"]]
@@ -206,4 +240,5 @@ def test_pmacctd(lab):
 if __name__ == "__main__":
     main([test_each_version_in_a_capture, test_data_before_its_template,
           test_damaged_datagrams_are_counted, test_one_port_for_all, test_to_the_hub,
+          test_to_another_collector, test_name_without_an_answer,
           test_softflowd, test_pmacctd])

@@ -12,6 +12,7 @@ import subprocess
 import tempfile
 import time
 
+from _causes import shim
 from _collector import Collector, packet, write_capture
 from _e2e import LICENSE, PROBE, SOURCE, check, issue, main, same, wait_for
 
@@ -232,6 +233,31 @@ def test_licence_comes_and_goes(lab):
         collector.stop()
 
 
+def test_disk_that_stands_still(lab):
+    """What is remembered of a licence is written by nobody who has packets to take."""
+    flag, good, path = lab.path("stall"), own(lab, "good"), lab.path("probe.license")
+    env = [f"{k}={v}" for k, v in shim(lab, WEIR_SHIM_STALL=flag).items()]
+    collector = Collector(counting=True)
+    os.mkdir(lab.path("data"))  # without a hub nobody makes it
+    feed = Feed(lab, "feed", "-n", f"127.0.0.1:{collector.port}", "--license", path, "--data-dir", lab.path("data"),
+                where=(*HERE, "env", *env))
+    try:
+        feed.give(1000)
+        holds("before", collector.records, 1000)
+        put(flag, "")
+        os.rename(good, path)
+        time.sleep(3)
+        feed.give(1000)
+        holds("meanwhile", collector.records, 2000)
+        check("no limit, by licence" not in feed.log(), f"the disk did not stand still: {feed.log()}")
+        os.unlink(flag)
+        wait_for("it is taken", lambda: "no limit, by licence" in feed.log(), 5)
+        feed.end()
+    finally:
+        feed.kill()
+        collector.stop()
+
+
 # -------------------------------------------------------------------------------------- with a hub
 
 def edit_lease(folder, *numbers):
@@ -309,4 +335,5 @@ def test_own_licence_takes_no_seat(lab):
 
 
 if __name__ == "__main__":
-    main([test_check_license, test_limit, test_licence_comes_and_goes, test_lease, test_own_licence_takes_no_seat])
+    main([test_check_license, test_limit, test_licence_comes_and_goes,
+          test_disk_that_stands_still, test_lease, test_own_licence_takes_no_seat])

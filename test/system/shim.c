@@ -50,7 +50,8 @@ int getaddrinfo(const char *restrict node, const char *restrict service,
     int (*real)(const char *, const char *, const struct addrinfo *, struct addrinfo **);
     void *symbol = dlsym(RTLD_NEXT, "getaddrinfo");
     memcpy(&real, &symbol, sizeof(real));
-    if (node && strstr(node, ".slow."))
+    const int only_address = hints && hints->ai_flags & AI_NUMERICHOST;
+    if (node && !only_address && strstr(node, ".slow."))
         sleep((unsigned)setting("WEIR_SHIM_RESOLVE_S"));
     return real(node, service, hints, found);
 }

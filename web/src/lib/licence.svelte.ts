@@ -23,7 +23,9 @@ class LicenceNow {
   stop() {
     clearInterval(this.#timer);
     this.#timer = undefined;
+    this.#asked++; // what is under way is of one who has left
     this.answer = null;
+    this.problem = '';
   }
 
   /** An answer that was overtaken by a later question is dropped. */
