@@ -109,7 +109,7 @@ static void write_reason(const LicensingView *view, uint32_t ahead, char reason[
     char before[48] = "it is the next";
     if (ahead)
         (void)snprintf(before, sizeof(before), "%u before it", ahead);
-    (void)snprintf(reason, HUB_REASON_BYTES, "all %u %s are taken by earlier probes (%s)",
+    (void)snprintf(reason, HUB_REASON_BYTES, "all %u %s are taken by earlier or pinned probes (%s)",
                    view->limit, whose[view->mode], before);
 }
 

@@ -124,7 +124,7 @@ step('four probes of one image: three are at work, the fourth waits and is told 
     }));
     if (name !== 'site-4') await held(name).getByText('connected').waitFor();
   }
-  await waiting('site-4').getByText('All 3 seats of the licence are taken by earlier probes').waitFor();
+  await waiting('site-4').getByText('All 3 seats of the licence are taken by earlier or pinned probes').waitFor();
   await waiting('site-4').getByText('(it is the next)').waitFor();
   await page.getByRole('heading', { name: '3 of 3 seats are taken, 1 probe waits' }).waitFor();
   await until('the probe says so too', () => /all 3 seats of the licence are taken/.test(probes.get('site-4').said));

@@ -71,7 +71,7 @@ function licence() {
   const has = which !== 'evaluation';
   const limit = has && !['hub', 'expired'].includes(which) ? 3 : 2;
   const held = [seat('berlin-core', { connected: true, gone_ms: null, kept_until_ms: null }), seat('munich-edge', { connected: false, gone_ms: now - 12e4, kept_until_ms: now + 48e4 }), seat('lab-7', { connected: true, gone_ms: null, kept_until_ms: null })];
-  const reason = (ahead) => `all ${limit} seats of the licence are taken by earlier probes (${ahead} before you)`;
+  const reason = (ahead) => `all ${limit} seats of the licence are taken by earlier or pinned probes (${ahead} before you)`;
   return { mode: limit === 3 ? 'cloud' : which === 'hub' ? 'hub' : 'evaluation', state: has ? { grace: 'grace', expired: 'expired' }[which] ?? 'valid' : 'none', kept: which === 'kept', kept_until_ms: which === 'kept' ? now + 7e7 : null,
     why: { evaluation: 'no licence is installed', grace: 'it expired three days ago; everything works until the end of its grace, 27 more days', expired: 'it expired 40 days ago; ask for a new one' }[which] ?? 'valid until next year',
     trouble: which === 'kept' ? '/etc/weir/hub.license: there is no such file; the one verified last stays in force until tomorrow' : '', warning: which === 'soon' ? 'the licence ends in 14 days' : '', days_left: which === 'soon' ? 14 : null, now_ms: now, revocations: 2,
