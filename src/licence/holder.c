@@ -51,14 +51,14 @@ typedef struct Place {
 struct Holder {
     HolderConfig config;
     Place places[N_PLACES];
-    char last_path[PATH_MAX];  /* the last verified line */
+    char last_path[PATH_MAX];  /* the line that unlocked last */
     char clock_path[PATH_MAX]; /* two times, and since when the file is gone */
     char list_path[PATH_MAX];
     Known last; /* of last_path */
     Stamp list_stamp;
     LicenceClock clock;
     LicenceClock clock_saved;
-    int64_t gone_s; /* no file verifies since then; 0: one does */
+    int64_t gone_s; /* no file unlocks since then; 0: one does */
     int64_t gone_saved_s;
     Revocations *revoked;
     Buffer list_line;  /* as it came */
@@ -276,8 +276,9 @@ static int remember(Holder *holder, const Buffer *line) {
     return error_trace(keep(holder, holder->last_path, line->bytes, line->size, 0600, &kept));
 }
 
-/* the one verified last, for a day */
-static int find_last(Holder *holder, int64_t now_s, Found *last, HolderView *view) {
+/* the one in force last, for a day; beside a file that is another's only as long as it unlocks */
+static int find_last(Holder *holder, int64_t now_s, const Found *wrong, Found *last,
+                     HolderView *view) {
     if (!holder->gone_s || holder->gone_s > now_s) /* the clock was ahead when the file went */
         holder->gone_s = now_s;
     const int r = read_known(holder, &holder->last, holder->last_path);
@@ -286,6 +287,13 @@ static int find_last(Holder *holder, int64_t now_s, Found *last, HolderView *vie
     if (view->kept) {
         *last = (Found){.licence = holder->last.licence, .from = holder->last_path};
         last->state = judge(holder, &last->licence, now_s, &last->why);
+    }
+    if (wrong && view->kept && !licence_unlocks(last->state))
+        view->kept = false;
+    if (wrong && view->kept) {
+        const Reason damaged = view->trouble;
+        reason_set(&view->trouble, "%.100s: licence %s is not in force: %.150s%s%.80s", wrong->from,
+                   wrong->licence.id, wrong->why.text, damaged.text[0] ? "; " : "", damaged.text);
     }
     return error_trace(r);
 }
@@ -308,6 +316,7 @@ static void see(Holder *holder, const Licence *licence, const Now *now) {
 /* the best of the places; an error with view->has: only that it could not be remembered */
 static int find(Holder *holder, const Now *now, HolderView *view) {
     Found best = {0};
+    Found last = {0};
     const Known *any = NULL;
     for (size_t i = 0; i < N_PLACES; i++) {
         Known *known = &holder->places[i].known;
@@ -332,9 +341,13 @@ static int find(Holder *holder, const Now *now, HolderView *view) {
             any = known;
         }
     }
-    if (any)
+    if (any && licence_unlocks(best.state))
         holder->gone_s = 0;
-    int r = any ? remember(holder, &any->line) : find_last(holder, now_s, &best, view);
+    int r = any && licence_unlocks(best.state) ? remember(holder, &any->line) : 0;
+    if (!any || !licence_unlocks(best.state))
+        r = find_last(holder, now_s, any ? &best : NULL, &last, view);
+    if (view->kept)
+        best = last;
     view->has = any || view->kept;
     if (!view->has)
         return error_trace(r);
@@ -351,7 +364,7 @@ static void say_kept(HolderView *view, const char *path) {
     if (!view->kept)
         return;
     Reason damaged = view->trouble;
-    reason_set(&view->trouble, "%.200s%s; the one verified last stays in force until %s",
+    reason_set(&view->trouble, "%.400s%s; the one in force last stays in force until %s",
                damaged.text[0] ? damaged.text : path, damaged.text[0] ? "" : " is gone",
                licence_date(until, view->until_s));
 }

@@ -285,6 +285,52 @@ static void test_gone(void **state) {
     buffer_deinit(&line);
 }
 
+/* a file that verifies and does not hold here throws nothing away: a day, as for a damaged one */
+static void test_wrong_file(void **state) {
+    Bench *bench = *state;
+    for (int wrong = 0; wrong < 4; wrong++) {
+        Licence licence = grant(bench, "good", 5);
+        put_licence(bench, bench->path, &licence);
+        start(bench);
+        assert_true(view(bench)->unlocks && !view(bench)->kept);
+        bench->now_s += 60;
+        Licence other = grant(bench, "wrong", 9);
+        if (wrong == 0)
+            other.kind = LICENCE_PROBE;
+        else if (wrong == 1)
+            other.kind = LICENCE_HUB; /* of no machine */
+        else if (wrong == 2)
+            other.expiry_s = (other.not_before_s = 1) + DAY;
+        else
+            put_list(bench, bench->list, "wrong", 1);
+        put_licence(bench, bench->path, &other);
+        assert_true(look(bench));
+        for (int again = 0; again < 2; again++) {
+            assert_true(view(bench)->unlocks && view(bench)->kept);
+            assert_string_equal(view(bench)->licence.id, "good");
+            assert_non_null(strstr(view(bench)->trouble.text, bench->path));
+            assert_non_null(strstr(view(bench)->trouble.text, "licence wrong is not in force"));
+            assert_non_null(strstr(view(bench)->trouble.text, "in force until"));
+            start(bench);
+        }
+        bench->now_s += DAY;
+        assert_true(look(bench));
+        assert_false(view(bench)->unlocks || view(bench)->kept);
+        assert_string_equal(view(bench)->licence.id, "wrong");
+    }
+    /* what was revoked or expired itself is not kept by it */
+    Licence licence = grant(bench, "good", 5);
+    put_licence(bench, bench->path, &licence);
+    start(bench);
+    licence.kind = LICENCE_PROBE;
+    put_licence(bench, bench->path, &licence);
+    (void)look(bench);
+    assert_true(view(bench)->unlocks && view(bench)->kept);
+    put_list(bench, bench->list, "good", 2);
+    (void)look(bench);
+    assert_false(view(bench)->unlocks || view(bench)->kept);
+}
+
 static void test_ends(void **state) {
     Bench *bench = *state;
     Licence licence = grant(bench, "first", 5);
@@ -555,6 +601,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_list_kept, begin, end),
         cmocka_unit_test_setup_teardown(test_list_twin, begin, end),
         cmocka_unit_test_setup_teardown(test_gone, begin, end),
+        cmocka_unit_test_setup_teardown(test_wrong_file, begin, end),
         cmocka_unit_test_setup_teardown(test_ends, begin, end),
         cmocka_unit_test_setup_teardown(test_clock, begin, end),
         cmocka_unit_test_setup_teardown(test_gone_wild, begin, end),
