@@ -57,6 +57,7 @@ struct Holder {
     Known last; /* of last_path */
     Stamp list_stamp;
     LicenceClock clock;
+    bool synchronised; /* at the last look */
     LicenceClock clock_saved;
     int64_t gone_s; /* no file unlocks since then; 0: one does */
     int64_t gone_saved_s;
@@ -214,10 +215,18 @@ typedef struct Found {
     Reason why;
 } Found;
 
+static int64_t issued_max_s(const Holder *holder, int64_t now_s) {
+    return holder->synchronised ? now_s + DAY_S : 0;
+}
+
 LicenceState holder_judge(const Holder *holder, const Licence *licence, bool probe,
                           const SystemId *at, Reason *why) {
-    const LicencePlace place = {
-        .probe = probe, .now_s = holder->view.now_s, .here = at, .revoked = holder->revoked};
+    const int64_t now_s = holder->view.now_s;
+    const LicencePlace place = {.probe = probe,
+                                .now_s = now_s,
+                                .issued_max_s = issued_max_s(holder, now_s),
+                                .here = at,
+                                .revoked = holder->revoked};
     return licence_judge(licence, &place, why);
 }
 
@@ -225,6 +234,7 @@ static LicenceState judge(const Holder *holder, const Licence *licence, int64_t 
                           Reason *why) {
     const LicencePlace place = {.probe = holder->config.probe,
                                 .now_s = now_s,
+                                .issued_max_s = issued_max_s(holder, now_s),
                                 .here = &holder->config.here,
                                 .revoked = holder->revoked};
     return licence_judge(licence, &place, why);
@@ -303,11 +313,18 @@ typedef struct Now {
     bool synchronised;
 } Now;
 
+/* the clock with what the licence says of the time, unless a clock that is right knows better */
+static LicenceClock clock_with(const Holder *holder, const Licence *licence, const Now *now) {
+    LicenceClock clock = holder->clock;
+    if (!now->synchronised || licence->issued_s <= now->wall_s + DAY_S)
+        licence_clock_see(&clock, licence);
+    return clock;
+}
+
 /* one newer than any before may say that the clock was wrong, if it is in force by what it says */
 static void see(Holder *holder, const Licence *licence, const Now *now) {
     Reason ignored;
-    LicenceClock clock = holder->clock;
-    licence_clock_see(&clock, licence);
+    LicenceClock clock = clock_with(holder, licence, now);
     const int64_t now_s = licence_clock_now(&clock, now->wall_s, now->synchronised);
     if (licence_unlocks(judge(holder, licence, now_s, &ignored)))
         holder->clock = clock;
@@ -395,6 +412,7 @@ static bool same_view(const HolderView *a, const HolderView *b) {
 int holder_look(Holder *holder, int64_t wall_s, bool synchronised, bool *changedp) {
     HolderView view = {0};
     holder->unwritten = (Reason){""};
+    holder->synchronised = synchronised;
     int r = look_at_lists(holder);
     if (r)
         return error_trace(r);
@@ -421,8 +439,8 @@ const HolderView *holder_view(const Holder *holder) {
 
 static int install_licence(Holder *holder, const Licence *licence, const char *text, size_t size,
                            int64_t wall_s, bool synchronised, Reason *reason) {
-    LicenceClock clock = holder->clock;
-    licence_clock_see(&clock, licence);
+    LicenceClock clock = clock_with(holder, licence, &(Now){wall_s, synchronised});
+    holder->synchronised = synchronised;
     int64_t now_s = licence_clock_now(&clock, wall_s, synchronised);
     if (!licence_unlocks(judge(holder, licence, now_s, reason)))
         return HOLDER_E_REFUSED;

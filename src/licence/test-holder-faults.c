@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* the licence in force beside files, lists and times that are wrong */
+
+#include "licence/holder_bench.h"
+
+/* a file that verifies and does not hold here throws nothing away: a day, as for a damaged one */
+static void test_wrong_file(void **state) {
+    Bench *bench = *state;
+    for (int wrong = 0; wrong < 4; wrong++) {
+        Licence licence = grant(bench, "good", 5);
+        put_licence(bench, bench->path, &licence);
+        start(bench);
+        assert_true(view(bench)->unlocks && !view(bench)->kept);
+        bench->now_s += 60;
+        Licence other = grant(bench, "wrong", 9);
+        if (wrong == 0)
+            other.kind = LICENCE_PROBE;
+        else if (wrong == 1)
+            other.kind = LICENCE_HUB; /* of no machine */
+        else if (wrong == 2)
+            other.expiry_s = (other.not_before_s = 1) + DAY;
+        else
+            put_list(bench, bench->list, "wrong", 1);
+        put_licence(bench, bench->path, &other);
+        assert_true(look(bench));
+        for (int again = 0; again < 2; again++) {
+            assert_true(view(bench)->unlocks && view(bench)->kept);
+            assert_string_equal(view(bench)->licence.id, "good");
+            assert_non_null(strstr(view(bench)->trouble.text, bench->path));
+            assert_non_null(strstr(view(bench)->trouble.text, "licence wrong is not in force"));
+            assert_non_null(strstr(view(bench)->trouble.text, "in force until"));
+            start(bench);
+        }
+        bench->now_s += DAY;
+        assert_true(look(bench));
+        assert_false(view(bench)->unlocks || view(bench)->kept);
+        assert_string_equal(view(bench)->licence.id, "wrong");
+    }
+    /* what was revoked or expired itself is not kept by it */
+    Licence licence = grant(bench, "good", 5);
+    put_licence(bench, bench->path, &licence);
+    start(bench);
+    licence.kind = LICENCE_PROBE;
+    put_licence(bench, bench->path, &licence);
+    (void)look(bench);
+    assert_true(view(bench)->unlocks && view(bench)->kept);
+    put_list(bench, bench->list, "good", 2);
+    (void)look(bench);
+    assert_false(view(bench)->unlocks || view(bench)->kept);
+}
+
+/* issued by a clock in 2040: refused where the clock is known to be right, and it moves no mark */
+static void test_future(void **state) {
+    Bench *bench = *state;
+    Reason reason = {""};
+    start(bench);
+    Licence future = grant(bench, "future", 9);
+    future.issued_s = 2208988800;
+    future.expiry_s = 0;
+    assert_int_equal(install(bench, &future, &reason), HOLDER_E_REFUSED);
+    assert_non_null(strstr(reason.text, "issued in the future"));
+    put_licence(bench, bench->path, &future);
+    (void)look(bench);
+    start(bench);
+    assert_int_equal(view(bench)->state, LICENCE_NOT_YET);
+    assert_non_null(strstr(view(bench)->why.text, "issued in the future"));
+    assert_int_equal(view(bench)->now_s, bench->now_s);
+    Licence right = grant(bench, "right", 5);
+    assert_int_equal(install(bench, &right, &reason), 0);
+    assert_true(view(bench)->unlocks);
+    assert_string_equal(view(bench)->licence.id, "right");
+
+    /* a day is what clocks may differ */
+    Licence ahead = grant(bench, "ahead", 6);
+    ahead.issued_s += DAY + 1;
+    assert_int_equal(install(bench, &ahead, &reason), HOLDER_E_REFUSED);
+    ahead.issued_s -= 1;
+    assert_int_equal(install(bench, &ahead, &reason), 0);
+    assert_string_equal(view(bench)->licence.id, "ahead");
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_wrong_file, begin, end),
+        cmocka_unit_test_setup_teardown(test_future, begin, end),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
