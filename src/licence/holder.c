@@ -46,6 +46,7 @@ typedef struct Place {
     char list[PATH_MAX];
     Known known;
     Stamp list_stamp;
+    Reason list_trouble; /* "": its list counts, or there is none */
 } Place;
 
 struct Holder {
@@ -56,6 +57,7 @@ struct Holder {
     char list_path[PATH_MAX];
     Known last; /* of last_path */
     Stamp list_stamp;
+    Reason list_trouble;
     LicenceClock clock;
     bool synchronised; /* at the last look */
     LicenceClock clock_saved;
@@ -161,22 +163,35 @@ static bool same_line(const Buffer *a, const char *b, size_t b_size) {
     return size == b_size && (!size || memcmp(text, b, size) == 0);
 }
 
-static int take_list(Holder *holder, const char *path, Stamp *stamp) {
-    Reason ignored;
+/* each list is read anew, for how it stands to the one that is known now */
+static void forget_stamps(Holder *holder) {
+    holder->list_stamp = (Stamp){0};
+    for (size_t i = 0; i < N_PLACES; i++)
+        holder->places[i].list_stamp = (Stamp){0};
+}
+
+static int take_list(Holder *holder, const char *path, Stamp *stamp, Reason *trouble) {
+    Reason why = {""};
     Stamp now;
     cleanup(buffer_deinit) Buffer text = {0};
     cleanup(revocations_freep) Revocations *list = NULL;
-    if (!stamp_of(&now, path) || unchanged(stamp, &now))
+    const bool there = stamp_of(&now, path);
+    if (there && unchanged(stamp, &now))
         return 0;
-    int r = file_read(&text, path, TOKEN_BYTES_MAX, &ignored);
-    if (r == 0)
+    *trouble = (Reason){""};
+    *stamp = (Stamp){0};
+    if (!there)
+        return 0;
+    int r = file_read(&text, path, TOKEN_BYTES_MAX, trouble);
+    if (r == 0) {
         r = revocations_parse(&list, (const char *)text.bytes, text.size, &holder->config.keys,
-                              &ignored);
+                              &why);
+        if (r > 0)
+            reason_set(trouble, "%.200s: %.200s", path, why.text);
+    }
     if (r < 0)
         return error_trace(r);
-    *stamp = now;
-    if (r == 0 &&
-        (!holder->revoked || revocations_number(list) > revocations_number(holder->revoked))) {
+    if (r == 0 && revocations_newer(list, holder->revoked)) {
         const Buffer before = holder->list_line;
         holder->list_line = text;
         text = before;
@@ -184,7 +199,16 @@ static int take_list(Holder *holder, const char *path, Stamp *stamp) {
         revocations_free(holder->revoked);
         holder->revoked = list;
         list = NULL;
+        forget_stamps(holder);
+    } else if (r == 0 && stamp != &holder->list_stamp &&
+               !same_line(&holder->list_line, (const char *)text.bytes, text.size)) {
+        reason_set(trouble,
+                   "%.200s: this list of revoked licences, number %llu, is not newer than the one "
+                   "known, number %llu, which counts",
+                   path, (unsigned long long)revocations_number(list),
+                   (unsigned long long)revocations_number(holder->revoked));
     }
+    *stamp = now;
     return 0;
 }
 
@@ -200,10 +224,21 @@ static int save_list(Holder *holder) {
 }
 
 static int look_at_lists(Holder *holder) {
-    int r = take_list(holder, holder->list_path, &holder->list_stamp);
-    for (size_t i = 0; r == 0 && i < N_PLACES; i++)
-        r = take_list(holder, holder->places[i].list, &holder->places[i].list_stamp);
+    int r = take_list(holder, holder->list_path, &holder->list_stamp, &holder->list_trouble);
+    for (size_t i = 0; r == 0 && i < N_PLACES; i++) {
+        Place *place = &holder->places[i];
+        r = take_list(holder, place->list, &place->list_stamp, &place->list_trouble);
+    }
     return r ? error_trace(r) : error_trace(save_list(holder));
+}
+
+/* behind what is wrong with the licence */
+static void say_lists(const Holder *holder, HolderView *view) {
+    const Reason *const all[] = {&holder->list_trouble, &holder->places[0].list_trouble,
+                                 &holder->places[1].list_trouble};
+    for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
+        if (all[i]->text[0])
+            reason_append(&view->trouble, "%s%s", view->trouble.text[0] ? "; " : "", all[i]->text);
 }
 
 /* --- licences ----------------------------------------------------------------------------- */
@@ -420,6 +455,7 @@ int holder_look(Holder *holder, int64_t wall_s, bool synchronised, bool *changed
     if (r && !view.has)
         return error_trace(r);
     say_kept(&view, holder->config.path);
+    say_lists(holder, &view);
     view.days_left = days_left(&view);
     view.revoked = holder->revoked ? revocations_number(holder->revoked) : 0;
     *changedp = !same_view(&view, &holder->view);
@@ -460,9 +496,14 @@ static int install_list(Holder *holder, const Revocations *list, const char *tex
                         Reason *reason) {
     const uint64_t number = revocations_number(list);
     const uint64_t held = holder->revoked ? revocations_number(holder->revoked) : 0;
-    const bool other =
-        number == held && holder->revoked && !same_line(&holder->list_line, text, size);
-    if (number < held || other) {
+    const bool same = holder->revoked && same_line(&holder->list_line, text, size);
+    const bool other = number == held;
+    if (!same && number > held && !revocations_newer(list, holder->revoked)) {
+        reason_set(reason, "this list of revoked licences was signed before the one that is here, "
+                           "which another key signed");
+        return HOLDER_E_REFUSED;
+    }
+    if (!same && !revocations_newer(list, holder->revoked)) {
         reason_set(reason,
                    "this list of revoked licences has the number %llu, and %s %llu is here "
                    "already",

@@ -80,10 +80,68 @@ static void test_future(void **state) {
     assert_string_equal(view(bench)->licence.id, "ahead");
 }
 
+/* by a second key: numbers begin anew, and the time of signing decides */
+static void test_key_rotated(void **state) {
+    Bench *bench = *state;
+    Reason reason = {""};
+    VendorSecret next;
+    cleanup(buffer_deinit) Buffer line = {0};
+    cleanup(revocations_freep) Revocations *list = revocations_new();
+    vendor_secret_make(&next, "test-2");
+    const VendorKey both[] = {bench->vendor.key, next.key};
+    bench->keys = (VendorKeys){.keys = both, .n = 2};
+    const Licence licence = grant(bench, "first", 5);
+    put_licence(bench, bench->path, &licence);
+    put_list(bench, bench->list, "other", 5);
+    start(bench);
+    assert_true(view(bench)->unlocks);
+    assert_int_equal(revocations_add(list, "first"), 0);
+    assert_int_equal(revocations_sign(&line, list, "test-2", NOW - 1, next.secret_key), 0);
+    assert_int_equal(holder_install(bench->holder, (const char *)line.bytes, line.size,
+                                    bench->now_s, true, &reason),
+                     HOLDER_E_REFUSED);
+    assert_true(view(bench)->unlocks);
+    buffer_clear(&line);
+    assert_int_equal(revocations_sign(&line, list, "test-2", NOW + 1, next.secret_key), 0);
+    put(bench->list, line.bytes, line.size);
+    (void)look(bench);
+    assert_int_equal(view(bench)->state, LICENCE_REVOKED);
+    assert_string_equal(view(bench)->trouble.text, "");
+    put_list(bench, bench->list, "other", 6); /* an old one put back brings nothing back */
+    (void)look(bench);
+    start(bench);
+    assert_int_equal(view(bench)->state, LICENCE_REVOKED);
+    assert_int_equal(view(bench)->revoked, 1);
+}
+
+/* what a list beside the licence is worth is said: damaged, or older than the one known */
+static void test_list_told(void **state) {
+    Bench *bench = *state;
+    start(bench);
+    put(bench->list, "rubbish", 7);
+    assert_true(look(bench));
+    assert_non_null(strstr(view(bench)->trouble.text, bench->list));
+    assert_non_null(strstr(view(bench)->trouble.text, "cut short"));
+    put_list(bench, bench->list, "other", 3);
+    assert_true(look(bench));
+    assert_string_equal(view(bench)->trouble.text, "");
+    (void)look(bench);
+    assert_string_equal(view(bench)->trouble.text, "");
+    put_list(bench, bench->list, "other", 2);
+    assert_true(look(bench));
+    assert_non_null(strstr(view(bench)->trouble.text, "number 2, is not newer"));
+    assert_int_equal(unlink(bench->list), 0);
+    assert_true(look(bench));
+    assert_string_equal(view(bench)->trouble.text, "");
+    assert_int_equal(view(bench)->revoked, 3);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_wrong_file, begin, end),
         cmocka_unit_test_setup_teardown(test_future, begin, end),
+        cmocka_unit_test_setup_teardown(test_key_rotated, begin, end),
+        cmocka_unit_test_setup_teardown(test_list_told, begin, end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -65,6 +65,13 @@ def test_vendor(lab):
     same(run.returncode, 1, "revoked")
     check("L-7 was revoked" in run.stdout, f"and says so: {run.stdout!r}")
 
+    # the vendor's next key carries the list on
+    following, after = make_key(lab, "next")
+    tool("revoke", revoked, "L-8", *following, code=1, say="--vendor-key")
+    check("3 revoked" in tool("revoke", revoked, "L-8", *following, "--vendor-key", public), "goes on")
+    run = subprocess.run([TOOL, "verify", path, *trusted, "--vendor-key", after], capture_output=True, text=True)
+    check("L-7 was revoked" in run.stdout, f"by the next key too: {run.stdout!r}")
+
 
 def test_verdicts(lab):
     """On which day, on which machine."""
