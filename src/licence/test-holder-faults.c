@@ -136,12 +136,26 @@ static void test_list_told(void **state) {
     assert_int_equal(view(bench)->revoked, 3);
 }
 
+/* a pipe in the licence's place is no file: nobody waits for its other end */
+static void test_pipe(void **state) {
+    Bench *bench = *state;
+    assert_int_equal(mkfifo(bench->path, 0600), 0);
+    assert_int_equal(mkfifo(bench->list, 0600), 0);
+    (void)alarm(20); /* or this stands still */
+    start(bench);
+    (void)alarm(0);
+    assert_false(view(bench)->has);
+    assert_non_null(strstr(view(bench)->trouble.text, bench->path));
+    assert_non_null(strstr(view(bench)->trouble.text, "no regular file"));
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_wrong_file, begin, end),
         cmocka_unit_test_setup_teardown(test_future, begin, end),
         cmocka_unit_test_setup_teardown(test_key_rotated, begin, end),
         cmocka_unit_test_setup_teardown(test_list_told, begin, end),
+        cmocka_unit_test_setup_teardown(test_pipe, begin, end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

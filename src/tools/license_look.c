@@ -54,7 +54,7 @@ static int refused(int r, const char *path, const Reason *why, Reason *reason) {
 }
 
 static int read_text(Buffer *text, const char *path, Reason *reason) {
-    int r = file_read(text, path, TOKEN_BYTES_MAX, reason);
+    int r = file_read_any(text, path, TOKEN_BYTES_MAX, reason);
     return r == FILE_E_REFUSED ? LICENSE_REFUSED : error_trace(r);
 }
 

@@ -194,7 +194,7 @@ static int open_list(Revocations **listp, const char *path, const VendorKeys *ke
         *listp = revocations_new();
         return *listp ? 0 : error_origin(-ENOMEM);
     }
-    int r = file_read(&text, path, TOKEN_BYTES_MAX, reason);
+    int r = file_read_any(&text, path, TOKEN_BYTES_MAX, reason);
     if (r)
         return r == FILE_E_REFUSED ? LICENSE_REFUSED : error_trace(r);
     r = revocations_parse(listp, (const char *)text.bytes, text.size, keys, &why);
