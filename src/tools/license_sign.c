@@ -150,10 +150,20 @@ static int put_out(const Buffer *line, const char *path, Reason *reason) {
     return r == FILE_E_REFUSED ? LICENSE_REFUSED : error_trace(r);
 }
 
+/* what a licence made here can be called */
+static bool id_valid(const char *id) {
+    const size_t n = strspn(id, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_");
+    return n > 0 && !id[n] && n < sizeof(((Licence *)0)->id);
+}
+
 int license_issue(const LicenseConfig *config, Reason *reason) {
     VendorSecret secret;
     Licence licence;
     cleanup(buffer_deinit) Buffer line = {0};
+    if (config->id && !id_valid(config->id)) {
+        reason_set(reason, "--id '%.60s': 1 to 32 letters, digits, - and _", config->id);
+        return LICENSE_USAGE;
+    }
     int r = fill(&licence, config, reason);
     if (r == 0)
         r = open_key(&secret, config, reason);
@@ -213,6 +223,13 @@ int license_revoke(const LicenseConfig *config, Reason *reason) {
     VendorKeys keys = {0};
     cleanup(revocations_freep) Revocations *list = NULL;
     cleanup(buffer_deinit) Buffer line = {0};
+    if (!id_valid(id)) {
+        reason_set(reason,
+                   "'%.60s' is no licence's id (1 to 32 letters, digits, - and _): weir-license "
+                   "inspect FILE shows it",
+                   id);
+        return LICENSE_USAGE;
+    }
     int r = open_key(&secret, config, reason);
     if (r)
         return error_trace(r);

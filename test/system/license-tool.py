@@ -117,6 +117,9 @@ def test_wrong(lab):
             (["issue", "--key", key[1], "--kind", "cloud", "--customer", "x", "--probes", "1",
               "--expires", "1d"], 1, "no terminal"),
             (["keygen", "--kid", "A b", "--key", out, *key[2:]], 2, "a-z"),
+            *((["revoke", out, name, *key], 2, "no licence's id")
+              for name in ("", "cloud.license", "L-7 ", "x" * 33)),
+            ([*base, "--kind", "cloud", "--probes", "3", "--expires", "1d", "--id", "a.b"], 2, "--id"),
             (["revoke", write(lab.path("list"), "rubbish"), "x", *key], 1, "no list")):
         tool(*args, code=code, say=words)
         check(not os.path.exists(out), f"{args} wrote nothing")
