@@ -14,12 +14,7 @@
 #include "base/cleanup.h"
 #include "base/error.h"
 
-int file_read(Buffer *buffer, const char *path, size_t max_bytes, Reason *reason) {
-    cleanup(closep) int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0) {
-        reason_set(reason, "cannot read %s: %s", path, strerror(errno));
-        return FILE_E_REFUSED;
-    }
+static int read_all(Buffer *buffer, int fd, const char *path, size_t max_bytes, Reason *reason) {
     size_t start = buffer->size;
     for (;;) {
         uint8_t *room = buffer_reserve(buffer, 16384);
@@ -40,6 +35,30 @@ int file_read(Buffer *buffer, const char *path, size_t max_bytes, Reason *reason
     }
 }
 
+/* a pipe that nobody writes is opened at once, so that it can be refused */
+int file_read(Buffer *buffer, const char *path, size_t max_bytes, Reason *reason) {
+    struct stat st;
+    cleanup(closep) int fd = open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+    if (fd < 0 || fstat(fd, &st) < 0) {
+        reason_set(reason, "cannot read %s: %s", path, strerror(errno));
+        return FILE_E_REFUSED;
+    }
+    if (!S_ISREG(st.st_mode)) {
+        reason_set(reason, "cannot read %s: it is %s, and no regular file", path,
+                   S_ISDIR(st.st_mode) ? "a folder" : "a pipe or a device");
+        return FILE_E_REFUSED;
+    }
+    return read_all(buffer, fd, path, max_bytes, reason);
+}
+
+int file_read_any(Buffer *buffer, const char *path, size_t max_bytes, Reason *reason) {
+    cleanup(closep) int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) {
+        reason_set(reason, "cannot read %s: %s", path, strerror(errno));
+        return FILE_E_REFUSED;
+    }
+    return read_all(buffer, fd, path, max_bytes, reason);
+}
 static int write_all(int fd, const uint8_t *bytes, size_t size) {
     while (size) {
         ssize_t n = write(fd, bytes, size);

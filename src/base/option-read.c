@@ -271,7 +271,7 @@ static int read_lines(OptionSet *set, const char *path, char *text, size_t size,
 
 int option_read_file(OptionSet *set, const char *path, Reason *reason) {
     Buffer buffer = {0};
-    int r = file_read(&buffer, path, FILE_MAX_BYTES, reason);
+    int r = file_read_any(&buffer, path, FILE_MAX_BYTES, reason);
     if (r == FILE_E_REFUSED)
         r = OPTION_E_USAGE;
     else if (r == 0) {

@@ -52,6 +52,32 @@ static void test_write_then_read(void **state) {
     buffer_deinit(&b);
 }
 
+/* a pipe nobody writes is refused at once; from one that is written a command may read */
+static void test_no_file(void **state) {
+    (void)state;
+    char path[128];
+    (void)snprintf(path, sizeof(path), "%s/pipe", folder);
+    Reason reason = {0};
+    Buffer b = {0};
+    assert_int_equal(mkfifo(path, 0600), 0);
+    (void)alarm(20); /* or this stands still */
+    assert_int_equal(file_read(&b, path, 100, &reason), FILE_E_REFUSED);
+    assert_non_null(strstr(reason.text, "a pipe"));
+    (void)alarm(0);
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(file_read(&b, folder, 100, &reason), FILE_E_REFUSED);
+    assert_non_null(strstr(reason.text, "a folder"));
+    int ends[2];
+    assert_int_equal(pipe(ends), 0);
+    assert_int_equal(write(ends[1], "said", 4), 4);
+    assert_int_equal(close(ends[1]), 0);
+    (void)snprintf(path, sizeof(path), "/dev/fd/%d", ends[0]);
+    assert_int_equal(file_read_any(&b, path, 100, &reason), 0);
+    assert_string_equal(buffer_text(&b), "said");
+    assert_int_equal(close(ends[0]), 0);
+    buffer_deinit(&b);
+}
+
 static void test_a_folder_has_one_owner(void **state) {
     (void)state;
     Reason reason = {0};
@@ -67,6 +93,7 @@ static void test_a_folder_has_one_owner(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_write_then_read),
+        cmocka_unit_test(test_no_file),
         cmocka_unit_test(test_a_folder_has_one_owner),
     };
     return cmocka_run_group_tests(tests, make_folder, drop_folder);

@@ -46,19 +46,22 @@ typedef struct Place {
     char list[PATH_MAX];
     Known known;
     Stamp list_stamp;
+    Reason list_trouble; /* "": its list counts, or there is none */
 } Place;
 
 struct Holder {
     HolderConfig config;
     Place places[N_PLACES];
-    char last_path[PATH_MAX];  /* the last verified line */
+    char last_path[PATH_MAX];  /* the line that unlocked last */
     char clock_path[PATH_MAX]; /* two times, and since when the file is gone */
     char list_path[PATH_MAX];
     Known last; /* of last_path */
     Stamp list_stamp;
+    Reason list_trouble;
     LicenceClock clock;
+    bool synchronised; /* at the last look */
     LicenceClock clock_saved;
-    int64_t gone_s; /* no file verifies since then; 0: one does */
+    int64_t gone_s; /* no file unlocks since then; 0: one does */
     int64_t gone_saved_s;
     Revocations *revoked;
     Buffer list_line;  /* as it came */
@@ -160,22 +163,35 @@ static bool same_line(const Buffer *a, const char *b, size_t b_size) {
     return size == b_size && (!size || memcmp(text, b, size) == 0);
 }
 
-static int take_list(Holder *holder, const char *path, Stamp *stamp) {
-    Reason ignored;
+/* each list is read anew, for how it stands to the one that is known now */
+static void forget_stamps(Holder *holder) {
+    holder->list_stamp = (Stamp){0};
+    for (size_t i = 0; i < N_PLACES; i++)
+        holder->places[i].list_stamp = (Stamp){0};
+}
+
+static int take_list(Holder *holder, const char *path, Stamp *stamp, Reason *trouble) {
+    Reason why = {""};
     Stamp now;
     cleanup(buffer_deinit) Buffer text = {0};
     cleanup(revocations_freep) Revocations *list = NULL;
-    if (!stamp_of(&now, path) || unchanged(stamp, &now))
+    const bool there = stamp_of(&now, path);
+    if (there && unchanged(stamp, &now))
         return 0;
-    int r = file_read(&text, path, TOKEN_BYTES_MAX, &ignored);
-    if (r == 0)
+    *trouble = (Reason){""};
+    *stamp = (Stamp){0};
+    if (!there)
+        return 0;
+    int r = file_read(&text, path, TOKEN_BYTES_MAX, trouble);
+    if (r == 0) {
         r = revocations_parse(&list, (const char *)text.bytes, text.size, &holder->config.keys,
-                              &ignored);
+                              &why);
+        if (r > 0)
+            reason_set(trouble, "%.200s: %.200s", path, why.text);
+    }
     if (r < 0)
         return error_trace(r);
-    *stamp = now;
-    if (r == 0 &&
-        (!holder->revoked || revocations_number(list) > revocations_number(holder->revoked))) {
+    if (r == 0 && revocations_newer(list, holder->revoked)) {
         const Buffer before = holder->list_line;
         holder->list_line = text;
         text = before;
@@ -183,7 +199,16 @@ static int take_list(Holder *holder, const char *path, Stamp *stamp) {
         revocations_free(holder->revoked);
         holder->revoked = list;
         list = NULL;
+        forget_stamps(holder);
+    } else if (r == 0 && stamp != &holder->list_stamp &&
+               !same_line(&holder->list_line, (const char *)text.bytes, text.size)) {
+        reason_set(trouble,
+                   "%.200s: this list of revoked licences, number %llu, is not newer than the one "
+                   "known, number %llu, which counts",
+                   path, (unsigned long long)revocations_number(list),
+                   (unsigned long long)revocations_number(holder->revoked));
     }
+    *stamp = now;
     return 0;
 }
 
@@ -199,10 +224,21 @@ static int save_list(Holder *holder) {
 }
 
 static int look_at_lists(Holder *holder) {
-    int r = take_list(holder, holder->list_path, &holder->list_stamp);
-    for (size_t i = 0; r == 0 && i < N_PLACES; i++)
-        r = take_list(holder, holder->places[i].list, &holder->places[i].list_stamp);
+    int r = take_list(holder, holder->list_path, &holder->list_stamp, &holder->list_trouble);
+    for (size_t i = 0; r == 0 && i < N_PLACES; i++) {
+        Place *place = &holder->places[i];
+        r = take_list(holder, place->list, &place->list_stamp, &place->list_trouble);
+    }
     return r ? error_trace(r) : error_trace(save_list(holder));
+}
+
+/* behind what is wrong with the licence */
+static void say_lists(const Holder *holder, HolderView *view) {
+    const Reason *const all[] = {&holder->list_trouble, &holder->places[0].list_trouble,
+                                 &holder->places[1].list_trouble};
+    for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
+        if (all[i]->text[0])
+            reason_append(&view->trouble, "%s%s", view->trouble.text[0] ? "; " : "", all[i]->text);
 }
 
 /* --- licences ----------------------------------------------------------------------------- */
@@ -214,10 +250,18 @@ typedef struct Found {
     Reason why;
 } Found;
 
+static int64_t issued_max_s(const Holder *holder, int64_t now_s) {
+    return holder->synchronised ? now_s + DAY_S : 0;
+}
+
 LicenceState holder_judge(const Holder *holder, const Licence *licence, bool probe,
                           const SystemId *at, Reason *why) {
-    const LicencePlace place = {
-        .probe = probe, .now_s = holder->view.now_s, .here = at, .revoked = holder->revoked};
+    const int64_t now_s = holder->view.now_s;
+    const LicencePlace place = {.probe = probe,
+                                .now_s = now_s,
+                                .issued_max_s = issued_max_s(holder, now_s),
+                                .here = at,
+                                .revoked = holder->revoked};
     return licence_judge(licence, &place, why);
 }
 
@@ -225,6 +269,7 @@ static LicenceState judge(const Holder *holder, const Licence *licence, int64_t 
                           Reason *why) {
     const LicencePlace place = {.probe = holder->config.probe,
                                 .now_s = now_s,
+                                .issued_max_s = issued_max_s(holder, now_s),
                                 .here = &holder->config.here,
                                 .revoked = holder->revoked};
     return licence_judge(licence, &place, why);
@@ -276,8 +321,9 @@ static int remember(Holder *holder, const Buffer *line) {
     return error_trace(keep(holder, holder->last_path, line->bytes, line->size, 0600, &kept));
 }
 
-/* the one verified last, for a day */
-static int find_last(Holder *holder, int64_t now_s, Found *last, HolderView *view) {
+/* the one in force last, for a day; beside a file that is another's only as long as it unlocks */
+static int find_last(Holder *holder, int64_t now_s, const Found *wrong, Found *last,
+                     HolderView *view) {
     if (!holder->gone_s || holder->gone_s > now_s) /* the clock was ahead when the file went */
         holder->gone_s = now_s;
     const int r = read_known(holder, &holder->last, holder->last_path);
@@ -287,6 +333,13 @@ static int find_last(Holder *holder, int64_t now_s, Found *last, HolderView *vie
         *last = (Found){.licence = holder->last.licence, .from = holder->last_path};
         last->state = judge(holder, &last->licence, now_s, &last->why);
     }
+    if (wrong && view->kept && !licence_unlocks(last->state))
+        view->kept = false;
+    if (wrong && view->kept) {
+        const Reason damaged = view->trouble;
+        reason_set(&view->trouble, "%.100s: licence %s is not in force: %.150s%s%.80s", wrong->from,
+                   wrong->licence.id, wrong->why.text, damaged.text[0] ? "; " : "", damaged.text);
+    }
     return error_trace(r);
 }
 
@@ -295,11 +348,18 @@ typedef struct Now {
     bool synchronised;
 } Now;
 
+/* the clock with what the licence says of the time, unless a clock that is right knows better */
+static LicenceClock clock_with(const Holder *holder, const Licence *licence, const Now *now) {
+    LicenceClock clock = holder->clock;
+    if (!now->synchronised || licence->issued_s <= now->wall_s + DAY_S)
+        licence_clock_see(&clock, licence);
+    return clock;
+}
+
 /* one newer than any before may say that the clock was wrong, if it is in force by what it says */
 static void see(Holder *holder, const Licence *licence, const Now *now) {
     Reason ignored;
-    LicenceClock clock = holder->clock;
-    licence_clock_see(&clock, licence);
+    LicenceClock clock = clock_with(holder, licence, now);
     const int64_t now_s = licence_clock_now(&clock, now->wall_s, now->synchronised);
     if (licence_unlocks(judge(holder, licence, now_s, &ignored)))
         holder->clock = clock;
@@ -308,6 +368,7 @@ static void see(Holder *holder, const Licence *licence, const Now *now) {
 /* the best of the places; an error with view->has: only that it could not be remembered */
 static int find(Holder *holder, const Now *now, HolderView *view) {
     Found best = {0};
+    Found last = {0};
     const Known *any = NULL;
     for (size_t i = 0; i < N_PLACES; i++) {
         Known *known = &holder->places[i].known;
@@ -332,9 +393,13 @@ static int find(Holder *holder, const Now *now, HolderView *view) {
             any = known;
         }
     }
-    if (any)
+    if (any && licence_unlocks(best.state))
         holder->gone_s = 0;
-    int r = any ? remember(holder, &any->line) : find_last(holder, now_s, &best, view);
+    int r = any && licence_unlocks(best.state) ? remember(holder, &any->line) : 0;
+    if (!any || !licence_unlocks(best.state))
+        r = find_last(holder, now_s, any ? &best : NULL, &last, view);
+    if (view->kept)
+        best = last;
     view->has = any || view->kept;
     if (!view->has)
         return error_trace(r);
@@ -351,7 +416,7 @@ static void say_kept(HolderView *view, const char *path) {
     if (!view->kept)
         return;
     Reason damaged = view->trouble;
-    reason_set(&view->trouble, "%.200s%s; the one verified last stays in force until %s",
+    reason_set(&view->trouble, "%.400s%s; the one in force last stays in force until %s",
                damaged.text[0] ? damaged.text : path, damaged.text[0] ? "" : " is gone",
                licence_date(until, view->until_s));
 }
@@ -382,6 +447,7 @@ static bool same_view(const HolderView *a, const HolderView *b) {
 int holder_look(Holder *holder, int64_t wall_s, bool synchronised, bool *changedp) {
     HolderView view = {0};
     holder->unwritten = (Reason){""};
+    holder->synchronised = synchronised;
     int r = look_at_lists(holder);
     if (r)
         return error_trace(r);
@@ -389,6 +455,7 @@ int holder_look(Holder *holder, int64_t wall_s, bool synchronised, bool *changed
     if (r && !view.has)
         return error_trace(r);
     say_kept(&view, holder->config.path);
+    say_lists(holder, &view);
     view.days_left = days_left(&view);
     view.revoked = holder->revoked ? revocations_number(holder->revoked) : 0;
     *changedp = !same_view(&view, &holder->view);
@@ -408,8 +475,8 @@ const HolderView *holder_view(const Holder *holder) {
 
 static int install_licence(Holder *holder, const Licence *licence, const char *text, size_t size,
                            int64_t wall_s, bool synchronised, Reason *reason) {
-    LicenceClock clock = holder->clock;
-    licence_clock_see(&clock, licence);
+    LicenceClock clock = clock_with(holder, licence, &(Now){wall_s, synchronised});
+    holder->synchronised = synchronised;
     int64_t now_s = licence_clock_now(&clock, wall_s, synchronised);
     if (!licence_unlocks(judge(holder, licence, now_s, reason)))
         return HOLDER_E_REFUSED;
@@ -429,9 +496,14 @@ static int install_list(Holder *holder, const Revocations *list, const char *tex
                         Reason *reason) {
     const uint64_t number = revocations_number(list);
     const uint64_t held = holder->revoked ? revocations_number(holder->revoked) : 0;
-    const bool other =
-        number == held && holder->revoked && !same_line(&holder->list_line, text, size);
-    if (number < held || other) {
+    const bool same = holder->revoked && same_line(&holder->list_line, text, size);
+    const bool other = number == held;
+    if (!same && number > held && !revocations_newer(list, holder->revoked)) {
+        reason_set(reason, "this list of revoked licences was signed before the one that is here, "
+                           "which another key signed");
+        return HOLDER_E_REFUSED;
+    }
+    if (!same && !revocations_newer(list, holder->revoked)) {
         reason_set(reason,
                    "this list of revoked licences has the number %llu, and %s %llu is here "
                    "already",

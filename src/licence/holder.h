@@ -7,8 +7,8 @@
  * The licence a program runs under. It is looked for at the configured place and in the state
  * folder, where an upload puts it; of two that hold, the one issued later counts. Files are looked
  * at once a second, and read when they have changed, so a change acts without a restart. When the
- * file goes, or no longer verifies, the last verified one stays in force for 24 hours, and it is
- * said; that outlives a restart.
+ * file goes, no longer verifies, or is one that does not hold here, the one that was in force last
+ * stays so for 24 hours, and it is said; that outlives a restart.
  *
  * Revocations are read from the file `revoked.list` beside either place. The highest number seen
  * is kept in the state folder.
@@ -41,7 +41,7 @@ typedef struct HolderConfig {
 typedef struct HolderView {
     bool has;     /* is there any licence, whatever it is worth */
     bool unlocks; /* it is in force */
-    bool kept;    /* only the memory of it is: its file is gone or damaged */
+    bool kept;    /* only the memory of it is: its file is gone, damaged or another's */
     LicenceState state;
     Licence licence;
     char from[PATH_MAX]; /* its file */

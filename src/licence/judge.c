@@ -62,6 +62,18 @@ static bool other_machine(const Licence *licence, const LicencePlace *place, Rea
     return true;
 }
 
+/* by a vendor whose clock was wrong: what it says of time is worth nothing */
+static bool from_future(const Licence *licence, const LicencePlace *place, Reason *line) {
+    char date[24];
+    if (!place->issued_max_s || licence->issued_s <= place->issued_max_s)
+        return false;
+    reason_set(line,
+               "it was issued in the future, on %s: ask its vendor for one issued by a right "
+               "clock",
+               licence_date(date, licence->issued_s));
+    return true;
+}
+
 static bool not_yet(const Licence *licence, const LicencePlace *place, Reason *line) {
     char date[24];
     if (place->now_s >= licence->not_before_s)
@@ -100,6 +112,7 @@ static const struct {
     {LICENCE_OTHER_PROGRAM, other_program},
     {LICENCE_REVOKED, revoked},
     {LICENCE_OTHER_MACHINE, other_machine},
+    {LICENCE_NOT_YET, from_future},
     {LICENCE_NOT_YET, not_yet},
     {LICENCE_EXPIRED, expired},
     {LICENCE_GRACE, in_grace},

@@ -29,6 +29,7 @@ typedef enum LicenceState {
 typedef struct LicencePlace {
     bool probe; /* else a hub */
     int64_t now_s;
+    int64_t issued_max_s; /* one issued later than that is refused; 0: the time is not known well */
     const SystemId *here;
     const Revocations *revoked; /* NULL: none are known */
 } LicencePlace;

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <jansson.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -12,6 +13,8 @@
 /* the ids are the names of an object, so that looking one up costs the same in a long list */
 struct Revocations {
     uint64_t number;
+    int64_t signed_s;
+    char kid[VENDOR_KID_MAX + 1];
     json_t *ids;
 };
 
@@ -61,6 +64,9 @@ int revocations_parse(Revocations **listp, const char *text, size_t size, const 
     const json_t *number = json_object_get(payload, "number");
     const json_t *ids = json_object_get(payload, "revoked");
     list->number = (uint64_t)json_integer_value(number);
+    list->signed_s = json_integer_value(json_object_get(payload, "iat"));
+    (void)snprintf(list->kid, sizeof(list->kid), "%s",
+                   json_string_value(json_object_get(payload, "kid"))); /* token_open() saw it */
     if (!kind || strcmp(kind, "revocations") != 0 || json_integer_value(number) <= 0 ||
         !json_is_array(ids))
         r = REVOCATIONS_E_FOREIGN;
@@ -86,6 +92,15 @@ size_t revocations_count(const Revocations *list) {
 
 uint64_t revocations_number(const Revocations *list) {
     return list->number;
+}
+
+bool revocations_newer(const Revocations *list, const Revocations *than) {
+    if (!than)
+        return true;
+    if (strcmp(list->kid, than->kid) == 0)
+        return list->number > than->number;
+    return list->signed_s > than->signed_s ||
+           (list->signed_s == than->signed_s && list->number > than->number);
 }
 
 int revocations_add(Revocations *list, const char *id) {

@@ -5,8 +5,9 @@
  * Revocations
  *
  * The licences a vendor has taken back: one signed line (licence/token.h) with their ids. A list
- * only grows; of two lists the one with the higher number counts, so that an old one put back
- * brings nothing back.
+ * only grows; of two lists by one key the one with the higher number counts, so that an old one put
+ * back brings nothing back. Of two by different keys, whose numbers may begin anew, it is the one
+ * that was signed later.
  */
 
 #include <stdbool.h>
@@ -38,6 +39,9 @@ Revocations *revocations_free(Revocations *list);
 bool revocations_has(const Revocations *list, const char *id); /* of NULL no */
 size_t revocations_count(const Revocations *list);
 uint64_t revocations_number(const Revocations *list);
+
+/** revocations_newer() - does `list` count before `than`? `than` NULL: yes */
+bool revocations_newer(const Revocations *list, const Revocations *than);
 
 /** revocations_add() - an id that is in it already is no error */
 int revocations_add(Revocations *list, const char *id);

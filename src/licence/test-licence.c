@@ -142,6 +142,9 @@ static void test_surroundings(void **state) {
     sign(&line, &licence);
     buffer_printf(&pasted, " \r\n\t%s \r\n\n", buffer_text(&line));
     assert_int_equal(parse(&licence, pasted.bytes, pasted.size), 0);
+    buffer_clear(&pasted);
+    buffer_printf(&pasted, "\xef\xbb\xbf%s\r\n", buffer_text(&line));
+    assert_int_equal(parse(&licence, pasted.bytes, pasted.size), 0);
     static const char *const added[] = {"=", ".", "A", " A", "\0", "\v"};
     for (size_t i = 0; i < sizeof(added) / sizeof(added[0]); i++) {
         buffer_clear(&pasted);

@@ -17,7 +17,12 @@ typedef struct Line {
     size_t size;
 } Line;
 
+/* blanks around it, and the mark that some editors put before a text in UTF-8 */
 static Line trim(const char *text, size_t size) {
+    if (size >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0) {
+        text += 3;
+        size -= 3;
+    }
     while (size && strchr(" \t\r\n", text[0]) && text[0]) {
         text++;
         size--;

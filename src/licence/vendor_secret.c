@@ -133,7 +133,7 @@ int vendor_secret_load(VendorSecret *secret, const char *path, const char *passp
     SecretFile file;
     uint8_t key[crypto_secretbox_KEYBYTES];
     cleanup(buffer_deinit) Buffer text = {0};
-    int r = file_read(&text, path, FILE_BYTES_MAX, reason);
+    int r = file_read_any(&text, path, FILE_BYTES_MAX, reason);
     if (r)
         return r == FILE_E_REFUSED ? VENDOR_SECRET_E_REFUSED : error_trace(r);
     if (!read_lines(&found, &file, buffer_text(&text))) {

@@ -37,7 +37,7 @@ static const Kind state_kinds[] = {
     {KEPT_LEASE_FILE, false, "what a hub had lent"},
     {KEPT_LEASE_FILE ".new", false, "what a hub was lending"},
     {"licence.clock", false, "how far the licence's clock had come"},
-    {"licence.verified", false, "the licence verified last"},
+    {"licence.verified", false, "the licence in force last"},
     {"licence.revoked", false, "the list of revoked licences"},
     {"lock", false, NULL},
 };

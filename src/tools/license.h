@@ -12,6 +12,7 @@
 
 #include "base/option.h"
 #include "base/reason.h"
+#include "licence/vendor.h"
 
 typedef struct LicenseConfig {
     const char *key;             /* file of the private key */
@@ -52,6 +53,9 @@ int license_issue(const LicenseConfig *config, Reason *reason);
 int license_inspect(const LicenseConfig *config, Reason *reason);
 int license_verify(const LicenseConfig *config, Reason *reason);
 int license_revoke(const LicenseConfig *config, Reason *reason);
+
+/** license_keys() - those named, then those built in; the caller frees keys->keys */
+int license_keys(VendorKeys *keys, const OptionList *named, Reason *reason);
 
 enum { PASSPHRASE_MAX = 1024 };
 

@@ -18,8 +18,7 @@
 #include "licence/revocations.h"
 #include "tools/license.h"
 
-/* those named, then those built in; the caller frees the memory */
-static int gather_keys(VendorKeys *keys, const OptionList *named, Reason *reason) {
+int license_keys(VendorKeys *keys, const OptionList *named, Reason *reason) {
     const VendorKeys built_in = vendor_keys();
     VendorKey *all = calloc(built_in.n + named->n, sizeof(*all));
     if (!all)
@@ -55,7 +54,7 @@ static int refused(int r, const char *path, const Reason *why, Reason *reason) {
 }
 
 static int read_text(Buffer *text, const char *path, Reason *reason) {
-    int r = file_read(text, path, TOKEN_BYTES_MAX, reason);
+    int r = file_read_any(text, path, TOKEN_BYTES_MAX, reason);
     return r == FILE_E_REFUSED ? LICENSE_REFUSED : error_trace(r);
 }
 
@@ -93,7 +92,7 @@ static int show(const Licence *licence, bool as_json, const char *state, const c
 int license_inspect(const LicenseConfig *config, Reason *reason) {
     VendorKeys keys = {0};
     Licence licence;
-    int r = gather_keys(&keys, &config->vendor_keys, reason);
+    int r = license_keys(&keys, &config->vendor_keys, reason);
     if (r == 0)
         r = read_licence(&licence, config->operands.values[0], &keys, reason);
     free((void *)(uintptr_t)keys.keys);
@@ -135,7 +134,7 @@ int license_verify(const LicenseConfig *config, Reason *reason) {
     LicencePlace place = {0};
     Reason why = {""};
     cleanup(revocations_freep) Revocations *list = NULL;
-    int r = gather_keys(&keys, &config->vendor_keys, reason);
+    int r = license_keys(&keys, &config->vendor_keys, reason);
     if (r == 0)
         r = read_licence(&licence, config->operands.values[0], &keys, reason);
     if (r == 0)

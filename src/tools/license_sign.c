@@ -150,10 +150,20 @@ static int put_out(const Buffer *line, const char *path, Reason *reason) {
     return r == FILE_E_REFUSED ? LICENSE_REFUSED : error_trace(r);
 }
 
+/* what a licence made here can be called */
+static bool id_valid(const char *id) {
+    const size_t n = strspn(id, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_");
+    return n > 0 && !id[n] && n < sizeof(((Licence *)0)->id);
+}
+
 int license_issue(const LicenseConfig *config, Reason *reason) {
     VendorSecret secret;
     Licence licence;
     cleanup(buffer_deinit) Buffer line = {0};
+    if (config->id && !id_valid(config->id)) {
+        reason_set(reason, "--id '%.60s': 1 to 32 letters, digits, - and _", config->id);
+        return LICENSE_USAGE;
+    }
     int r = fill(&licence, config, reason);
     if (r == 0)
         r = open_key(&secret, config, reason);
@@ -167,22 +177,42 @@ int license_issue(const LicenseConfig *config, Reason *reason) {
     return put_out(&line, config->output, reason);
 }
 
-/* the list there is, or an empty one; the signer's own key verifies it */
-static int open_list(Revocations **listp, const char *path, const VendorKey *key, Reason *reason) {
+/* the signer's own, then those that this program and its caller trust: a new key carries on the
+ * list of the one before */
+static int trusted_keys(VendorKeys *keys, const LicenseConfig *config, const VendorKey *own,
+                        Reason *reason) {
+    VendorKeys others = {0};
+    int r = license_keys(&others, &config->vendor_keys, reason);
+    if (r)
+        return error_trace(r);
+    VendorKey *all = calloc(others.n + 1, sizeof(*all));
+    if (all) {
+        all[0] = *own;
+        memcpy(all + 1, others.keys, others.n * sizeof(*all));
+        *keys = (VendorKeys){.keys = all, .n = others.n + 1};
+    }
+    free((void *)(uintptr_t)others.keys);
+    return all ? 0 : error_origin(-ENOMEM);
+}
+
+/* the list there is, or an empty one */
+static int open_list(Revocations **listp, const char *path, const VendorKeys *keys,
+                     Reason *reason) {
     Reason why = {""};
     cleanup(buffer_deinit) Buffer text = {0};
     if (access(path, F_OK) != 0) {
         *listp = revocations_new();
         return *listp ? 0 : error_origin(-ENOMEM);
     }
-    int r = file_read(&text, path, TOKEN_BYTES_MAX, reason);
+    int r = file_read_any(&text, path, TOKEN_BYTES_MAX, reason);
     if (r)
         return r == FILE_E_REFUSED ? LICENSE_REFUSED : error_trace(r);
-    const VendorKeys keys = {.keys = key, .n = 1};
-    r = revocations_parse(listp, (const char *)text.bytes, text.size, &keys, &why);
+    r = revocations_parse(listp, (const char *)text.bytes, text.size, keys, &why);
     if (r <= 0)
         return error_trace(r);
-    reason_set(reason, "%s is no list that this key has signed: %s", path, why.text);
+    reason_set(reason,
+               "%s is no list that this key, or one given with --vendor-key, has signed: %s", path,
+               why.text);
     return LICENSE_REFUSED;
 }
 
@@ -190,12 +220,23 @@ int license_revoke(const LicenseConfig *config, Reason *reason) {
     const char *path = config->operands.values[0];
     const char *id = config->operands.values[1];
     VendorSecret secret;
+    VendorKeys keys = {0};
     cleanup(revocations_freep) Revocations *list = NULL;
     cleanup(buffer_deinit) Buffer line = {0};
+    if (!id_valid(id)) {
+        reason_set(reason,
+                   "'%.60s' is no licence's id (1 to 32 letters, digits, - and _): weir-license "
+                   "inspect FILE shows it",
+                   id);
+        return LICENSE_USAGE;
+    }
     int r = open_key(&secret, config, reason);
     if (r)
         return error_trace(r);
-    r = open_list(&list, path, &secret.key, reason);
+    r = trusted_keys(&keys, config, &secret.key, reason);
+    if (r == 0)
+        r = open_list(&list, path, &keys, reason);
+    free((void *)(uintptr_t)keys.keys);
     if (r == 0)
         r = revocations_add(list, id);
     if (r == 0)

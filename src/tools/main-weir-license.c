@@ -15,7 +15,7 @@ static const LicenseCommand commands[] = {
      license_issue},
     {"inspect", 1, " FILE", " vendor-key json ", license_inspect},
     {"verify", 1, " FILE", " vendor-key revocations system-id at json ", license_verify},
-    {"revoke", 2, " LIST ID", " key! passphrase-file ", license_revoke},
+    {"revoke", 2, " LIST ID", " key! passphrase-file vendor-key ", license_revoke},
 };
 
 enum { N_COMMANDS = sizeof(commands) / sizeof(commands[0]) };

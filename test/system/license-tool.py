@@ -65,6 +65,13 @@ def test_vendor(lab):
     same(run.returncode, 1, "revoked")
     check("L-7 was revoked" in run.stdout, f"and says so: {run.stdout!r}")
 
+    # the vendor's next key carries the list on
+    following, after = make_key(lab, "next")
+    tool("revoke", revoked, "L-8", *following, code=1, say="--vendor-key")
+    check("3 revoked" in tool("revoke", revoked, "L-8", *following, "--vendor-key", public), "goes on")
+    run = subprocess.run([TOOL, "verify", path, *trusted, "--vendor-key", after], capture_output=True, text=True)
+    check("L-7 was revoked" in run.stdout, f"by the next key too: {run.stdout!r}")
+
 
 def test_verdicts(lab):
     """On which day, on which machine."""
@@ -110,6 +117,9 @@ def test_wrong(lab):
             (["issue", "--key", key[1], "--kind", "cloud", "--customer", "x", "--probes", "1",
               "--expires", "1d"], 1, "no terminal"),
             (["keygen", "--kid", "A b", "--key", out, *key[2:]], 2, "a-z"),
+            *((["revoke", out, name, *key], 2, "no licence's id")
+              for name in ("", "cloud.license", "L-7 ", "x" * 33)),
+            ([*base, "--kind", "cloud", "--probes", "3", "--expires", "1d", "--id", "a.b"], 2, "--id"),
             (["revoke", write(lab.path("list"), "rubbish"), "x", *key], 1, "no list")):
         tool(*args, code=code, say=words)
         check(not os.path.exists(out), f"{args} wrote nothing")
