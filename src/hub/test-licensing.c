@@ -354,6 +354,29 @@ static void test_own(void **state) {
     assert_true(waits(3));
 }
 
+/* who comes while the clock is wrong comes after those who were there, also after a restart */
+static void test_clock_back(void **state) {
+    (void)state;
+    hub_start(); /* in evaluation: two seats */
+    come(0);
+    pass(1000);
+    come(1);
+    pass(1000);
+    world.wall_ms -= (uint64_t)DAY * 1000;
+    come(2);
+    pass(2000);
+    assert_true(works(0) && works(1) && waits(2));
+    hub_stop(false);
+    world.wall_ms -= (uint64_t)DAY * 1000;
+    hub_start();
+    for (unsigned i = 0; i < 3; i++)
+        hello(i);
+    come(3);
+    pass(2000);
+    assert_true(works(0) && works(1) && waits(2) && waits(3));
+    assert_true(seat_of(2).ahead < seat_of(3).ahead);
+}
+
 /* who is put in the place of another has its seat */
 static void test_take_over(void **state) {
     (void)state;
@@ -416,6 +439,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_end, begin, end),
         cmocka_unit_test_setup_teardown(test_own, begin, end),
         cmocka_unit_test_setup_teardown(test_take_over, begin, end),
+        cmocka_unit_test_setup_teardown(test_clock_back, begin, end),
         cmocka_unit_test_setup_teardown(test_slow_disk, begin, end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
