@@ -51,10 +51,14 @@ static void note_presence(Probe *probe, const LicensingTime *now) {
 static void note_place(void *context, Probe *probe) {
     Giving *giving = context;
     if (probe->enrolment.admission != HUB_ADMITTED) {
+        /* of one that is restored soon a seat is kept, as of any that was gone so long */
+        const bool revoked = probe->enrolment.admission == HUB_REVOKED;
+        const uint64_t gone_ms = probe->seat.there ? giving->now->mono_ms : probe->seat.gone_ms;
         probe->seat.state = PROBE_SEAT_NONE;
         probe->seat.told = HUB_UNKNOWN;
         probe->seat.there = false;
-        probe->seat.since_ms = probe->seat.gone_ms = 0;
+        probe->seat.since_ms = 0;
+        probe->seat.gone_ms = revoked ? gone_ms : 0;
         return;
     }
     note_presence(probe, giving->now);

@@ -377,6 +377,31 @@ static void test_clock_back(void **state) {
     assert_true(seat_of(2).ahead < seat_of(3).ahead);
 }
 
+/* revoked by mistake and restored before it is back: it has its seat, for as long as any other */
+static void test_restored(void **state) {
+    (void)state;
+    const PeerKey key = key_of(0);
+    Reason reason = {""};
+    hub_start(); /* in evaluation: two seats */
+    for (unsigned i = 0; i < 3; i++) {
+        come(i);
+        pass(1000);
+    }
+    for (unsigned late = 0; late < 2; late++) {
+        assert_true(works(0) && works(1) && waits(2));
+        assert_int_equal(admission_revoke(world.admission, &key, &reason), 0);
+        leave(0);
+        pass(late ? SEATS_KEPT_MS + 2000 : 2000);
+        assert_true(works(1) && works(2));
+        assert_int_equal(admission_restore(world.admission, &key, world.wall_ms, &reason), 0);
+        pass(2000);
+        assert_true(works(1) && works(2) == (late == 1));
+        come(0);
+        pass(2000);
+    }
+    assert_true(works(0) && works(1) && waits(2));
+}
+
 /* who is put in the place of another has its seat */
 static void test_take_over(void **state) {
     (void)state;
@@ -440,6 +465,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_own, begin, end),
         cmocka_unit_test_setup_teardown(test_take_over, begin, end),
         cmocka_unit_test_setup_teardown(test_clock_back, begin, end),
+        cmocka_unit_test_setup_teardown(test_restored, begin, end),
         cmocka_unit_test_setup_teardown(test_slow_disk, begin, end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
