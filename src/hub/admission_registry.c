@@ -102,6 +102,13 @@ int admission_save(Admission *admission, const PeerKey *key, const PeerKey *gone
     return error_trace(r);
 }
 
+int admission_keep(Admission *admission, const PeerKey *key) {
+    (void)pthread_mutex_lock(&admission->lock);
+    const int r = admission_save(admission, key, NULL);
+    (void)pthread_mutex_unlock(&admission->lock);
+    return error_trace(r);
+}
+
 typedef struct Flush {
     const Admission *admission;
     SettingsProbe *rows;

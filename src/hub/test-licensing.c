@@ -190,8 +190,8 @@ static void test_pins(void **state) {
     LicensingTime now = now_of();
     assert_int_equal(licensing_pin(world.licensing, &key, true, &now), 0);
     assert_true(works(5) && waits(3) && waits(4));
-    pass(2000);
-    hub_stop(true); /* and it is kept */
+    assert_int_equal(admission_keep(world.admission, &key), 0);
+    hub_stop(true); /* at once; and it is kept */
     hub_start();
     for (unsigned i = 0; i < MANY; i++)
         hello(i);
