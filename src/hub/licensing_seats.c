@@ -113,8 +113,14 @@ static void write_reason(const LicensingView *view, uint32_t ahead, char reason[
     char before[48] = "it is the next";
     if (ahead)
         (void)snprintf(before, sizeof(before), "%u before it", ahead);
-    (void)snprintf(reason, HUB_REASON_BYTES, "all %u %s are taken by earlier or pinned probes (%s)",
-                   view->limit, whose[view->mode], before);
+    if (view->limit == 1)
+        (void)snprintf(reason, HUB_REASON_BYTES,
+                       "the only seat of the licence is taken by an earlier or pinned probe (%s)",
+                       before);
+    else
+        (void)snprintf(reason, HUB_REASON_BYTES,
+                       "all %u %s are taken by earlier or pinned probes (%s)", view->limit,
+                       whose[view->mode], before);
 }
 
 static void say(Giving *giving, const Probe *probe, ProbeSeatState before) {
@@ -153,6 +159,8 @@ static HubAdmission set_seat(Giving *giving, Probe *probe, ProbeSeatState state,
     else
         seat->reason[0] = '\0';
     seat->state = state;
+    if (before == PROBE_SEAT_WAITING && state != before)
+        probe->pulse_ms = 0; /* who waits is not asked for reports: none is late */
     if (state != before) {
         seat->since_ms = state == PROBE_SEAT_NONE ? 0 : giving->now->wall_ms;
         probe->enrolment.dirty = true;

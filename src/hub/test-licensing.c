@@ -402,6 +402,37 @@ static void test_restored(void **state) {
     assert_true(works(0) && works(1) && waits(2));
 }
 
+/* one seat is not "all 1 seats"; who had to wait is not late with its report when it need not */
+static void test_only_seat(void **state) {
+    (void)state;
+    const Licence one = grant("one", LICENCE_CLOUD, 1);
+    const PeerKey key = key_of(1);
+    const ProbePulse pulse = {.time_ms = world.wall_ms};
+    put_licence(&one);
+    hub_start();
+    come(0);
+    pass(1000);
+    come(1);
+    pass(1000);
+    assert_int_equal(world.told[1].verdict, HUB_PENDING);
+    assert_string_equal(world.told[1].reason,
+                        "the only seat of the licence is taken by an earlier or pinned "
+                        "probe (it is the next)");
+    (void)probes_pulse(world.probes, &key, &pulse,
+                       world.wall_ms); /* the last one it was heard by */
+    pass(20000);
+    leave(0);
+    pass(SEATS_KEPT_MS + 2000);
+    assert_true(works(1));
+    const Probe *probe = probes_lock(world.probes, &key);
+    assert_non_null(probe);
+    char text[128];
+    const ProbeState is = probe_state(probe, world.wall_ms, text, sizeof(text));
+    probes_unlock(world.probes);
+    assert_string_equal(text, "connected, no report yet");
+    assert_int_equal(is, PROBE_CAPTURING);
+}
+
 /* who is put in the place of another has its seat */
 static void test_take_over(void **state) {
     (void)state;
@@ -466,6 +497,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_take_over, begin, end),
         cmocka_unit_test_setup_teardown(test_clock_back, begin, end),
         cmocka_unit_test_setup_teardown(test_restored, begin, end),
+        cmocka_unit_test_setup_teardown(test_only_seat, begin, end),
         cmocka_unit_test_setup_teardown(test_slow_disk, begin, end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
