@@ -29,6 +29,8 @@ enum {
     BLOCKED_MS = 2, /* wait when the socket is full: XPUB does not say when it no longer is */
     AGAIN_FIRST_MS = 1000,
     AGAIN_LAST_MS = 60000,
+    AGAIN_DOUBLINGS = 5,
+    REFUSED_FIRST_MS = 5000, /* revoked by mistake and restored at once: soon back */
 };
 
 /* -------------------------------------------------------------------------------- receiving */
@@ -116,6 +118,15 @@ static int read_states(ProbeLink *link) {
     }
 }
 
+/** again_after_ms() - after the n-th handshake that failed for good; refusals not all at once */
+static uint64_t again_after_ms(const ProbeView *view, unsigned n) {
+    if (view->trouble != PROBE_LINK_KEY_REVOKED)
+        return (uint64_t)AGAIN_FIRST_MS << n;
+    const uint64_t wait_ms = (uint64_t)REFUSED_FIRST_MS << n;
+    const uint64_t least_ms = wait_ms < AGAIN_LAST_MS ? wait_ms : AGAIN_LAST_MS;
+    return least_ms - view->given_up_ms % (least_ms / 4);
+}
+
 /* -------------------------------------------------------------------------- how the link stands */
 
 static void note_standing(ProbeLink *link) {
@@ -157,12 +168,10 @@ static void note_standing(ProbeLink *link) {
         const ProbeView *view = &standing.views[i];
         if (view->ready)
             link->n_again[i] = 0;
-        uint64_t wait_ms = view->trouble == PROBE_LINK_KEY_REVOKED
-                               ? AGAIN_LAST_MS
-                               : (uint64_t)AGAIN_FIRST_MS << link->n_again[i];
-        if (!view->given_up || standing.now_ms - view->given_up_ms < wait_ms)
+        if (!view->given_up ||
+            standing.now_ms - view->given_up_ms < again_after_ms(view, link->n_again[i]))
             continue;
-        if (wait_ms < AGAIN_LAST_MS / 2)
+        if (link->n_again[i] < AGAIN_DOUBLINGS)
             link->n_again[i]++;
         probe_watch_again(link->watch, (ProbeSide)i);
         zsock_again(link->sockets[i], link->attached[i]);

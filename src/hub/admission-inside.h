@@ -23,9 +23,10 @@ struct Admission {
     AdmissionConfig config;
     pthread_mutex_t lock; /* one decision at a time */
     AdmissionMode mode;
-    uint64_t begun_ms; /* the first hello */
-    bool suggested;    /* somebody may have a namesake */
-    bool unsaved;      /* the last flush failed, which was said */
+    uint64_t begun_ms;  /* the first hello */
+    uint64_t latest_ms; /* the latest enrolment known: orders who has a seat, clocks go back */
+    bool suggested;     /* somebody may have a namesake */
+    bool unsaved;       /* the last flush failed, which was said */
     /* who made room: a flood of new keys must not cost a transaction each */
     SettingsKey gone[ADMISSION_GONE_MAX];
     size_t n_gone;

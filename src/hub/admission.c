@@ -182,7 +182,9 @@ int admission_enrol(Admission *admission, const PeerKey *key, ProbeVia via,
     /* since when it is admitted orders who has a seat: never seen without */
     set_verdict(enrolment, HUB_ADMITTED, "");
     enrolment->via = via;
-    enrolment->enrolled_ms = now_ms;
+    /* nor before an incumbent: the clock may have gone back */
+    admission->latest_ms = now_ms > admission->latest_ms ? now_ms : admission->latest_ms + 1;
+    enrolment->enrolled_ms = admission->latest_ms;
     if (token) {
         enrolment->token = token->id;
         memcpy(enrolment->site, token->site, sizeof(enrolment->site));

@@ -85,6 +85,8 @@ int admission_approve(Admission *admission, const PeerKey *key, uint64_t now_ms,
 int admission_take_over(Admission *admission, const PeerKey *key, uint64_t now_ms, Reason *reason);
 int admission_revoke(Admission *admission, const PeerKey *key, Reason *reason);
 int admission_restore(Admission *admission, const PeerKey *key, uint64_t now_ms, Reason *reason);
+/** admission_keep() - what is known of it, to the disk now: an administrator is told it is so */
+int admission_keep(Admission *admission, const PeerKey *key);
 /** admission_forget() - as if it had never come; its flows stay */
 int admission_forget(Admission *admission, const PeerKey *key, Reason *reason);
 

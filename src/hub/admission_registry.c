@@ -25,9 +25,11 @@ size_t admission_index(const char *const *names, size_t n, const char *name) {
 }
 
 int admission_load(const SettingsProbe *row, void *context) {
-    const Admission *admission = context;
+    Admission *admission = context;
     PeerKey key = {0};
     memcpy(key.z85, row->key, sizeof(key.z85));
+    if (row->enrolled_ms > admission->latest_ms)
+        admission->latest_ms = row->enrolled_ms;
     Probe *probe = probes_lock_new(admission->config.probes, &key);
     if (!probe)
         return 1; /* as many as are kept */
@@ -97,6 +99,13 @@ int admission_save(Admission *admission, const PeerKey *key, const PeerKey *gone
             probes_unlock(admission->config.probes);
         }
     }
+    return error_trace(r);
+}
+
+int admission_keep(Admission *admission, const PeerKey *key) {
+    (void)pthread_mutex_lock(&admission->lock);
+    const int r = admission_save(admission, key, NULL);
+    (void)pthread_mutex_unlock(&admission->lock);
     return error_trace(r);
 }
 

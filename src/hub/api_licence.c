@@ -248,8 +248,12 @@ int api_pin_probe(HttpRequest *request, HttpResponse *response, void *context) {
     (void)snprintf(key.z85, sizeof(key.z85), "%s", http_param(request, "key"));
     const LicensingTime now = licensing_time();
     r = licensing_pin(hub->licensing, &key, pinned, &now);
+    if (!r)
+        r = admission_keep(hub->admission, &key);
+    if (r < 0)
+        return error_trace(r);
     Json json = json_make(&response->body);
     if (r == LICENSING_E_MISSING || !api_write_probe(&json, hub, &key, now.wall_ms))
         http_response_error(response, 404, "not_found", "There is no probe with this key.");
-    return r < 0 ? error_trace(r) : 0;
+    return 0;
 }

@@ -342,7 +342,7 @@ int licensing_pin(Licensing *licensing, const PeerKey *key, bool pinned, const L
     Probe *probe = probes_lock(licensing->config.probes, key);
     if (probe) {
         probe->seat.pinned = pinned;
-        probe->enrolment.dirty = true; /* kept with the next flush */
+        probe->enrolment.dirty = true; /* the caller keeps it: admission_keep() */
         probes_unlock(licensing->config.probes);
         probes_touch(licensing->config.probes);
         give_all(licensing, now);

@@ -51,10 +51,14 @@ static void note_presence(Probe *probe, const LicensingTime *now) {
 static void note_place(void *context, Probe *probe) {
     Giving *giving = context;
     if (probe->enrolment.admission != HUB_ADMITTED) {
+        /* of one that is restored soon a seat is kept, as of any that was gone so long */
+        const bool revoked = probe->enrolment.admission == HUB_REVOKED;
+        const uint64_t gone_ms = probe->seat.there ? giving->now->mono_ms : probe->seat.gone_ms;
         probe->seat.state = PROBE_SEAT_NONE;
         probe->seat.told = HUB_UNKNOWN;
         probe->seat.there = false;
-        probe->seat.since_ms = probe->seat.gone_ms = 0;
+        probe->seat.since_ms = 0;
+        probe->seat.gone_ms = revoked ? gone_ms : 0;
         return;
     }
     note_presence(probe, giving->now);
@@ -109,8 +113,14 @@ static void write_reason(const LicensingView *view, uint32_t ahead, char reason[
     char before[48] = "it is the next";
     if (ahead)
         (void)snprintf(before, sizeof(before), "%u before it", ahead);
-    (void)snprintf(reason, HUB_REASON_BYTES, "all %u %s are taken by earlier or pinned probes (%s)",
-                   view->limit, whose[view->mode], before);
+    if (view->limit == 1)
+        (void)snprintf(reason, HUB_REASON_BYTES,
+                       "the only seat of the licence is taken by an earlier or pinned probe (%s)",
+                       before);
+    else
+        (void)snprintf(reason, HUB_REASON_BYTES,
+                       "all %u %s are taken by earlier or pinned probes (%s)", view->limit,
+                       whose[view->mode], before);
 }
 
 static void say(Giving *giving, const Probe *probe, ProbeSeatState before) {
@@ -149,6 +159,8 @@ static HubAdmission set_seat(Giving *giving, Probe *probe, ProbeSeatState state,
     else
         seat->reason[0] = '\0';
     seat->state = state;
+    if (before == PROBE_SEAT_WAITING && state != before)
+        probe->pulse_ms = 0; /* who waits is not asked for reports: none is late */
     if (state != before) {
         seat->since_ms = state == PROBE_SEAT_NONE ? 0 : giving->now->wall_ms;
         probe->enrolment.dirty = true;

@@ -190,8 +190,8 @@ static void test_pins(void **state) {
     LicensingTime now = now_of();
     assert_int_equal(licensing_pin(world.licensing, &key, true, &now), 0);
     assert_true(works(5) && waits(3) && waits(4));
-    pass(2000);
-    hub_stop(true); /* and it is kept */
+    assert_int_equal(admission_keep(world.admission, &key), 0);
+    hub_stop(true); /* at once; and it is kept */
     hub_start();
     for (unsigned i = 0; i < MANY; i++)
         hello(i);
@@ -354,6 +354,85 @@ static void test_own(void **state) {
     assert_true(waits(3));
 }
 
+/* who comes while the clock is wrong comes after those who were there, also after a restart */
+static void test_clock_back(void **state) {
+    (void)state;
+    hub_start(); /* in evaluation: two seats */
+    come(0);
+    pass(1000);
+    come(1);
+    pass(1000);
+    world.wall_ms -= (uint64_t)DAY * 1000;
+    come(2);
+    pass(2000);
+    assert_true(works(0) && works(1) && waits(2));
+    hub_stop(false);
+    world.wall_ms -= (uint64_t)DAY * 1000;
+    hub_start();
+    for (unsigned i = 0; i < 3; i++)
+        hello(i);
+    come(3);
+    pass(2000);
+    assert_true(works(0) && works(1) && waits(2) && waits(3));
+    assert_true(seat_of(2).ahead < seat_of(3).ahead);
+}
+
+/* revoked by mistake and restored before it is back: it has its seat, for as long as any other */
+static void test_restored(void **state) {
+    (void)state;
+    const PeerKey key = key_of(0);
+    Reason reason = {""};
+    hub_start(); /* in evaluation: two seats */
+    for (unsigned i = 0; i < 3; i++) {
+        come(i);
+        pass(1000);
+    }
+    for (unsigned late = 0; late < 2; late++) {
+        assert_true(works(0) && works(1) && waits(2));
+        assert_int_equal(admission_revoke(world.admission, &key, &reason), 0);
+        leave(0);
+        pass(late ? SEATS_KEPT_MS + 2000 : 2000);
+        assert_true(works(1) && works(2));
+        assert_int_equal(admission_restore(world.admission, &key, world.wall_ms, &reason), 0);
+        pass(2000);
+        assert_true(works(1) && works(2) == (late == 1));
+        come(0);
+        pass(2000);
+    }
+    assert_true(works(0) && works(1) && waits(2));
+}
+
+/* one seat is not "all 1 seats"; who had to wait is not late with its report when it need not */
+static void test_only_seat(void **state) {
+    (void)state;
+    const Licence one = grant("one", LICENCE_CLOUD, 1);
+    const PeerKey key = key_of(1);
+    const ProbePulse pulse = {.time_ms = world.wall_ms};
+    put_licence(&one);
+    hub_start();
+    come(0);
+    pass(1000);
+    come(1);
+    pass(1000);
+    assert_int_equal(world.told[1].verdict, HUB_PENDING);
+    assert_string_equal(world.told[1].reason,
+                        "the only seat of the licence is taken by an earlier or pinned "
+                        "probe (it is the next)");
+    (void)probes_pulse(world.probes, &key, &pulse,
+                       world.wall_ms); /* the last one it was heard by */
+    pass(20000);
+    leave(0);
+    pass(SEATS_KEPT_MS + 2000);
+    assert_true(works(1));
+    const Probe *probe = probes_lock(world.probes, &key);
+    assert_non_null(probe);
+    char text[128];
+    const ProbeState is = probe_state(probe, world.wall_ms, text, sizeof(text));
+    probes_unlock(world.probes);
+    assert_string_equal(text, "connected, no report yet");
+    assert_int_equal(is, PROBE_CAPTURING);
+}
+
 /* who is put in the place of another has its seat */
 static void test_take_over(void **state) {
     (void)state;
@@ -420,6 +499,9 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_end, begin, end),
         cmocka_unit_test_setup_teardown(test_own, begin, end),
         cmocka_unit_test_setup_teardown(test_take_over, begin, end),
+        cmocka_unit_test_setup_teardown(test_clock_back, begin, end),
+        cmocka_unit_test_setup_teardown(test_restored, begin, end),
+        cmocka_unit_test_setup_teardown(test_only_seat, begin, end),
         cmocka_unit_test_setup_teardown(test_slow_disk, begin, end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -222,6 +222,29 @@ def test_restarts(lab):
     check(not got - sent.union(*(feed.sources() for feed in feeds.values())), "flows nobody has sent")
 
 
+def test_hurry(lab):
+    """A pin that was answered outlives a kill at once; who is revoked and restored is soon back."""
+    path = lab.path("etc.license")
+    hub = lab.hub("--license", path)
+    feeds = {name: start(lab, hub, name, 1_000_000 * i) for i, name in enumerate("abc", 1)}
+    within(5, "two at work", lambda: held(hub) == ["a", "b"] and waiting(hub) == ["c"])
+    time.sleep(1.2)  # all else is flushed
+    do(hub, "PUT", probe_path(hub.probe(name="c"), "/pin"), {"pinned": True})
+    hub.kill()
+    hub.again()
+    check(hub.probe(name="c")["pinned"], "the pin is lost")
+    within(10, "the pinned one at work", lambda: held(hub) == ["c", "a"] and waiting(hub) == ["b"])
+    row = hub.probe(name="a")
+    do(hub, "POST", probe_path(row, "/revoke"))
+    time.sleep(0.5)
+    do(hub, "POST", probe_path(row, "/restore"))
+    within(10, "revoked, restored and at work", lambda: held(hub) == ["c", "a"] and waiting(hub) == ["b"])
+    issue(path, probes=3)
+    within(5, "all at work", lambda: len(held(hub)) == 3)
+    end(feeds)
+    once(hub)
+
+
 def look(*options):
     run = subprocess.run([HUB, "--check-license", *options], capture_output=True, text=True)
     return run.returncode, run.stdout
@@ -259,4 +282,4 @@ def test_check(lab):
 
 
 if __name__ == "__main__":
-    main([test_provider, test_restarts, test_check])
+    main([test_provider, test_restarts, test_hurry, test_check])
