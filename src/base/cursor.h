@@ -21,7 +21,7 @@ typedef struct Cursor {
 } Cursor;
 
 static inline Cursor cursor_make(const void *bytes, size_t size) {
-    return (Cursor){.at = bytes, .end = (const uint8_t *)bytes + size};
+    return (Cursor){.at = bytes, .end = bytes ? (const uint8_t *)bytes + size : NULL};
 }
 
 static inline size_t cursor_left(const Cursor *c) {
