@@ -262,8 +262,9 @@ static void test_own_licence(void **state) {
         const char *machine;
         bool unlocks;
     } cases[] = {
-        {LICENCE_PROBE, "here", true},  {LICENCE_PROBE, "elsewhere", false},
-        {LICENCE_CLOUD, "here", false}, {LICENCE_HUB, "here", false},
+        {LICENCE_PROBE, "elsewhere", false}, {LICENCE_CLOUD, "here", false},
+        {LICENCE_HUB, "here", false},        {LICENCE_PROBE, "here", true},
+        {LICENCE_PROBE, "elsewhere", true}, /* a day more for the one before */
         {LICENCE_PROBE, "here", true},
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {

@@ -63,6 +63,19 @@ def check_license(lab, path, where=HERE):
     return run.returncode, run.stdout + run.stderr
 
 
+def id_of(lab, path):
+    return re.search("licence ([0-9a-f]+)", check_license(lab, path)[1])[1]
+
+
+def revoke(path, licence):
+    with tempfile.NamedTemporaryFile("w") as words:
+        words.write("evaluation\n")
+        words.flush()
+        subprocess.run([LICENSE, "revoke", path, licence, "--key",
+                        os.path.join(SOURCE, "licences", "evaluation.key"), "--passphrase-file", words.name],
+                       check=True, capture_output=True)
+
+
 def expect(lab, what, path, code, words):
     got, said = check_license(lab, path)
     same((what, got), (what, code), f"exit code, having said\n{said}\n")
@@ -103,12 +116,7 @@ def test_check_license(lab):
     code, said = check_license(lab, good, where=[])  # this machine, whatever it is
     same(code, 1, f"on another machine, having said {said}")
     # a list beside it
-    with tempfile.NamedTemporaryFile("w") as words:
-        words.write("evaluation\n")
-        words.flush()
-        subprocess.run([LICENSE, "revoke", lab.path("revoked.list"), re.search("licence ([0-9a-f]+)", check_license(
-            lab, good)[1])[1], "--key", os.path.join(SOURCE, "licences", "evaluation.key"), "--passphrase-file",
-            words.name], check=True, capture_output=True)
+    revoke(lab.path("revoked.list"), id_of(lab, good))
     expect(lab, "revoked", good, 1, "was revoked by its vendor")
 
 
@@ -207,9 +215,11 @@ def holds(what, get, value):
 
 
 def test_licence_comes_and_goes(lab):
-    """While it runs, in a second: limited, a licence is put there, another machine's takes its place."""
+    """While it runs, in a second: limited, a licence is put there; another machine's in its place is
+    told, and the good one holds for its day; a vendor revokes it."""
     good, bad = own(lab, "good"), own(lab, "bad", "elsewhere")
-    path = lab.path("probe.license")
+    path, good_id = lab.path("probe.license"), id_of(lab, good)
+    os.mkdir(lab.path("data"))  # without a hub nobody makes it
     collector = Collector(counting=True)
     feed = Feed(lab, "feed", "-n", f"127.0.0.1:{collector.port}", "--license", path, "--data-dir",
                 lab.path("data"), where=HERE)
@@ -221,13 +231,17 @@ def test_licence_comes_and_goes(lab):
         feed.give(27000)
         holds("without it", collector.records, LIMIT + 27000)
         os.rename(bad, path)
-        wait_for("it is refused", lambda: "it is for another machine" in feed.log(), 3)
+        wait_for("it is told", lambda: "it is for another machine" in feed.log(), 3)
+        feed.give(2000)
+        holds("still without it", collector.records, LIMIT + 29000)
+        revoke(lab.path("revoked.list"), good_id)
+        wait_for("it is revoked", lambda: feed.log().count("neither a licence") == 2, 3)
         feed.give(26000)
-        holds("at the limit again", collector.records, 2 * LIMIT + 27000)
+        holds("at the limit again", collector.records, 2 * LIMIT + 29000)
         got = feed.end()
         same(got["weir_probe_collector_flows_withheld_total"], 2001, "withheld")
         with open(feed.json) as file:
-            same(sum(1 for _ in file), 79001, "lines of --json")
+            same(sum(1 for _ in file), 81001, "lines of --json")
     finally:
         feed.kill()
         collector.stop()
