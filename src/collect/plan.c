@@ -52,9 +52,9 @@ static PlanCode code_of_kind(FlowKind kind, bool v6) {
 }
 
 static int16_t field_at(size_t offset) {
-    for (int16_t i = 0; i < _COLLECT_FIELD_N; i++)
+    for (int i = 0; i < _COLLECT_FIELD_N; i++)
         if (collect_fields[i].offset == offset && collect_fields[i].name)
-            return i;
+            return (int16_t)i;
     return -1;
 }
 

@@ -3,6 +3,7 @@
 #include "collect/collect.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/buffer.h"
@@ -101,12 +102,13 @@ static void put_template(Scene *scene, uint16_t id, const PlanField *fields, siz
 }
 
 static void put_hex(Scene *scene, const char *hex) {
-    unsigned byte = 0;
     for (; *hex; hex += 2) {
         while (*hex == ' ')
             hex++;
-        assert_int_equal(sscanf(hex, "%2x", &byte), 1);
-        buffer_put_u8(&scene->message, (uint8_t)byte);
+        const char digits[3] = {hex[0], hex[1], '\0'};
+        char *end = NULL;
+        buffer_put_u8(&scene->message, (uint8_t)strtoul(digits, &end, 16));
+        assert_ptr_equal(end, digits + 2);
     }
 }
 

@@ -436,11 +436,19 @@ unsigned holder_days_warned(unsigned days) {
     return 0;
 }
 
+static bool same_licence(const Licence *a, const Licence *b) {
+    return strcmp(a->id, b->id) == 0 && strcmp(a->kid, b->kid) == 0 && a->kind == b->kind &&
+           strcmp(a->customer, b->customer) == 0 && a->max_probes == b->max_probes &&
+           a->issued_s == b->issued_s && a->not_before_s == b->not_before_s &&
+           a->expiry_s == b->expiry_s && a->grace_days == b->grace_days && a->bound == b->bound &&
+           memcmp(a->system.hashes, b->system.hashes, sizeof(a->system.hashes)) == 0;
+}
+
 /* what a person would notice: not the passing of time */
 static bool same_view(const HolderView *a, const HolderView *b) {
     return a->has == b->has && a->unlocks == b->unlocks && a->kept == b->kept &&
            a->state == b->state && a->revoked == b->revoked && a->days_left == b->days_left &&
-           memcmp(&a->licence, &b->licence, sizeof(a->licence)) == 0 &&
+           same_licence(&a->licence, &b->licence) &&
            strcmp(a->trouble.text, b->trouble.text) == 0 && strcmp(a->from, b->from) == 0;
 }
 

@@ -153,9 +153,10 @@ NetAddress collect_peer(const struct sockaddr_storage *from, uint16_t *portp) {
         *portp = ntohs(in->sin_port);
         return net_address_v4(bytes);
     }
-    const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)from;
-    *portp = ntohs(in6->sin6_port);
-    if (IN6_IS_ADDR_V4MAPPED(&in6->sin6_addr))
-        return net_address_v4(in6->sin6_addr.s6_addr + 12);
-    return net_address_v6(in6->sin6_addr.s6_addr);
+    struct sockaddr_in6 in6;
+    memcpy(&in6, from, sizeof(in6));
+    *portp = ntohs(in6.sin6_port);
+    if (IN6_IS_ADDR_V4MAPPED(&in6.sin6_addr))
+        return net_address_v4(in6.sin6_addr.s6_addr + 12);
+    return net_address_v6(in6.sin6_addr.s6_addr);
 }

@@ -5,6 +5,7 @@
 #include <inttypes.h>
 #include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/buffer.h"
@@ -35,15 +36,31 @@ static void path_of(char path[PATH_MAX], const char *folder) {
     (void)snprintf(path, PATH_MAX, "%s/" KEPT_LEASE_FILE, folder);
 }
 
+/* "until left licence" */
+static bool read_line(KeptLease *kept, const char *line) {
+    char *at = NULL;
+    char *end = NULL;
+    kept->until_s = strtoll(line, &at, 10);
+    if (at == line || *at != ' ')
+        return false;
+    kept->left_s = strtoll(at, &end, 10);
+    if (end == at || *end != ' ')
+        return false;
+    const size_t length = strcspn(end + 1, " \n");
+    if (length == 0 || length >= sizeof(kept->licence))
+        return false;
+    memcpy(kept->licence, end + 1, length);
+    kept->licence[length] = '\0';
+    return true;
+}
+
 void kept_lease_load(KeptLease *kept, const char *folder, int64_t now_s) {
     char path[PATH_MAX];
     KeptLease read = {0};
     cleanup(buffer_deinit) Buffer text = {0};
     *kept = (KeptLease){0};
     path_of(path, folder);
-    if (file_read(&text, path, FILE_BYTES_MAX, NULL) != 0 ||
-        sscanf(buffer_text(&text), "%" SCNd64 " %" SCNd64 " %39s", &read.until_s, &read.left_s,
-               read.licence) != 3)
+    if (file_read(&text, path, FILE_BYTES_MAX, NULL) != 0 || !read_line(&read, buffer_text(&text)))
         return;
     if (read.left_s > LEASE_S)
         read.left_s = LEASE_S;

@@ -360,7 +360,8 @@ int spool_fetch(Spool *spool, unsigned hub, const EpochId *shown, uint64_t seque
     int r = spool_borrow(spool, hub, shown, sequence, size, &lent);
     if (r)
         return r;
-    memcpy(to, lent.bytes, size);
+    if (lent.bytes)
+        memcpy(to, lent.bytes, size);
     spool_give_back(lent.bytes, lent.block);
     return 0;
 }
