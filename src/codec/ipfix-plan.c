@@ -2,13 +2,13 @@
 
 #include "codec/ipfix-plan.h"
 
-#include <endian.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/cursor.h"
 #include "base/error.h"
+#include "codec/ipfix-value.h"
 #include "codec/ipfix-wire.h"
 #include "flow/field.h"
 
@@ -252,49 +252,6 @@ void ipfix_plan_deinit(IpfixPlan *plan) {
 
 /* --- reading --- */
 
-static inline uint64_t load_be(const uint8_t *p, size_t width) {
-    uint64_t v = 0;
-    memcpy((uint8_t *)&v + 8 - width, p, width);
-    return be64toh(v);
-}
-
-static inline uint16_t load_16(const uint8_t *p) {
-    uint16_t v = 0;
-    memcpy(&v, p, sizeof(v));
-    return be16toh(v);
-}
-
-static inline uint32_t load_32(const uint8_t *p) {
-    uint32_t v = 0;
-    memcpy(&v, p, sizeof(v));
-    return be32toh(v);
-}
-
-static inline uint64_t load_64(const uint8_t *p) {
-    uint64_t v = 0;
-    memcpy(&v, p, sizeof(v));
-    return be64toh(v);
-}
-
-/* a number into a member of any size; one that is too big for it becomes the biggest */
-static void store(void *to, size_t size, uint64_t v) {
-    if (size < 8 && v >> (8 * size))
-        v = ((uint64_t)1 << (8 * size)) - 1;
-    switch (size) {
-    case 1:
-        *(uint8_t *)to = (uint8_t)v;
-        break;
-    case 2:
-        *(uint16_t *)to = (uint16_t)v;
-        break;
-    case 4:
-        *(uint32_t *)to = (uint32_t)v;
-        break;
-    default:
-        *(uint64_t *)to = v;
-    }
-}
-
 /* Where a record names addresses of both families, the one that is not zero counts. */
 static void store_address(NetAddress *to, uint8_t family, const uint8_t *bytes, size_t size) {
     static const uint8_t zero[16];
@@ -308,14 +265,6 @@ static FlowText text_at(const IpfixReading *reading, const uint8_t *p, size_t si
     if (size == 0)
         return (FlowText){0};
     return (FlowText){.text = reading->texts + (p - reading->from), .size = (uint32_t)size};
-}
-
-static uint64_t ntp_ms(uint64_t ntp) {
-    const uint64_t epoch_s = 2208988800u; /* 1970 as seconds since 1900 */
-    uint64_t seconds = ntp >> 32;
-    if (seconds < epoch_s)
-        return 0;
-    return (seconds - epoch_s) * 1000 + (((ntp & UINT32_MAX) * 1000) >> 32);
 }
 
 static void store_mapped(NetAddress *to, const uint8_t *p) {
@@ -345,35 +294,26 @@ static void read_special(const IpfixOp *op, const uint8_t *p, uint8_t *at, void 
         break;
     }
     case OP_SECONDS:
-        store(at, 8, (uint64_t)load_32(p) * 1000);
+        ipfix_store(at, 8, (uint64_t)ipfix_load_32(p) * 1000);
         break;
     case OP_NTP:
-        store(at, 8, ntp_ms(load_64(p)));
+        ipfix_store(at, 8, ipfix_ntp_ms(ipfix_load_64(p)));
         break;
     case OP_BEFORE_US: {
-        uint64_t ms = load_32(p) / 1000;
-        store(at, 8, reading->export_ms > ms ? reading->export_ms - ms : 0);
+        uint64_t ms = ipfix_load_32(p) / 1000;
+        ipfix_store(at, 8, reading->export_ms > ms ? reading->export_ms - ms : 0);
         break;
     }
     case OP_BOOT:
-        reading->own_boot_ms = load_be(p, op->bytes);
+        reading->own_boot_ms = ipfix_load(p, op->bytes);
         break;
     case OP_TYPE_CODE:
         ((FlowRecord *)record)->icmp_type = p[0];
         ((FlowRecord *)record)->icmp_code = p[1];
         break;
     default:
-        store(at, op->size, load_be(p, op->bytes));
+        ipfix_store(at, op->size, ipfix_load(p, op->bytes));
     }
-}
-
-/* section 7: one byte, or 255 and two */
-static const uint8_t *take_variable(Cursor *c, size_t *sizep) {
-    size_t size = cursor_u8(c);
-    if (size == 255)
-        size = cursor_u16(c);
-    *sizep = size;
-    return cursor_take(c, size);
 }
 
 /* an uptime as a time; the counter begins anew every 49 days */
@@ -414,7 +354,7 @@ bool ipfix_plan_read(const IpfixPlan *plan, Cursor *c, void *to, IpfixReading *r
             break;
         case OP_VAR_TEXT:
         case OP_VAR_SKIP:
-            p = take_variable(c, &size);
+            p = ipfix_take_variable(c, &size);
             if (!p)
                 return false;
             if (op->code == OP_VAR_TEXT)
@@ -424,22 +364,22 @@ bool ipfix_plan_read(const IpfixPlan *plan, Cursor *c, void *to, IpfixReading *r
             *at = *p;
             break;
         case OP_16_TO_16:
-            *(uint16_t *)(void *)at = load_16(p);
+            *(uint16_t *)(void *)at = ipfix_load_16(p);
             break;
         case OP_32_TO_32:
-            *(uint32_t *)(void *)at = load_32(p);
+            *(uint32_t *)(void *)at = ipfix_load_32(p);
             break;
         case OP_64_TO_64:
-            *(uint64_t *)(void *)at = load_64(p);
+            *(uint64_t *)(void *)at = ipfix_load_64(p);
             break;
         case OP_8_TO_64:
             *(uint64_t *)(void *)at = *p;
             break;
         case OP_16_TO_64:
-            *(uint64_t *)(void *)at = load_16(p);
+            *(uint64_t *)(void *)at = ipfix_load_16(p);
             break;
         case OP_32_TO_64:
-            *(uint64_t *)(void *)at = load_32(p);
+            *(uint64_t *)(void *)at = ipfix_load_32(p);
             break;
         case OP_IPV4:
             store_address((NetAddress *)(void *)at, 4, p, 4);

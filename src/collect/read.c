@@ -1,54 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-#include <endian.h>
 #include <string.h>
 
 #include "base/cursor.h"
+#include "codec/ipfix-value.h"
 #include "collect/plan-inside.h"
-
-static inline uint64_t load_be(const uint8_t *p, size_t width) {
-    uint64_t v = 0;
-    for (size_t i = 0; i < width; i++)
-        v = v << 8 | p[i];
-    return v;
-}
-
-static inline uint64_t load_64(const uint8_t *p) {
-    uint64_t v = 0;
-    memcpy(&v, p, sizeof(v));
-    return be64toh(v);
-}
-
-static inline uint16_t load_16(const uint8_t *p) {
-    uint16_t v = 0;
-    memcpy(&v, p, sizeof(v));
-    return be16toh(v);
-}
-
-static inline uint32_t load_32(const uint8_t *p) {
-    uint32_t v = 0;
-    memcpy(&v, p, sizeof(v));
-    return be32toh(v);
-}
-
-/* a number into a member of any size; one that is too big for it becomes the biggest */
-static void store(void *to, size_t size, uint64_t v) {
-    if (size < 8 && v >> (8 * size))
-        v = ((uint64_t)1 << (8 * size)) - 1;
-    switch (size) {
-    case 1:
-        *(uint8_t *)to = (uint8_t)v;
-        break;
-    case 2:
-        *(uint16_t *)to = (uint16_t)v;
-        break;
-    case 4:
-        *(uint32_t *)to = (uint32_t)v;
-        break;
-    default:
-        *(uint64_t *)to = v;
-    }
-}
 
 /* A record may name addresses of both families. Of two IP layers the inner one, named last, counts;
  * else that of the family the record names, else the one that is not zero. */
@@ -63,14 +19,6 @@ static void store_address(NetAddress *to, uint8_t family, const uint8_t *bytes, 
     }
     *to = (NetAddress){.family = family};
     memcpy(to->bytes, bytes, size);
-}
-
-static uint64_t ntp_ms(uint64_t ntp) {
-    const uint64_t epoch_s = 2208988800u; /* 1970 as seconds since 1900 */
-    const uint64_t seconds = ntp >> 32;
-    if (seconds < epoch_s)
-        return 0;
-    return (seconds - epoch_s) * 1000 + (((ntp & UINT32_MAX) * 1000) >> 32);
 }
 
 static void store_label(CollectList *to, const uint8_t *p) {
@@ -100,24 +48,24 @@ static void read_special(const PlanOp *op, const uint8_t *p, size_t size, uint8_
         *(FlowText *)(void *)at = (FlowText){.text = (const char *)p, .size = (uint32_t)size};
         break;
     case PLAN_SECONDS:
-        store(at, 8, (uint64_t)load_32(p) * 1000);
+        ipfix_store(at, 8, (uint64_t)ipfix_load_32(p) * 1000);
         break;
     case PLAN_NTP:
-        store(at, 8, ntp_ms(load_64(p)));
+        ipfix_store(at, 8, ipfix_ntp_ms(ipfix_load_64(p)));
         break;
     case PLAN_BEFORE_US: {
-        const uint64_t ms = load_32(p) / 1000;
-        store(at, 8, clock->export_ms > ms ? clock->export_ms - ms : 0);
+        const uint64_t ms = ipfix_load_32(p) / 1000;
+        ipfix_store(at, 8, clock->export_ms > ms ? clock->export_ms - ms : 0);
         break;
     }
     case PLAN_NUMBER_ELSE: {
-        const uint64_t v = load_be(p, size);
+        const uint64_t v = ipfix_load(p, size);
         if (v)
-            store(at, op->size, v);
+            ipfix_store(at, op->size, v);
         break;
     }
     case PLAN_DURATION_US:
-        store(at, 8, load_be(p, size) / 1000);
+        ipfix_store(at, 8, ipfix_load(p, size) / 1000);
         break;
     case PLAN_TYPE_CODE:
         if (p[0] == 0 && p[1] == 0) /* as it is of the other family */
@@ -129,17 +77,8 @@ static void read_special(const PlanOp *op, const uint8_t *p, size_t size, uint8_
         store_label((CollectList *)(void *)at, p);
         break;
     default:
-        store(at, op->size, load_be(p, size));
+        ipfix_store(at, op->size, ipfix_load(p, size));
     }
-}
-
-/* section 7: one byte, or 255 and two */
-static const uint8_t *take_variable(Cursor *c, size_t *sizep) {
-    size_t size = cursor_u8(c);
-    if (size == 255)
-        size = cursor_u16(c);
-    *sizep = size;
-    return cursor_take(c, size);
 }
 
 /* --- times --- */
@@ -205,7 +144,7 @@ static bool read_ops(const Plan *plan, Cursor *c, CollectRecord *record, const P
         case PLAN_RUN:
         case PLAN_VARIABLE_RUN:
             variable = op->code == PLAN_VARIABLE_RUN;
-            run = variable ? take_variable(c, &size) : cursor_take(c, op->bytes);
+            run = variable ? ipfix_take_variable(c, &size) : cursor_take(c, op->bytes);
             if (!run)
                 return false;
             break;
@@ -213,22 +152,22 @@ static bool read_ops(const Plan *plan, Cursor *c, CollectRecord *record, const P
             *at = *p;
             break;
         case PLAN_16_TO_16:
-            *(uint16_t *)(void *)at = load_16(p);
+            *(uint16_t *)(void *)at = ipfix_load_16(p);
             break;
         case PLAN_32_TO_32:
-            *(uint32_t *)(void *)at = load_32(p);
+            *(uint32_t *)(void *)at = ipfix_load_32(p);
             break;
         case PLAN_64_TO_64:
-            *(uint64_t *)(void *)at = load_64(p);
+            *(uint64_t *)(void *)at = ipfix_load_64(p);
             break;
         case PLAN_32_TO_64:
-            *(uint64_t *)(void *)at = load_32(p);
+            *(uint64_t *)(void *)at = ipfix_load_32(p);
             break;
         case PLAN_8_TO_16:
             *(uint16_t *)(void *)at = *p;
             break;
         case PLAN_16_TO_32:
-            *(uint32_t *)(void *)at = load_16(p);
+            *(uint32_t *)(void *)at = ipfix_load_16(p);
             break;
         case PLAN_IPV4:
         case PLAN_IPV6: {
