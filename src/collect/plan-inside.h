@@ -39,3 +39,14 @@ typedef struct PlanOp {
     uint16_t from; /* in the run */
     uint16_t to;   /* in the record */
 } PlanOp;
+
+/** plan_code_reads() - whether it does a value of so many bytes; texts have any length */
+static inline bool plan_code_reads(PlanCode code, size_t bytes) {
+    static const uint8_t exact[_PLAN_CODE_N] = {
+        [PLAN_IPV4] = 4,    [PLAN_IPV6] = 16,     [PLAN_MAC] = 6,       [PLAN_NTP] = 8,
+        [PLAN_SECONDS] = 4, [PLAN_BEFORE_US] = 4, [PLAN_TYPE_CODE] = 2, [PLAN_LABEL] = 3,
+    };
+    if (code == PLAN_TEXT)
+        return true;
+    return exact[code] ? bytes == exact[code] : bytes > 0 && bytes <= 8;
+}

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "codec/ipfix-wire.h"
 #include "collect/plan-inside.h"
 #include "flow/field.h"
 
@@ -94,17 +95,9 @@ static size_t sources_of(const PlanField *f, Source found[MEANINGS_MAX]) {
 
 /* whether an element of this length can be read so */
 static bool length_fits(PlanCode code, uint16_t length) {
-    static const uint8_t exact[_PLAN_CODE_N] = {
-        [PLAN_IPV4] = 4,    [PLAN_IPV6] = 16,     [PLAN_MAC] = 6,       [PLAN_NTP] = 8,
-        [PLAN_SECONDS] = 4, [PLAN_BEFORE_US] = 4, [PLAN_TYPE_CODE] = 2,
-    };
-    if (code == PLAN_TEXT || length == PLAN_VARIABLE)
+    if (code == PLAN_TEXT || length == IPFIX_VARIABLE)
         return length > 0;
-    if (code == PLAN_LABEL)
-        return length == 3 || length == 4;
-    if (exact[code])
-        return length == exact[code];
-    return length > 0 && length <= 8;
+    return plan_code_reads(code, length) || (code == PLAN_LABEL && length == 4);
 }
 
 /* the quick form of a number */
@@ -162,7 +155,6 @@ static void plan_note(Plan *plan, const Source *source) {
     plan->has_frame |= source->field == COLLECT_FRAME || source->field == COLLECT_IP_FRAME;
     plan->frame_is_ip |= source->field == COLLECT_IP_FRAME;
     plan->has_sampling |= source->field == COLLECT_INTERVAL || source->field == COLLECT_POPULATION;
-    plan->has_selector |= source->field == COLLECT_SELECTOR;
 }
 
 /* Of elements for either family (ICMP types, prefix lengths) one is 0. The same element once more
@@ -194,7 +186,7 @@ static void maker_meanings(Maker *maker, const PlanField *f, uint16_t from) {
 }
 
 static void maker_field(Maker *maker, const PlanField *f) {
-    if (f->length == PLAN_VARIABLE) {
+    if (f->length == IPFIX_VARIABLE) {
         maker->plan->record_bytes++;
         maker->run = NULL;
         (void)maker_add(maker, (PlanOp){.code = PLAN_VARIABLE_RUN});

@@ -20,7 +20,6 @@ typedef struct Cursor Cursor;
 
 enum {
     PLAN_FIELDS_MAX = 512,
-    PLAN_VARIABLE = 0xffff,
     PLAN_V9_SCOPE = 0x7fff0001, /* not a PEN: scope types of NetFlow v9 */
     PLAN_UNKNOWN = 0x7fff0002,  /* not a PEN: fields that are only stepped over */
 };
@@ -37,7 +36,7 @@ typedef struct Plan {
     uint64_t seen[2];    /* the fields that it says */
     bool first_uptime, last_uptime, has_duration;
     bool has_frame, frame_is_ip;
-    bool has_sampling, has_selector;
+    bool has_sampling;
     bool two_layers; /* outer IP header and inner one: the last ones named count */
     size_t n_ops;
     struct PlanOp *ops;

@@ -26,17 +26,6 @@ static void store_label(CollectList *to, const uint8_t *p) {
         to->values[to->n++] = (uint32_t)(p[0] << 12 | p[1] << 4 | p[2] >> 4);
 }
 
-/* bytes a variable field must have to be read; texts have any length */
-static bool has_length(const PlanOp *op, size_t size) {
-    static const uint8_t exact[_PLAN_CODE_N] = {
-        [PLAN_IPV4] = 4,    [PLAN_IPV6] = 16,     [PLAN_MAC] = 6,       [PLAN_NTP] = 8,
-        [PLAN_SECONDS] = 4, [PLAN_BEFORE_US] = 4, [PLAN_TYPE_CODE] = 2, [PLAN_LABEL] = 3,
-    };
-    if (op->code == PLAN_TEXT)
-        return true;
-    return exact[op->code] ? size == exact[op->code] : size > 0 && size <= 8;
-}
-
 /* the rarer ops */
 static void read_special(const PlanOp *op, const uint8_t *p, size_t size, uint8_t *at,
                          CollectRecord *record, const PlanClock *clock) {
@@ -180,7 +169,7 @@ static bool read_ops(const Plan *plan, Cursor *c, CollectRecord *record, const P
         default:
             if (!variable)
                 read_special(op, p, op->bytes, at, record, clock);
-            else if (has_length(op, size))
+            else if (plan_code_reads(op->code, size))
                 read_special(op, p, size, at, record, clock);
         }
     }

@@ -25,17 +25,13 @@
 #include <stdlib.h>
 
 #include "base/error.h"
+#include "codec/ipfix-wire.h"
 #include "collect/message.h"
 
+/* what is not here v9 has as IPFIX has it */
 enum {
     V9_SET_TEMPLATE = 0,
     V9_SET_OPTIONS = 1,
-    IPFIX_SET_TEMPLATE = 2,
-    IPFIX_SET_OPTIONS = 3,
-    SET_DATA = 256, /* and all above */
-    SET_HEADER_BYTES = 4,
-    ENTERPRISE_BIT = 0x8000,
-
 };
 
 typedef struct Sets {
@@ -208,8 +204,8 @@ static void read_held(Sets *sets, uint16_t id) {
 
 static PlanField read_field(Cursor *c, bool ipfix, bool scope) {
     PlanField f = {.element = cursor_u16(c), .length = cursor_u16(c)};
-    if (ipfix && f.element & ENTERPRISE_BIT) {
-        f.element &= (uint16_t)~ENTERPRISE_BIT;
+    if (ipfix && f.element & IPFIX_ENTERPRISE_BIT) {
+        f.element &= (uint16_t)~IPFIX_ENTERPRISE_BIT;
         f.pen = cursor_u32(c);
     } else if (!ipfix && scope) {
         f.pen = PLAN_V9_SCOPE;
@@ -225,9 +221,9 @@ static bool read_fields(Sets *sets, Cursor *c, size_t n, size_t scopes, uint16_t
         const PlanField f = read_field(c, sets->ipfix, i < scopes);
         if (i < PLAN_FIELDS_MAX)
             message->collector->fields[i] = f;
-        record_bytes += f.length == PLAN_VARIABLE ? 1 : f.length;
+        record_bytes += f.length == IPFIX_VARIABLE ? 1 : f.length;
     }
-    if (c->failed || id < SET_DATA || record_bytes == 0 || record_bytes > UINT16_MAX) {
+    if (c->failed || id < IPFIX_SET_DATA || record_bytes == 0 || record_bytes > UINT16_MAX) {
         message_malformed(message, COLLECT_MALFORMED_TEMPLATE);
         return false;
     }
@@ -243,7 +239,7 @@ static bool read_fields(Sets *sets, Cursor *c, size_t n, size_t scopes, uint16_t
 static void read_withdrawal(Sets *sets, uint16_t id, bool options) {
     Message *message = &sets->message;
     const uint16_t all = options ? IPFIX_SET_OPTIONS : IPFIX_SET_TEMPLATE;
-    if (!sets->ipfix || (id < SET_DATA && id != all)) {
+    if (!sets->ipfix || (id < IPFIX_SET_DATA && id != all)) {
         message_malformed(message, COLLECT_MALFORMED_TEMPLATE);
         return;
     }
@@ -287,7 +283,7 @@ static int read_template(Sets *sets, Cursor *c, bool options) {
     }
     const uint8_t *definition = c->at;
     if (!read_fields(sets, c, n, scopes, id)) {
-        c->failed = c->failed || id < SET_DATA;
+        c->failed = c->failed || id < IPFIX_SET_DATA;
         return 0;
     }
     int r = state_define(message->collector, message->domain, id, options, definition,
@@ -316,15 +312,16 @@ static int read_set(Sets *sets, Cursor *c) {
     Message *message = &sets->message;
     const uint16_t id = cursor_u16(c);
     const uint16_t length = cursor_u16(c);
-    Cursor set = length < SET_HEADER_BYTES ? (Cursor){.failed = true}
-                                           : cursor_sub(c, length - (size_t)SET_HEADER_BYTES);
+    Cursor set = length < IPFIX_SET_HEADER_BYTES
+                     ? (Cursor){.failed = true}
+                     : cursor_sub(c, length - (size_t)IPFIX_SET_HEADER_BYTES);
     if (set.failed) {
         message_malformed(message, COLLECT_MALFORMED_SET);
         sets->uncounted = true;
         c->failed = true;
         return 0;
     }
-    if (id >= SET_DATA) {
+    if (id >= IPFIX_SET_DATA) {
         read_data_set(sets, set, id);
         return 0;
     }
@@ -337,7 +334,7 @@ static int read_set(Sets *sets, Cursor *c) {
 }
 
 static int read_sets(Sets *sets, Cursor c) {
-    while (cursor_left(&c) >= SET_HEADER_BYTES) {
+    while (cursor_left(&c) >= IPFIX_SET_HEADER_BYTES) {
         int r = read_set(sets, &c);
         if (r)
             return error_trace(r);

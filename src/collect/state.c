@@ -16,11 +16,10 @@ enum {
 
 /* --- letting go --- */
 
-static void template_free(Collector *collector, Domain *domain, Template *template) {
+static void template_free(Collector *collector, Template *template) {
     plan_deinit(&template->plan);
     free(template->definition);
     free(template);
-    domain->n_templates--;
     collector->n_templates--;
 }
 
@@ -43,7 +42,7 @@ static void domain_free(Collector *collector, Domain *domain) {
     for (size_t i = 0; i < DOMAIN_BUCKETS; i++)
         for (Template *t = domain->templates[i], *next = NULL; t; t = next) {
             next = t->next;
-            template_free(collector, domain, t);
+            template_free(collector, t);
         }
     for (Held *held = domain->held, *next = NULL; held; held = next) {
         next = held->next;
@@ -135,7 +134,6 @@ Domain *state_domain(Collector *collector, Exporter *exporter, uint8_t version, 
         if (!d)
             return NULL;
         *d = (Domain){.next = exporter->domains,
-                      .exporter = exporter,
                       .id = id,
                       .sub_id = sub_id,
                       .version = version,
@@ -163,7 +161,6 @@ static Template *template_add(Collector *collector, Domain *domain, uint16_t id)
     t->id = id;
     t->next = domain->templates[id % DOMAIN_BUCKETS];
     domain->templates[id % DOMAIN_BUCKETS] = t;
-    domain->n_templates++;
     collector->n_templates++;
     return t;
 }
@@ -207,7 +204,7 @@ void state_withdraw(Collector *collector, Domain *domain, uint16_t id) {
     if (!t)
         return;
     *at = t->next;
-    template_free(collector, domain, t);
+    template_free(collector, t);
 }
 
 void state_withdraw_all(Collector *collector, Domain *domain, bool options) {

@@ -63,12 +63,10 @@ enum { DOMAIN_BUCKETS = 32, NAME_BUCKETS = 256, NAME_TEXT_MAX = 255, STATE_BUCKE
 
 struct Domain {
     Domain *next; /* of the same exporter */
-    Exporter *exporter;
     uint32_t id;
     uint32_t sub_id; /* of sFlow */
     uint8_t version;
     Template *templates[DOMAIN_BUCKETS];
-    size_t n_templates;
     Held *held, **held_end;
     Name **names; /* NAME_BUCKETS of them, NULL: none yet */
     Sampler samplers[COLLECT_SAMPLERS_MAX];

@@ -14,6 +14,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/queue.h"
+#include "codec/ipfix-wire.h"
 #include "probe/collect_socket.h"
 
 enum {
@@ -24,7 +25,6 @@ enum {
     WAIT_MS = 200,
     CONTROL_BYTES = 64,
     ROUNDS = 16, /* calls before other sockets have their turn */
-    IPFIX_HEADER_BYTES = 16,
 };
 
 typedef enum SourceKind {
@@ -226,7 +226,7 @@ static Messages take_messages(Receiver *receiver, Source *stream) {
     while (stream->have - at >= 4) {
         const uint8_t *p = stream->bytes + at;
         const uint32_t length = (uint32_t)(p[2] << 8 | p[3]);
-        if (p[0] != 0 || p[1] != 10 || length < IPFIX_HEADER_BYTES) {
+        if (p[0] != 0 || p[1] != IPFIX_VERSION || length < IPFIX_HEADER_BYTES) {
             answer = MESSAGES_BAD;
             break;
         }
