@@ -4,7 +4,7 @@
 /*
  * Link Scene
  *
- * One hub, some probes, and what a test wants to do with them and know of them. For test-link.c.
+ * One hub, some probes, and what a test wants to do with them and know of them.
  */
 
 #include "channel/link-harness.h"
@@ -129,6 +129,22 @@ HARNESS_MAY void wait_event(TestHub *hub, HubEventKind kind) {
         sleep_ms(10);
     }
     fail_msg("event %d did not come", (int)kind);
+}
+
+/** key_of() - of the probe that the hub hears of first */
+HARNESS_MAY static PeerKey key_of(const Scene *scene) {
+    HubProbeStatus *statuses = NULL;
+    size_t n = 0;
+    PeerKey key = {0};
+    for (int i = 0; i < PATIENCE_MS / 10 && !*key.z85; i++) {
+        assert_int_equal(hub_link_probes(scene->hub.link, &statuses, &n), 0);
+        if (n)
+            key = statuses[0].key;
+        free(statuses);
+        sleep_ms(10);
+    }
+    assert_int_equal(strlen(key.z85), 40);
+    return key;
 }
 
 static unsigned stored_times(const Scene *scene, uint32_t probe, uint32_t number) {

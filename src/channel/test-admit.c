@@ -84,21 +84,6 @@ static void test_waiting(void **state) {
 
 /* ---------------------------------------------------------------------------------- the links */
 
-static PeerKey key_of(const Scene *scene) {
-    HubProbeStatus *statuses = NULL;
-    size_t n = 0;
-    PeerKey key = {0};
-    for (int i = 0; i < PATIENCE_MS / 10 && !*key.z85; i++) {
-        assert_int_equal(hub_link_probes(scene->hub.link, &statuses, &n), 0);
-        if (n)
-            key = statuses[0].key;
-        free(statuses);
-        sleep_ms(10);
-    }
-    assert_int_equal(strlen(key.z85), 40);
-    return key;
-}
-
 static void open_asking(Scene *scene, bool hub_binds) {
     scene_open(scene, hub_binds);
     scene->shape.ask = true;

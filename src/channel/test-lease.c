@@ -12,21 +12,6 @@
 #include "channel/frame.h"
 #include "channel/link-scene.h"
 
-static PeerKey key_of(const Scene *scene) {
-    HubProbeStatus *statuses = NULL;
-    size_t n = 0;
-    PeerKey key = {0};
-    for (int i = 0; i < PATIENCE_MS / 10 && !*key.z85; i++) {
-        assert_int_equal(hub_link_probes(scene->hub.link, &statuses, &n), 0);
-        if (n)
-            key = statuses[0].key;
-        free(statuses);
-        sleep_ms(10);
-    }
-    assert_int_equal(strlen(key.z85), 40);
-    return key;
-}
-
 /* a state later than that has one */
 static void wait_lease(Probe *probe, uint64_t since_ms, LeaseWord *word) {
     for (int i = 0; i < PATIENCE_MS / 10; i++) {
