@@ -132,7 +132,7 @@ HARNESS_MAY void wait_event(TestHub *hub, HubEventKind kind) {
 }
 
 /** key_of() - of the probe that the hub hears of first */
-HARNESS_MAY static PeerKey key_of(const Scene *scene) {
+HARNESS_MAY PeerKey key_of(const Scene *scene) {
     HubProbeStatus *statuses = NULL;
     size_t n = 0;
     PeerKey key = {0};

@@ -321,8 +321,7 @@ unsigned licensing_turn(Licensing *licensing, const LicensingTime *now) {
     return again_ms;
 }
 
-/* ------------------------------------------------------------------------ what administrators do
- */
+/* ---------------------------------------------------------------------- what administrators do */
 
 int licensing_install(Licensing *licensing, const char *text, size_t size, const LicensingTime *now,
                       Reason *reason) {

@@ -4,8 +4,8 @@
 /*
  * Settings, inside
  *
- * What settings.c (the file, users, sessions, names) and settings_probes.c (probes, join tokens)
- * share: one statement at a time, from settings_begin() to settings_end().
+ * What settings.c (the file, users, sessions, names), settings_probes.c (probes, join tokens) and
+ * settings_server_key.c share: one statement at a time, from settings_begin() to settings_end().
  */
 
 #include <pthread.h>
@@ -64,8 +64,17 @@ int settings_step(sqlite3_stmt *statement);
 /** settings_run() - of those that give no rows: 0, or SETTINGS_E_MISSING when nothing changed */
 int settings_run(Settings *settings, sqlite3_stmt *statement);
 
-/** settings_do() - one of several under one lock, in settings_probes.c */
+/* several in one transaction, in settings_probes.c */
+
+/** settings_group_begin() - takes the lock, whatever the answer; settings_group_end() gives it back */
+int settings_group_begin(Settings *settings);
+
+/** settings_do() - one of them */
 int settings_do(Settings *settings, Statement which);
+
+/** settings_group_end() - keeps what was done if r is 0, else undoes it; returns r, or why it could not
+ * be kept */
+int settings_group_end(Settings *settings, int r);
 
 /* texts and blobs outlive the step, so nothing is copied; a failed bind makes the step fail */
 

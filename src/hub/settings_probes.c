@@ -52,11 +52,23 @@ int settings_do(Settings *settings, Statement which) {
     return error_fold(r == SETTINGS_E_MISSING ? 0 : r);
 }
 
+int settings_group_begin(Settings *settings) {
+    (void)pthread_mutex_lock(&settings->lock);
+    return error_trace(settings_do(settings, BEGIN));
+}
+
+int settings_group_end(Settings *settings, int r) {
+    if (!r)
+        r = settings_do(settings, COMMIT);
+    if (r && !sqlite3_get_autocommit(settings->db))
+        (void)settings_do(settings, ROLLBACK);
+    (void)pthread_mutex_unlock(&settings->lock);
+    return error_trace(r);
+}
+
 int settings_probes_save(Settings *settings, const SettingsProbe *probes, size_t n,
                          const SettingsKey *gone, size_t n_gone) {
-    (void)pthread_mutex_lock(&settings->lock);
-    int r = settings_do(settings, BEGIN);
-    const bool begun = !r;
+    int r = settings_group_begin(settings);
     for (size_t i = 0; i < n_gone && !r; i++) {
         settings_bind_text(settings->prepared[PROBE_REMOVE], 1, gone[i].text);
         r = settings_do(settings, PROBE_REMOVE);
@@ -65,12 +77,7 @@ int settings_probes_save(Settings *settings, const SettingsProbe *probes, size_t
         bind_probe(settings->prepared[PROBE_SAVE], &probes[i]);
         r = settings_do(settings, PROBE_SAVE);
     }
-    if (!r)
-        r = settings_do(settings, COMMIT);
-    if (r && begun)
-        (void)settings_do(settings, ROLLBACK);
-    (void)pthread_mutex_unlock(&settings->lock);
-    return error_trace(r);
+    return error_trace(settings_group_end(settings, r));
 }
 
 int settings_probe_each(Settings *settings, SettingsProbeEach *each, void *context) {

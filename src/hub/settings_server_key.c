@@ -5,20 +5,13 @@
 #include "base/error.h"
 
 int settings_held_save(Settings *settings, const SettingsHeld *held, size_t n) {
-    (void)pthread_mutex_lock(&settings->lock);
-    int r = settings_do(settings, BEGIN);
-    const bool begun = !r;
+    int r = settings_group_begin(settings);
     for (size_t i = 0; i < n && !r; i++) {
         settings_bind_text(settings->prepared[HELD_SAVE], 1, held[i].probe);
         settings_bind_text(settings->prepared[HELD_SAVE], 2, held[i].server_key);
         r = settings_do(settings, HELD_SAVE);
     }
-    if (!r)
-        r = settings_do(settings, COMMIT);
-    if (r && begun)
-        (void)settings_do(settings, ROLLBACK);
-    (void)pthread_mutex_unlock(&settings->lock);
-    return error_trace(r);
+    return error_trace(settings_group_end(settings, r));
 }
 
 int settings_held_each(Settings *settings, SettingsHeldEach *each, void *context) {

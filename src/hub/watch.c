@@ -53,7 +53,6 @@ struct Watch {
     pthread_mutex_t lock; /* of rates */
     uint64_t second;      /* monotonic, of the last housekeeping */
     uint64_t told_ms;     /* monotonic, when browsers last got the probes */
-    unsigned turn_ms;     /* the licence and its seats want to be looked at so soon */
     atomic_bool stopping;
     bool running;
     pthread_t thread;
@@ -355,17 +354,17 @@ static unsigned least(unsigned a, unsigned b) {
 
 static void *run(void *userdata) {
     Watch *watch = userdata;
-    watch->turn_ms = 1;
+    unsigned turn_ms = 1; /* the licence and its seats want to be looked at so soon */
     while (!atomic_load(&watch->stopping)) {
         const unsigned into_ms = (unsigned)((clock_wall_ms() + 1000 - LIVE_GRACE_MS) % 1000);
-        Report *report = queue_pop(watch->reports, least(1000 - into_ms, watch->turn_ms));
+        Report *report = queue_pop(watch->reports, least(1000 - into_ms, turn_ms));
         if (report) {
             atomic_fetch_sub(&watch->waiting_bytes, report->size);
             take_report(watch, report);
         }
         free(report);
         const LicensingTime now = licensing_time();
-        watch->turn_ms = licensing_turn(watch->hub->licensing, &now);
+        turn_ms = licensing_turn(watch->hub->licensing, &now);
         const uint64_t second = (clock_wall_ms() - LIVE_GRACE_MS) / 1000;
         if (second != watch->second) {
             watch->second = second;

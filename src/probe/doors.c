@@ -148,7 +148,7 @@ void doors_limit(Doors *doors, bool limited) {
         doors->used_records = 0;
     const bool again = doors->limited && !limited && doors->told;
     doors->limited = limited;
-    doors->told = doors->told && limited && !again;
+    doors->told = doors->told && limited;
     (void)pthread_mutex_unlock(&doors->lock);
     if (again)
         log_notice("-n: flows are exported to collectors again");
@@ -227,20 +227,10 @@ static size_t one_message(Doors *doors, Way *way, const FlowRecord *records, siz
     return taken.flows;
 }
 
-static void to_one(Doors *doors, Way *way, const FlowRecord *records, size_t n) {
+/* only: all to this one; NULL: a message to each in turn */
+static void messages(Doors *doors, Way *only, const FlowRecord *records, size_t n) {
     for (size_t at = 0; at < n;) {
-        size_t done = one_message(doors, way, records + at, n - at);
-        if (!done) {
-            withhold(doors, n - at);
-            return;
-        }
-        at += done;
-    }
-}
-
-static void in_turn(Doors *doors, const FlowRecord *records, size_t n) {
-    for (size_t at = 0; at < n;) {
-        Way *way = &doors->ways[doors->next++ % doors->n];
+        Way *way = only ? only : &doors->ways[doors->next++ % doors->n];
         size_t done = one_message(doors, way, records + at, n - at);
         if (!done) {
             withhold(doors, n - at);
@@ -254,12 +244,10 @@ void doors_batch(Doors *doors, const FlowRecord *records, size_t n) {
     for (size_t i = 0; i < n; i++)
         if (records[i].last_ms > doors->newest_ms)
             doors->newest_ms = records[i].last_ms;
-    if (!doors->config.all) {
-        in_turn(doors, records, n);
-        return;
-    }
-    for (size_t i = 0; i < doors->n; i++)
-        to_one(doors, &doors->ways[i], records, n);
+    if (!doors->config.all)
+        messages(doors, NULL, records, n);
+    for (size_t i = 0; doors->config.all && i < doors->n; i++)
+        messages(doors, &doors->ways[i], records, n);
 }
 
 void doors_status(Doors *doors, DoorsStatus *status) {

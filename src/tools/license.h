@@ -54,8 +54,9 @@ int license_inspect(const LicenseConfig *config, Reason *reason);
 int license_verify(const LicenseConfig *config, Reason *reason);
 int license_revoke(const LicenseConfig *config, Reason *reason);
 
-/** license_keys() - those named, then those built in; the caller frees keys->keys */
-int license_keys(VendorKeys *keys, const OptionList *named, Reason *reason);
+/** license_keys() - the signer's own, if not NULL, those named, then those built in; the caller
+ * frees keys->keys */
+int license_keys(VendorKeys *keys, const VendorKey *own, const OptionList *named, Reason *reason);
 
 enum { PASSPHRASE_MAX = 1024 };
 

@@ -18,15 +18,19 @@
 #include "licence/revocations.h"
 #include "tools/license.h"
 
-int license_keys(VendorKeys *keys, const OptionList *named, Reason *reason) {
+int license_keys(VendorKeys *keys, const VendorKey *own, const OptionList *named, Reason *reason) {
     const VendorKeys built_in = vendor_keys();
-    VendorKey *all = calloc(built_in.n + named->n, sizeof(*all));
+    const size_t first = own ? 1 : 0; /* of those named */
+    const size_t n_given = first + named->n;
+    VendorKey *all = calloc(n_given + built_in.n, sizeof(*all));
     if (!all)
         return error_origin(-ENOMEM);
-    memcpy(all + named->n, built_in.keys, built_in.n * sizeof(*all));
+    if (own)
+        all[0] = *own;
+    memcpy(all + n_given, built_in.keys, built_in.n * sizeof(*all));
     for (size_t i = 0; i < named->n; i++) {
         const char *text = named->values[i];
-        VendorKey *key = &all[i];
+        VendorKey *key = &all[first + i];
         size_t n = strcspn(text, ":");
         size_t size = 0;
         if (n <= VENDOR_KID_MAX)
@@ -41,7 +45,7 @@ int license_keys(VendorKeys *keys, const OptionList *named, Reason *reason) {
             return LICENSE_USAGE;
         }
     }
-    *keys = (VendorKeys){.keys = all, .n = built_in.n + named->n};
+    *keys = (VendorKeys){.keys = all, .n = n_given + built_in.n};
     return 0;
 }
 
@@ -92,7 +96,7 @@ static int show(const Licence *licence, bool as_json, const char *state, const c
 int license_inspect(const LicenseConfig *config, Reason *reason) {
     VendorKeys keys = {0};
     Licence licence;
-    int r = license_keys(&keys, &config->vendor_keys, reason);
+    int r = license_keys(&keys, NULL, &config->vendor_keys, reason);
     if (r == 0)
         r = read_licence(&licence, config->operands.values[0], &keys, reason);
     free((void *)(uintptr_t)keys.keys);
@@ -134,7 +138,7 @@ int license_verify(const LicenseConfig *config, Reason *reason) {
     LicencePlace place = {0};
     Reason why = {""};
     cleanup(revocations_freep) Revocations *list = NULL;
-    int r = license_keys(&keys, &config->vendor_keys, reason);
+    int r = license_keys(&keys, NULL, &config->vendor_keys, reason);
     if (r == 0)
         r = read_licence(&licence, config->operands.values[0], &keys, reason);
     if (r == 0)

@@ -177,24 +177,6 @@ int license_issue(const LicenseConfig *config, Reason *reason) {
     return put_out(&line, config->output, reason);
 }
 
-/* the signer's own, then those that this program and its caller trust: a new key carries on the
- * list of the one before */
-static int trusted_keys(VendorKeys *keys, const LicenseConfig *config, const VendorKey *own,
-                        Reason *reason) {
-    VendorKeys others = {0};
-    int r = license_keys(&others, &config->vendor_keys, reason);
-    if (r)
-        return error_trace(r);
-    VendorKey *all = calloc(others.n + 1, sizeof(*all));
-    if (all) {
-        all[0] = *own;
-        memcpy(all + 1, others.keys, others.n * sizeof(*all));
-        *keys = (VendorKeys){.keys = all, .n = others.n + 1};
-    }
-    free((void *)(uintptr_t)others.keys);
-    return all ? 0 : error_origin(-ENOMEM);
-}
-
 /* the list there is, or an empty one */
 static int open_list(Revocations **listp, const char *path, const VendorKeys *keys,
                      Reason *reason) {
@@ -233,7 +215,8 @@ int license_revoke(const LicenseConfig *config, Reason *reason) {
     int r = open_key(&secret, config, reason);
     if (r)
         return error_trace(r);
-    r = trusted_keys(&keys, config, &secret.key, reason);
+    /* not only its own: a new key carries on the list of the one before */
+    r = license_keys(&keys, &secret.key, &config->vendor_keys, reason);
     if (r == 0)
         r = open_list(&list, path, &keys, reason);
     free((void *)(uintptr_t)keys.keys);
