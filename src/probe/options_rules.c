@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+#include "probe/options.h"
+
+#include <string.h>
+
+#include "probe/collect_ports.h"
+#include "probe/outside.h"
+
+enum { HUBS_MAX = 16 };
+
+const char *options_key(const ProbeConfig *config, size_t i) {
+    return config->keys.values[config->keys.n > 1 ? i : 0];
+}
+
+static int check_keys(const ProbeConfig *config, Reason *reason) {
+    const size_t n = config->keys.n;
+    if (n <= 1 || config->hubs.n == 0 || n == config->hubs.n)
+        return 0;
+    reason_set(reason,
+               "--zmq-encryption-key is given %zu times and --ntopng %zu times; give one key for "
+               "all hubs, or one for each, in the same order",
+               n, config->hubs.n);
+    return OPTIONS_E_USAGE;
+}
+
+static int check_hubs(const ProbeConfig *config, Reason *reason) {
+    if (config->hubs.n == 0) {
+        if (config->events.n == 0)
+            return 0;
+        reason_set(reason, "--zmq-publish-events is given without --ntopng, the hub's data "
+                           "endpoint, for example --ntopng tcp://HUB:5556");
+        return OPTIONS_E_USAGE;
+    }
+    if (config->hubs.n > HUBS_MAX) {
+        reason_set(reason, "--ntopng is given %zu times; %d hubs are the most", config->hubs.n,
+                   HUBS_MAX);
+        return OPTIONS_E_USAGE;
+    }
+    if (config->events.n > config->hubs.n) {
+        reason_set(reason,
+                   "--zmq-publish-events is given %zu times and --ntopng %zu times; each hub has "
+                   "one events endpoint",
+                   config->events.n, config->hubs.n);
+        return OPTIONS_E_USAGE;
+    }
+    if (config->keys.n == 0) {
+        reason_set(reason, "--ntopng needs --zmq-encryption-key, the hub's public key: a hub talks "
+                           "to probes encrypted only; its interface page shows the key to copy");
+        return OPTIONS_E_USAGE;
+    }
+    return check_keys(config, reason);
+}
+
+enum { SPOOL_MIN_BYTES = 1 << 20 };
+
+/* packets, or what exporters send: one of them. nProbe's `-i none` says that there are no packets
+ */
+static int check_input(const ProbeConfig *config, Reason *reason) {
+    const size_t n = config->inputs.n;
+    if (config->collector_ports.n) {
+        if (n == 0 || (n == 1 && strcmp(config->inputs.values[0], "none") == 0))
+            return collect_ports_check(&config->collector_ports, reason) ? OPTIONS_E_USAGE : 0;
+        reason_set(reason,
+                   "-i %s and --collector-port are both given; one input a process: start "
+                   "a second probe for the other",
+                   config->inputs.values[0]);
+        return OPTIONS_E_USAGE;
+    }
+    if (n == 0) {
+        reason_set(reason, "nothing to meter: give -i INTERFACE or -i FILE, or --collector-port "
+                           "PORT to collect what exporters send");
+        return OPTIONS_E_USAGE;
+    }
+    if (n > 1) {
+        reason_set(reason, "-i is given %zu times; one input a process so far", n);
+        return OPTIONS_E_USAGE;
+    }
+    return 0;
+}
+
+int options_check(const ProbeConfig *config, Reason *reason) {
+    if (config->prepare_image || config->check_license)
+        return check_keys(config, reason); /* there may be no configuration yet */
+    if (config->force) {
+        reason_set(reason, "--force is given without --prepare-image, which it belongs to");
+        return OPTIONS_E_USAGE;
+    }
+    const int input = check_input(config, reason);
+    if (input)
+        return input;
+    const DoorsConfig doors = outside_doors(config);
+    if (doors_check(&doors, reason))
+        return OPTIONS_E_USAGE;
+    if (config->hubs.n == 0 && config->events.n == 0 && !config->json &&
+        !doors_wanted(&config->collectors)) {
+        reason_set(reason, "nowhere to deliver flows: give --ntopng ENDPOINT and "
+                           "--zmq-encryption-key KEY for a hub, -n HOST:PORT for a collector, or "
+                           "--json FILE (- is standard output)");
+        return OPTIONS_E_USAGE;
+    }
+    if (config->spool_bytes && config->spool_bytes < SPOOL_MIN_BYTES) {
+        reason_set(reason,
+                   "--spool-size %llu: at least 1M bytes, or 0 to keep flows in memory only",
+                   (unsigned long long)config->spool_bytes);
+        return OPTIONS_E_USAGE;
+    }
+    return check_hubs(config, reason);
+}
