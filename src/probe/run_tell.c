@@ -1,0 +1,178 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/json.h"
+#include "base/log.h"
+#include "probe/run_inside.h"
+
+enum { PULSE_MIN_MS = 250 /* between two; they come once a second */ };
+
+static uint64_t records(const Run *run) {
+    uint64_t n = run_counter(run, COUNTER_FLOWS_COLLECTED);
+    for (int id = COUNTER_EXPORTED_IDLE; id <= COUNTER_EXPORTED_RESOURCES; id++)
+        n += run_counter(run, id);
+    return n;
+}
+
+/* how much the counter grew since the last pulse */
+static uint64_t grown(Run *run, int id) {
+    uint64_t now = run_counter(run, id);
+    uint64_t since = now - run->last[id];
+    run->last[id] = now;
+    return since;
+}
+
+void run_count_spool(Run *run, SpoolStatus *status) {
+    deliver_spool_status(run->deliver, status);
+    const struct {
+        int id;
+        uint64_t value;
+    } rows[] = {
+        {COUNTER_SPOOL_DROPPED, status->dropped.flows},
+        {COUNTER_SPOOL_DROPPED_PACKETS, status->dropped.packets},
+        {COUNTER_SPOOL_DROPPED_OCTETS, status->dropped.octets},
+        {COUNTER_SPOOL_APPENDED, status->appended.flows},
+        {COUNTER_SPOOL_FLOWS, status->held.flows},
+        {COUNTER_SPOOL_BATCHES, status->batches},
+        {COUNTER_SPOOL_BYTES, status->bytes},
+        {COUNTER_SPOOL_LIMIT, status->limit_bytes},
+        {COUNTER_SPOOL_OLDEST, status->oldest_ms},
+        {COUNTER_SPOOL_LEFT,
+         status->hours_left < 1e12 ? (uint64_t)(status->hours_left * 3600) : UINT64_MAX},
+        {COUNTER_SPOOL_TROUBLE, status->disk > SPOOL_DISK_GOOD},
+        {COUNTER_SPOOL_TORN, status->torn_batches},
+        {COUNTER_SPOOL_TORN_BYTES, status->torn_bytes},
+        {COUNTER_SPOOL_SET_ASIDE, status->set_aside},
+    };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++)
+        metric_set(&run->counters[rows[i].id], rows[i].value);
+}
+
+static void send_pulse(Run *run, uint64_t interval_ms, const SpoolStatus *spool) {
+    uint64_t exported = grown(run, COUNTER_FLOWS_COLLECTED);
+    for (int id = COUNTER_EXPORTED_IDLE; id <= COUNTER_EXPORTED_RESOURCES; id++)
+        exported += grown(run, id);
+    PulseTotals totals = {
+        .time_ms = clock_wall_ms(),
+        .interval_ms = interval_ms,
+        .packets = grown(run, COUNTER_PACKETS_METERED),
+        .octets = grown(run, COUNTER_OCTETS_METERED),
+        .drops = grown(run, COUNTER_PACKETS_DROPPED) + grown(run, COUNTER_PACKETS_OVERRUN),
+        .flows_active = run_counter(run, COUNTER_FLOWS_LIVE),
+        .flows_exported = exported,
+        .flows_waiting = deliver_waiting(run->deliver),
+        .flows_metered = records(run),
+        .flows_export_dropped = run_counter(run, COUNTER_EXPORT_DROPPED),
+        .hubs = deliver_hubs(run->deliver),
+        .spool = *spool,
+        .configuration = remote_report(run->remote),
+        .collectors = run->outside.doors ? &run->outside.status : NULL,
+    };
+    totals.n_causes = trouble_causes(&run->trouble, clock_monotonic_ms(), totals.causes);
+    meter_pulse(run->meter);
+    buffer_clear(&run->pulse_json);
+    Json json = json_make(&run->pulse_json);
+    pulse_write(run->pulse, &totals, &json);
+    if (!run->pulse_json.failed)
+        deliver_pulse(run->deliver, buffer_text(&run->pulse_json));
+}
+
+/* once when it begins and once when it is over */
+static void tell_let_go(Run *run, uint64_t let_go) {
+    bool letting_go = let_go > run->let_go;
+    if (letting_go && !run->letting_go)
+        log_warning("%s", cause_rows[CAUSE_SPOOL_FULL].line);
+    if (!letting_go && run->letting_go)
+        log_notice("the spool has room again; %llu flows were let go since the start",
+                   (unsigned long long)let_go);
+    run->let_go = let_go;
+    run->letting_go = letting_go;
+}
+
+static void each_second(Run *run, uint64_t interval_ms) {
+    CaptureStats stats;
+    capture_stats(run->capture, &stats);
+    metric_set(&run->counters[COUNTER_PACKETS_DROPPED], stats.dropped);
+    metric_set(&run->counters[COUNTER_PACKETS_OVERRUN], stats.overrun);
+    const uint64_t now_ms = clock_monotonic_ms();
+    trouble_second(&run->trouble, run_counter(run, COUNTER_PACKETS_RECEIVED), now_ms);
+    outside_count(&run->outside, run->counters);
+    if (!run->deliver)
+        return;
+    SpoolStatus spool;
+    run_count_spool(run, &spool);
+    tell_let_go(run, spool.dropped.flows);
+    trouble_spool(&run->trouble, run->letting_go, spool.disk > SPOOL_DISK_GOOD, now_ms);
+    send_pulse(run, interval_ms, &spool);
+}
+
+static int begin_seconds(Run *run, Reason *reason) {
+    (void)reason;
+    run->second = clock_wall_ms() / 1000;
+    run->second_ms = clock_monotonic_ms();
+    return 0;
+}
+
+/* with the seconds of the wall clock: a period of our own would drift against those of the hub, and
+ * every so often leave one of them without a pulse */
+static void tick_seconds(Run *run, size_t frames) {
+    (void)frames;
+    const uint64_t now_ms = clock_monotonic_ms();
+    const uint64_t second = clock_wall_ms() / 1000;
+    if (second == run->second || now_ms - run->second_ms < PULSE_MIN_MS)
+        return;
+    each_second(run, now_ms - run->second_ms);
+    run->second = second;
+    run->second_ms = now_ms;
+}
+
+static int last_second(Run *run) {
+    each_second(run, clock_monotonic_ms() - run->second_ms);
+    return RUN_DONE;
+}
+
+static void close_seconds(Run *run) {
+    buffer_deinit(&run->pulse_json);
+}
+
+const RunPart run_telling = {
+    .start = begin_seconds, .tick = tick_seconds, .finish = last_second, .close = close_seconds};
+
+void run_say_summary(const Run *run) {
+    uint64_t ignored = 0;
+    for (int answer = 1; answer < _DISSECT_E_N; answer++)
+        ignored += run_counter(run, counter_ignored_packets(answer));
+    if (run_counter(run, COUNTER_PACKETS_SKIPPED))
+        log_info("%llu packets left out by sampling",
+                 (unsigned long long)run_counter(run, COUNTER_PACKETS_SKIPPED));
+    log_info("%llu packets received, %llu metered, %llu ignored, %llu dropped by the kernel; "
+             "%llu records",
+             (unsigned long long)run_counter(run, COUNTER_PACKETS_RECEIVED),
+             (unsigned long long)run_counter(run, COUNTER_PACKETS_METERED),
+             (unsigned long long)ignored,
+             (unsigned long long)run_counter(run, COUNTER_PACKETS_DROPPED),
+             (unsigned long long)records(run));
+}
+
+int run_write_counters(const Run *run) {
+    const char *path = run->config->counters;
+    cleanup(fclosep) FILE *file = NULL;
+    if (!path)
+        return RUN_DONE;
+    bool out = strcmp(path, "-") == 0;
+    if (!out)
+        file = fopen(path, "we");
+    Buffer text = {0};
+    metric_write(&text, counter_rows, run->counters, _COUNTER_N, NULL, 1);
+    collect_feed_write_counters(run->feed, &text);
+    FILE *to = out ? stdout : file;
+    bool good = to && fwrite(text.bytes, 1, text.size, to) == text.size && fflush(to) == 0;
+    if (!good)
+        log_error("--counters %s could not be written: %s", path, strerror(errno));
+    buffer_deinit(&text);
+    return good ? RUN_DONE : RUN_FAILED;
+}
