@@ -43,9 +43,18 @@ Collector *collector_free(Collector *collector) {
 
 bool message_domain(Message *message, uint8_t version, uint32_t id, uint32_t sub_id) {
     message->domain = state_domain(message->collector, message->exporter, version, id, sub_id);
-    if (!message->domain)
+    Domain *domain = message->domain;
+    if (!domain) {
         message_malformed(message, COLLECT_MALFORMED_LIMIT);
-    return message->domain != NULL;
+        return false;
+    }
+    domain->datagrams++;
+    domain->bytes += message->size;
+    domain->last_ms = message->source->received_ms;
+    domain->source = message->source->address;
+    if (!domain->first_ms)
+        domain->first_ms = domain->last_ms;
+    return true;
 }
 
 void message_emit(Message *message, CollectRecord *record, const MessageClock *when) {
@@ -60,6 +69,9 @@ void message_emit(Message *message, CollectRecord *record, const MessageClock *w
     record->export_ms = when->clock.export_ms;
     record->received_ms = when->received_ms;
     collect_count(message->collector, COLLECT_COUNT_FLOWS, 1);
+    message->domain->flows++;
+    message->domain->rate = record->flow.sampling;
+    message->domain->rate_from = record->sampling_from;
     message->collector->config.record(message->collector->config.userdata, record);
 }
 
@@ -94,6 +106,7 @@ int collector_take(Collector *collector, const CollectSource *source, const uint
         state_exporter(collector, &source->address, source->stream, source->received_ms);
     if (!message.exporter)
         return error_origin(-ENOMEM);
+    collector->message++;
     int r = reader(&message);
     metric_set(&collector->config.counters[COLLECT_COUNT_EXPORTERS], collector->n_exporters);
     return error_trace(r);
@@ -113,6 +126,34 @@ void collector_tick(Collector *collector, uint64_t now_ms) {
     collector->held_look_ms = now_ms;
     if (collector->held_sets)
         state_expire(collector, now_ms);
+}
+
+void collector_each(Collector *collector,
+                    void (*each)(void *userdata, const CollectExporter *exporter), void *userdata) {
+    for (size_t i = 0; i < STATE_BUCKETS; i++)
+        for (Exporter *e = collector->exporters[i]; e; e = e->next)
+            for (Domain *d = e->domains; d; d = d->next) {
+                const CollectExporter view = {
+                    .address = e->address,
+                    .source = d->source,
+                    .stream = e->stream,
+                    .version = d->version,
+                    .domain = d->id,
+                    .sub_agent = d->sub_id,
+                    .first_ms = d->first_ms,
+                    .last_ms = d->last_ms,
+                    .datagrams = d->datagrams,
+                    .bytes = d->bytes,
+                    .flows = d->flows,
+                    .options = d->options,
+                    .account = d->account,
+                    .templates = d->n_templates,
+                    .rate = d->rate,
+                    .rate_from = (CollectRate)d->rate_from,
+                    .mark = &d->mark,
+                };
+                each(userdata, &view);
+            }
 }
 
 /* --- times that can be stored --- */

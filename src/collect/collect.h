@@ -19,6 +19,7 @@
 
 #include "base/cleanup.h"
 #include "base/metric.h"
+#include "collect/account.h"
 #include "collect/counters.h"
 #include "collect/record.h"
 
@@ -29,6 +30,7 @@ typedef struct CollectSource {
     uint16_t port;
     uint32_t stream; /* number of the connection, 0: a datagram */
     uint64_t received_ms;
+    uint64_t socket_drops; /* datagrams of any exporter that we dropped before this one came */
 } CollectSource;
 
 typedef struct CollectConfig {
@@ -40,6 +42,29 @@ typedef struct CollectConfig {
     void (*record)(void *userdata, const CollectRecord *record);
     void *userdata;
 } CollectConfig;
+
+/* for who reports of a domain: its number, never given again, and what was reported last */
+typedef struct CollectMark {
+    uint64_t serial;
+    uint64_t datagrams, held;
+    uint64_t told_ms;
+} CollectMark;
+
+/** CollectExporter - one domain of an exporter: what it sent, and what became of it */
+typedef struct CollectExporter {
+    NetAddress address;
+    NetAddress source; /* of its last datagram: another one behind NAT, or of sFlow */
+    uint32_t stream;   /* 0: datagrams */
+    uint8_t version;
+    uint32_t domain, sub_agent;
+    uint64_t first_ms, last_ms; /* of datagrams, by our clock */
+    uint64_t datagrams, bytes, flows, options;
+    CollectAccount account;
+    uint32_t templates;
+    uint32_t rate; /* of its last flow; 0: not known */
+    CollectRate rate_from;
+    CollectMark *mark;
+} CollectExporter;
 
 enum {
     COLLECT_EXPORTERS_MAX = 4096,
@@ -64,6 +89,10 @@ void collector_end_stream(Collector *collector, const CollectSource *source);
 
 /** collector_tick() - time goes on: what was held too long is let go */
 void collector_tick(Collector *collector, uint64_t now_ms);
+
+/** collector_each() - all domains, in no order; the views are good until `each` returns */
+void collector_each(Collector *collector,
+                    void (*each)(void *userdata, const CollectExporter *exporter), void *userdata);
 
 /**
  * collect_mend_times() - of a record that is to be stored. Uptimes that began anew are put right;

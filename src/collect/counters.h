@@ -8,7 +8,7 @@
  *
  *     datagrams received = those read of each version + malformed (header, version)
  *     data sets          = decoded + held + no template + malformed
- *     sent (by sequence) = received + sequence_lost, where exporters number rightly
+ *     sent (by sequence) = received + sequence_lost - sequence_late, where exporters number rightly
  */
 
 #include "base/metric.h"
@@ -60,6 +60,8 @@
     ROW(SEQUENCE_LOST, "sequence_lost", NULL, COUNTER, "units",                                    \
         "What exporters numbered and did not come: datagrams of v9 and sFlow, flows of v5 and "    \
         "v7, records of IPFIX.")                                                                   \
+    ROW(SEQUENCE_LATE, "sequence_late", NULL, COUNTER, "units",                                    \
+        "Of these, what came late, after what was sent behind it.")                                \
     ROW(SEQUENCE_RESETS, "sequence_resets", NULL, COUNTER, "times",                                \
         "Times that the numbers of an exporter went back, or far ahead.")                          \
     ROW(TIMES_MENDED, "times_mended", NULL, COUNTER, "flows",                                      \

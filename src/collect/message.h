@@ -16,6 +16,7 @@ typedef struct Message {
     MessageClock when;
     const uint8_t *bytes;
     size_t size;
+    CollectFate fate; /* the worst that was found in it */
 } Message;
 
 /* all take the whole datagram; 0 or -ENOMEM */
@@ -31,6 +32,7 @@ bool message_domain(Message *message, uint8_t version, uint32_t id, uint32_t sub
 
 static inline void message_malformed(Message *message, int reason) {
     collect_count(message->collector, reason, 1);
+    message->fate = collect_worse(message->fate, COLLECT_MALFORMED);
 }
 
 /** message_record() - the collector's record, cleared; of its lists, which are long and mostly

@@ -61,6 +61,7 @@ static void complete_v5(CollectRecord *record, const Header *header) {
     collect_see(record, COLLECT_ENGINE_ID);
     if (header->sampling) {
         record->flow.sampling = header->sampling;
+        record->sampling_from = COLLECT_RATE_HEADER;
         collect_see(record, COLLECT_SAMPLING);
     }
     if (record->flow.protocol == IP_ICMP) { /* v5 has type and code in the port */
@@ -72,17 +73,18 @@ static void complete_v5(CollectRecord *record, const Header *header) {
 }
 
 /* as many records as are there, whatever the count says */
-static void read_records(Message *message, const Plan *plan, Cursor c, const Header *header) {
-    for (size_t i = 0; i < header->count; i++) {
+static uint16_t read_records(Message *message, const Plan *plan, Cursor c, const Header *header) {
+    for (uint16_t i = 0; i < header->count; i++) {
         CollectRecord *record = message_record(message);
         if (!plan_read(plan, &c, record, &message->when.clock)) {
             message_malformed(message, COLLECT_MALFORMED_RECORD);
-            return;
+            return i;
         }
         if (header->version == 5)
             complete_v5(record, header);
         message_emit(message, record, &message->when);
     }
+    return header->count;
 }
 
 static Header read_header(Message *message, Cursor *c) {
@@ -120,8 +122,15 @@ static int take(Message *message, int counter, Plan *plan, const PlanField *fiel
         return error_trace(r);
     collect_count(message->collector, counter, 1);
     if (header.version != 1)
-        state_sequence(message->collector, message->domain, sequence, header.count);
-    read_records(message, plan, c, &header);
+        account_message(message->collector, message->domain, message->source, sequence,
+                        header.count);
+    const uint16_t read = read_records(message, plan, c, &header);
+    if (header.version == 1)
+        account_units(message->domain, message->fate, 1);
+    else {
+        account_units(message->domain, COLLECT_DECODED, read);
+        account_units(message->domain, COLLECT_MALFORMED, (uint32_t)(header.count - read));
+    }
     return 0;
 }
 

@@ -23,6 +23,17 @@ enum {
     COLLECT_VERSION_SFLOW = 0xf5,
 };
 
+/* what said the sampling rate */
+typedef enum CollectRate {
+    COLLECT_RATE_NONE,
+    COLLECT_RATE_OPTIONS,
+    COLLECT_RATE_RECORD,
+    COLLECT_RATE_HEADER, /* of v5 */
+    COLLECT_RATE_SFLOW,
+    COLLECT_RATE_OVERRIDE, /* our own user */
+    _COLLECT_RATE_N,
+} CollectRate;
+
 typedef struct CollectList {
     uint8_t n;
     uint32_t values[COLLECT_LIST_MAX];
@@ -56,9 +67,10 @@ typedef struct CollectRecord {
     FlowText user_name;
     FlowText input_if_name, output_if_name, vrf_in_name, vrf_out_name;
     bool from_frame_section;
-    bool of_uptime;       /* times are counted from the exporter's start, by 32 bits */
-    uint64_t export_ms;   /* by the exporter's clock; 0: not said */
-    uint64_t received_ms; /* by ours */
+    uint8_t sampling_from; /* CollectRate */
+    bool of_uptime;        /* times are counted from the exporter's start, by 32 bits */
+    uint64_t export_ms;    /* by the exporter's clock; 0: not said */
+    uint64_t received_ms;  /* by ours */
 
     /* only while a record is read */
     uint64_t boot_ms;

@@ -37,9 +37,13 @@ enum {
 typedef struct Sets {
     Message message;
     bool ipfix;
-    uint32_t records; /* data records read, for the sequence */
-    bool uncounted;   /* a set could not be read: how many records it had is not known */
+    uint32_t records;  /* data records read, for the sequence */
+    CollectFate doubt; /* a set could not be read: how many records it had is not known */
 } Sets;
+
+static void sets_doubt(Sets *sets, CollectFate fate) {
+    sets->doubt = collect_worse(sets->doubt, fate);
+}
 
 /* --- options --- */
 
@@ -100,8 +104,11 @@ static void complete(Sets *sets, CollectRecord *record, uint16_t id) {
     record->template_id = id;
     collect_see(record, COLLECT_OBSERVATION_DOMAIN);
     collect_see(record, COLLECT_TEMPLATE_ID);
-    if (domain->n_samplers && !record->flow.sampling) {
+    if (record->flow.sampling)
+        record->sampling_from = COLLECT_RATE_RECORD;
+    else if (domain->n_samplers) {
         record->flow.sampling = rate_of(domain, record);
+        record->sampling_from = record->flow.sampling ? COLLECT_RATE_OPTIONS : COLLECT_RATE_NONE;
         if (record->flow.sampling)
             collect_see(record, COLLECT_SAMPLING);
     }
@@ -155,12 +162,13 @@ static void read_data(Sets *sets, const Template *t, Cursor c, const MessageCloc
         CollectRecord *record = message_record(message);
         if (!plan_read(plan, &c, record, &clock)) {
             message_malformed(message, COLLECT_MALFORMED_RECORD);
-            sets->uncounted = true;
+            sets_doubt(sets, COLLECT_MALFORMED);
             return;
         }
         sets->records++;
         if (t->options) {
             collect_count(message->collector, COLLECT_COUNT_OPTIONS, 1);
+            message->domain->options++;
             learn(message, record);
             clock.boot_ms = message->domain->boot_ms;
             continue;
@@ -179,25 +187,38 @@ static void read_data_set(Sets *sets, Cursor c, uint16_t id) {
         read_data(sets, t, c, &message->when);
         return;
     }
-    sets->uncounted = true;
-    state_hold(message->collector, message->domain, id, &message->when, c.at, cursor_left(&c));
+    const bool held =
+        state_hold(message->collector, message->domain, id, &message->when, c.at, cursor_left(&c));
+    sets_doubt(sets, held ? COLLECT_HELD : COLLECT_NO_TEMPLATE);
+    if (!held)
+        message->fate = collect_worse(message->fate, COLLECT_NO_TEMPLATE);
 }
 
 /* the data that waited for it */
 static void read_held(Sets *sets, uint16_t id) {
     Message *message = &sets->message;
     const Template *t = state_template(message->domain, id);
-    const uint32_t records = sets->records; /* those were numbered by messages of their own */
-    const bool uncounted = sets->uncounted;
+    uint32_t records = sets->records; /* others were numbered by messages of their own */
+    const CollectFate doubt = sets->doubt;
+    CollectFate fate = message->fate;
     for (Held *held = t ? state_release(message->collector, message->domain, id) : NULL, *next;
          held; held = next) {
         next = held->next;
         collect_count(message->collector, COLLECT_COUNT_HELD_LATE, 1);
+        sets->records = 0;
+        message->fate = COLLECT_DECODED;
         read_data(sets, t, cursor_make(held->bytes, held->size), &held->when);
+        const bool own = held->message == message->collector->message;
+        if (own) {
+            records += sets->records;
+            fate = collect_worse(fate, message->fate);
+        } else
+            account_late(message->domain, held, sets->records, message->fate);
         free(held);
     }
     sets->records = records;
-    sets->uncounted = uncounted;
+    sets->doubt = doubt;
+    message->fate = fate;
 }
 
 /* --- templates --- */
@@ -317,7 +338,7 @@ static int read_set(Sets *sets, Cursor *c) {
                      : cursor_sub(c, length - (size_t)IPFIX_SET_HEADER_BYTES);
     if (set.failed) {
         message_malformed(message, COLLECT_MALFORMED_SET);
-        sets->uncounted = true;
+        sets_doubt(sets, COLLECT_MALFORMED);
         c->failed = true;
         return 0;
     }
@@ -357,9 +378,12 @@ int collect_netflow9(Message *message) {
     if (!message_domain(message, 9, source_id, 0))
         return 0;
     collect_count(message->collector, COLLECT_COUNT_V9, 1);
-    state_sequence(message->collector, message->domain, sequence, 1);
+    account_message(message->collector, message->domain, message->source, sequence, 1);
     Sets sets = {.message = *message};
-    return error_trace(read_sets(&sets, c));
+    int r = read_sets(&sets, c);
+    account_datagram(message->domain, sets.message.fate,
+                     state_held_of(message->domain, message->collector->message));
+    return error_trace(r);
 }
 
 int collect_ipfix(Message *message) {
@@ -381,9 +405,9 @@ int collect_ipfix(Message *message) {
     if (!message_domain(message, 10, domain_id, 0))
         return 0;
     collect_count(message->collector, COLLECT_COUNT_IPFIX, 1);
+    account_message(message->collector, message->domain, message->source, sequence, 0);
     Sets sets = {.message = *message, .ipfix = true};
     int r = read_sets(&sets, c);
-    state_sequence(message->collector, message->domain, sequence, sets.records);
-    message->domain->has_sequence = !sets.uncounted;
+    account_records(message->collector, message->domain, sets.records, sets.doubt);
     return error_trace(r);
 }

@@ -315,6 +315,7 @@ static Ends read_expanded(Cursor *c) {
 static void put_ends(CollectRecord *record, const Ends *ends) {
     put_number(record, COLLECT_SOURCE_ID, &record->source_id, ends->source);
     put_number(record, COLLECT_SAMPLING, &record->flow.sampling, ends->rate);
+    record->sampling_from = COLLECT_RATE_SFLOW;
     put_interface(record, COLLECT_INPUT_IF, &record->flow.input_if, ends->input,
                   COLLECT_INPUT_IF_FORMAT, &record->input_if_format, ends->input_format);
     put_interface(record, COLLECT_OUTPUT_IF, &record->flow.output_if, ends->output,
@@ -390,8 +391,9 @@ int collect_sflow(Message *message) {
     if (!message->exporter || !message_domain(message, COLLECT_VERSION_SFLOW, 0, sub_agent))
         return 0;
     collect_count(message->collector, COLLECT_COUNT_SFLOW, 1);
-    state_sequence(message->collector, message->domain, sequence, 1);
+    account_message(message->collector, message->domain, message->source, sequence, 1);
     for (uint32_t i = 0; i < n && !c.failed; i++)
         read_sample(message, &c);
+    account_units(message->domain, message->fate, 1);
     return 0;
 }

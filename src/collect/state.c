@@ -10,8 +10,7 @@
 #include "base/hash.h"
 
 enum {
-    SEQUENCE_JUMP = 1 << 20, /* more than that is no loss, the exporter began anew */
-    EVICT_LOOK = 64,         /* exporters looked at for the one that was silent longest */
+    EVICT_LOOK = 64, /* exporters looked at for the one that was silent longest */
 };
 
 /* --- letting go --- */
@@ -137,6 +136,7 @@ Domain *state_domain(Collector *collector, Exporter *exporter, uint8_t version, 
                       .id = id,
                       .sub_id = sub_id,
                       .version = version,
+                      .mark = {.serial = ++collector->serial},
                       .held_end = &d->held};
         exporter->domains = d;
         collector->n_domains++;
@@ -159,6 +159,7 @@ static Template *template_add(Collector *collector, Domain *domain, uint16_t id)
     if (!t)
         return NULL;
     t->id = id;
+    domain->n_templates++;
     t->next = domain->templates[id % DOMAIN_BUCKETS];
     domain->templates[id % DOMAIN_BUCKETS] = t;
     collector->n_templates++;
@@ -204,6 +205,7 @@ void state_withdraw(Collector *collector, Domain *domain, uint16_t id) {
     if (!t)
         return;
     *at = t->next;
+    domain->n_templates--;
     template_free(collector, t);
 }
 
@@ -223,22 +225,31 @@ static void held_show(Collector *collector) {
     metric_set(&collector->config.counters[COLLECT_COUNT_HELD_BYTES], collector->held_bytes);
 }
 
-void state_hold(Collector *collector, Domain *domain, uint16_t id, const MessageClock *when,
+bool state_hold(Collector *collector, Domain *domain, uint16_t id, const MessageClock *when,
                 const uint8_t *bytes, size_t size) {
     Held *held = NULL;
     if (collector->held_bytes + size <= collector->config.held_bytes)
         held = malloc(sizeof(*held) + size);
     if (!held) {
         collect_count(collector, COLLECT_COUNT_HELD_FULL, 1);
-        return;
+        return false;
     }
-    *held = (Held){.when = *when, .id = id, .size = (uint32_t)size};
+    *held = (Held){.when = *when, .id = id, .message = collector->message, .size = (uint32_t)size};
     memcpy(held->bytes, bytes, size);
     *domain->held_end = held;
     domain->held_end = &held->next;
     collector->held_bytes += size;
     collector->held_sets++;
     held_show(collector);
+    return true;
+}
+
+/* what a message adds is at the end, and nothing comes behind it while it is read */
+Held *state_held_of(const Domain *domain, uint32_t message) {
+    if (!domain->held)
+        return NULL;
+    Held *last = (Held *)(void *)((uint8_t *)domain->held_end - offsetof(Held, next));
+    return last->message == message ? last : NULL;
 }
 
 Held *state_release(Collector *collector, Domain *domain, uint16_t id) {
@@ -272,6 +283,7 @@ static void domain_expire(Collector *collector, Domain *domain, uint64_t now_ms)
             domain->held_end = &domain->held;
         held_gone(collector, held);
         collect_count(collector, COLLECT_COUNT_NO_TEMPLATE, 1);
+        account_late(domain, held, 0, COLLECT_NO_TEMPLATE);
         free(held);
     }
 }
@@ -342,17 +354,4 @@ void state_learn_name(Collector *collector, Domain *domain, NameKind kind, uint6
 FlowText state_name(const Domain *domain, NameKind kind, uint64_t key) {
     const Name *name = domain->names ? *name_place(domain, kind, key) : NULL;
     return name ? (FlowText){.text = name->text, .size = name->size} : (FlowText){0};
-}
-
-/* --- numbers of messages --- */
-
-void state_sequence(Collector *collector, Domain *domain, uint32_t sequence, uint32_t n) {
-    const uint32_t ahead = sequence - domain->sequence;
-    if (domain->has_sequence && ahead != 0) {
-        const bool lost = ahead < SEQUENCE_JUMP;
-        collect_count(collector, lost ? COLLECT_COUNT_SEQUENCE_LOST : COLLECT_COUNT_SEQUENCE_RESETS,
-                      lost ? ahead : 1);
-    }
-    domain->sequence = sequence + n;
-    domain->has_sequence = true;
 }

@@ -8,6 +8,7 @@
  * names, and the data sets that wait for a template.
  */
 
+#include "collect/account.h"
 #include "collect/collect.h"
 #include "collect/plan.h"
 
@@ -36,6 +37,9 @@ struct Held {
     Held *next;
     MessageClock when;
     uint16_t id;
+    bool counts;       /* stands for its datagram in the account, */
+    uint8_t otherwise; /* which but for this set is that: a CollectFate */
+    uint32_t message;  /* that it came in */
     uint32_t size;
     uint8_t bytes[];
 };
@@ -72,8 +76,14 @@ struct Domain {
     Sampler samplers[COLLECT_SAMPLERS_MAX];
     unsigned n_samplers, next_sampler;
     uint64_t boot_ms;
-    bool has_sequence;
-    uint32_t sequence; /* of the next message */
+    CollectAccount account;
+    uint64_t datagrams, bytes, flows, options;
+    uint64_t first_ms, last_ms;
+    NetAddress source; /* of its last datagram */
+    uint32_t rate;     /* of the last flow */
+    uint8_t rate_from; /* CollectRate */
+    uint16_t n_templates;
+    CollectMark mark;
 };
 
 struct Exporter {
@@ -91,6 +101,8 @@ struct Collector {
     Exporter *latest; /* of the last datagram: often that of the next one */
     size_t n_exporters, n_domains, n_templates, n_names;
     size_t held_bytes, held_sets;
+    uint32_t message;      /* number of the one being read */
+    uint64_t serial;       /* of the domain made last */
     uint64_t held_look_ms; /* when those held too long were looked for */
     Plan plan_v1, plan_v5, plan_v7;
     PlanField fields[PLAN_FIELDS_MAX]; /* of the template being read */
@@ -119,11 +131,13 @@ int state_define(Collector *collector, Domain *domain, uint16_t id, bool options
 void state_withdraw(Collector *collector, Domain *domain, uint16_t id);
 void state_withdraw_all(Collector *collector, Domain *domain, bool options);
 
-/** state_hold() - keep a data set for its template, or count why not */
-void state_hold(Collector *collector, Domain *domain, uint16_t id, const MessageClock *when,
+/** state_hold() - keep a data set for its template; false: there is no room, and that is counted */
+bool state_hold(Collector *collector, Domain *domain, uint16_t id, const MessageClock *when,
                 const uint8_t *bytes, size_t size);
 /** state_release() - the sets that waited for this template, taken out; free() each */
 Held *state_release(Collector *collector, Domain *domain, uint16_t id);
+/** state_held_of() - a set of this message that is still held, or NULL */
+Held *state_held_of(const Domain *domain, uint32_t message);
 void state_expire(Collector *collector, uint64_t now_ms);
 
 void state_learn_sampler(Domain *domain, uint64_t id, uint32_t rate);
@@ -134,6 +148,3 @@ void state_learn_name(Collector *collector, Domain *domain, NameKind kind, uint6
                       const FlowText *text);
 /** state_name() - empty: not known */
 FlowText state_name(const Domain *domain, NameKind kind, uint64_t key);
-
-/** state_sequence() - account for a message numbered so that stands for n units */
-void state_sequence(Collector *collector, Domain *domain, uint32_t sequence, uint32_t n);

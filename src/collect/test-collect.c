@@ -342,16 +342,17 @@ static void test_sequence(void **state) {
     (void)state;
     Scene s;
     begin(&s, 0);
-    const uint32_t sequences[] = {0xfffffffe, 0, 12,
-                                  5}; /* two records each; ten lost; began anew */
-    for (size_t i = 0; i < 4; i++) {
+    /* two records each; ten lost; two of them late; began anew */
+    const uint32_t sequences[] = {0xfffffffe, 0, 12, 5, 0};
+    for (size_t i = 0; i < 5; i++) {
         ipfix(&s, sequences[i]);
         TEMPLATE(&s, 256, E(1, 4));
         put_data(&s, 256, "00000001 00000002");
         send(&s);
     }
-    assert_int_equal(s.n, 8);
+    assert_int_equal(s.n, 10);
     assert_int_equal(count(&s, COLLECT_COUNT_SEQUENCE_LOST), 10);
+    assert_int_equal(count(&s, COLLECT_COUNT_SEQUENCE_LATE), 2);
     assert_int_equal(count(&s, COLLECT_COUNT_SEQUENCE_RESETS), 1);
     end(&s);
 }
