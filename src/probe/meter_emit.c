@@ -3,71 +3,117 @@
 #include <string.h>
 
 #include "probe/meter_internal.h"
+#include "probe/pulse.h"
 
 /* --- applications ------------------------------------------------------------------------- */
 
-static void keep_result(Meter *meter, FlowMore *more, const DpiResult *result) {
-    more->app = result->app;
-    more->app_master = result->master;
-    more->app_category = result->category;
-    more->confidence = result->confidence;
-    more->risk = result->risk;
-    more->risk_score = result->risk_score;
+static void keep_result(Meter *meter, FlowApp *app, const DpiResult *result) {
+    app->app = result->app;
+    app->master = result->master;
+    app->category = result->category;
+    app->confidence = result->confidence;
+    app->risk = result->risk;
+    app->risk_score = result->risk_score;
     if (result->name_bytes == 0)
         return;
-    if (!more->name)
-        more->name = pool_take(&meter->names);
-    if (!more->name) {
+    if (!app->name)
+        app->name = pool_take(&meter->names);
+    if (!app->name) {
         meter_count(meter, COUNTER_NAMES_FULL, 1);
         return;
     }
-    more->name_bytes = result->name_bytes;
-    memcpy(pool_at(&meter->names, more->name), result->name, result->name_bytes);
+    app->name_bytes = result->name_bytes;
+    memcpy(pool_at(&meter->names, app->name), result->name, result->name_bytes);
 }
 
-static void dpi_finish(Meter *meter, FlowEntry *entry, FlowMore *more) {
+static void dpi_finish(Meter *meter, FlowEntry *entry, FlowApp *app) {
     DpiResult result;
-    dpi_end(meter->config.dpi, more->dpi, &result);
+    dpi_end(meter->config.dpi, app->dpi, &result);
     entry->state |= ENTRY_DPI_DONE;
-    keep_result(meter, more, &result);
+    keep_result(meter, app, &result);
 }
 
-void meter_show(Meter *meter, FlowEntry *entry, FlowMore *more, const Packet *packet) {
-    if (!meter->config.dpi) {
-        entry->state |= ENTRY_DPI_DONE;
-        return;
-    }
+static void guess_by_port(Meter *meter, const FlowEntry *entry, FlowApp *app) {
+    DpiResult result;
+    FlowKey key;
+    meter_key(meter, entry, &key);
+    dpi_by_port(meter->config.dpi, &key, entry_initiator(entry), &result);
+    keep_result(meter, app, &result);
+}
+
+void meter_show(Meter *meter, uint32_t number, const Packet *packet) {
     /* nothing to see in a bare SYN or ACK, nor in the middle of a datagram */
     if (packet->protocol == IP_TCP && packet->payload_bytes == 0)
         return;
     if (packet->fragment == PACKET_FRAGMENT_LATER)
         return;
-    if (!more->dpi) {
-        more->dpi = dpi_begin(meter->config.dpi);
-        if (!more->dpi) { /* all states in use */
-            DpiResult result;
-            dpi_by_port(meter->config.dpi, &entry->key, entry_initiator(entry), &result);
-            keep_result(meter, more, &result);
+    FlowEntry *entry = entry_at(meter, number);
+    FlowApp *app = app_at(meter, number);
+    if (!app->dpi) {
+        app->dpi = dpi_begin(meter->config.dpi);
+        if (!app->dpi) { /* all states in use */
+            guess_by_port(meter, entry, app);
             entry->state |= ENTRY_DPI_DONE;
             return;
         }
     }
-    if (dpi_packet(meter->config.dpi, more->dpi, packet, more->dpi_packets++))
-        dpi_finish(meter, entry, more);
+    if (dpi_packet(meter->config.dpi, app->dpi, packet, more_at(meter, number)->dpi_packets++))
+        dpi_finish(meter, entry, app);
 }
 
-void meter_settle(Meter *meter, FlowEntry *entry, FlowMore *more, bool last) {
-    if (!meter->config.dpi || (entry->state & ENTRY_DPI_DONE))
+void meter_settle(Meter *meter, uint32_t number, bool last) {
+    FlowEntry *entry = entry_at(meter, number);
+    if (entry->state & ENTRY_DPI_DONE)
         return;
+    FlowApp *app = app_at(meter, number);
     DpiResult result;
-    if (!more->dpi)
-        dpi_by_port(meter->config.dpi, &entry->key, entry_initiator(entry), &result);
-    else if (last) {
-        dpi_finish(meter, entry, more);
+    if (!app->dpi) {
+        guess_by_port(meter, entry, app);
+    } else if (last) {
+        dpi_finish(meter, entry, app);
+    } else {
+        dpi_peek(meter->config.dpi, app->dpi, &result);
+        keep_result(meter, app, &result);
+    }
+}
+
+/* --- pulse -------------------------------------------------------------------------------- */
+
+void meter_pulse_mark(Meter *meter, uint32_t number) {
+    FlowEntry *entry = entry_at(meter, number);
+    FlowMore *more = more_at(meter, number);
+    PulseMark *mark = pulse_mark(meter->config.pulse, &more->pulse);
+    if (!mark)
         return;
-    } else
-        dpi_peek(meter->config.dpi, more->dpi, &result);
-    keep_result(meter, more, &result);
+    entry->state |= ENTRY_PULSED;
+    *mark = (PulseMark){.number = number,
+                        .packets = (uint32_t)flow_packets(entry),
+                        .octets = {flow_octets(entry, more, 0), flow_octets(entry, more, 1)}};
+}
+
+void meter_pulse_add(Meter *meter, uint32_t number) {
+    FlowEntry *entry = entry_at(meter, number);
+    const FlowMore *more = more_at(meter, number);
+    size_t n = 0;
+    if (!(entry->state & ENTRY_PULSED))
+        return;
+    PulseMark *mark = pulse_marks(meter->config.pulse, &n) + more->pulse;
+    FlowKey key;
+    meter_key(meter, entry, &key);
+    PulseFlow flow = {.key = &key,
+                      .initiator = entry_initiator(entry),
+                      .octets = {flow_octets(entry, more, 0) - mark->octets[0],
+                                 flow_octets(entry, more, 1) - mark->octets[1]},
+                      .packets = (uint32_t)(flow_packets(entry) - mark->packets)};
+    if (meter->config.dpi) {
+        const FlowApp *app = app_at(meter, number);
+        flow.app = app->app;
+        flow.master = app->master;
+        flow.category = app->category;
+    }
+    pulse_add(meter->config.pulse, &flow);
+    mark->number = 0;
+    entry->state &= (uint16_t)~ENTRY_PULSED;
 }
 
 /* --- records ------------------------------------------------------------------------------ */
@@ -80,15 +126,20 @@ static uint8_t told_how(const FlowEntry *entry) {
     return entry->state & ENTRY_REVERSED ? FLOW_DIRECTION_REVERSE : FLOW_DIRECTION_INITIATOR;
 }
 
-static void record_texts(Meter *meter, FlowRecord *record, const FlowMore *more, char *app,
-                         size_t size) {
-    if (more->name_bytes)
-        record->server_name = (FlowText){pool_at(&meter->names, more->name), more->name_bytes};
-    if (!meter->config.dpi || (more->app == 0 && more->app_master == 0))
+static void record_app(Meter *meter, FlowRecord *record, const FlowApp *app, char *name,
+                       size_t size) {
+    record->app_id = app->app;
+    record->app_master_id = app->master;
+    record->app_confidence = app->confidence;
+    record->app_risk = app->risk;
+    record->app_risk_score = app->risk_score;
+    if (app->name_bytes)
+        record->server_name = (FlowText){pool_at(&meter->names, app->name), app->name_bytes};
+    if (app->app == 0 && app->master == 0)
         return;
-    size_t n = dpi_app_name(meter->config.dpi, more->app_master, more->app, app, size);
-    record->app_name = (FlowText){app, (uint32_t)n};
-    const char *category = dpi_category_name(meter->config.dpi, more->app_category);
+    size_t n = dpi_app_name(meter->config.dpi, app->master, app->app, name, size);
+    record->app_name = (FlowText){name, (uint32_t)n};
+    const char *category = dpi_category_name(meter->config.dpi, app->category);
     if (category)
         record->app_category = (FlowText){category, (uint32_t)strlen(category)};
 }
@@ -106,15 +157,18 @@ static void record_path(FlowRecord *record, const FlowPath *path, unsigned initi
     record->tunnel_dst_ip = address_of(path->ip_version, path->address[!initiator]);
 }
 
-static void record_make(Meter *meter, const FlowEntry *entry, const FlowMore *more,
-                        uint8_t end_reason) {
-    const FlowKey *key = &entry->key;
+static void record_make(Meter *meter, uint32_t number, uint8_t end_reason) {
+    const FlowEntry *entry = entry_at(meter, number);
+    const FlowMore *more = more_at(meter, number);
+    FlowKey ends;
+    const FlowKey *key = &ends;
+    meter_key(meter, entry, &ends);
     unsigned i = entry_initiator(entry);
     unsigned r = !i;
     char app[128];
     char tunnels[TUNNEL_TEXT_MAX];
     FlowRecord record = {
-        .first_ms = entry->first_ns / 1000000,
+        .first_ms = more->first_ns / 1000000,
         .last_ms = entry->last_ns / 1000000,
         .src_ip = address_of(key->ip_version, key->address[i]),
         .dst_ip = address_of(key->ip_version, key->address[r]),
@@ -123,12 +177,12 @@ static void record_make(Meter *meter, const FlowEntry *entry, const FlowMore *mo
         .protocol = key->protocol,
         .vlan = more->vlan,
         .inner_vlan = more->inner_vlan,
-        .octets = entry->octets[i],
+        .octets = flow_octets(entry, more, i),
         .packets = entry->packets[i],
-        .rev_octets = entry->octets[r],
+        .rev_octets = flow_octets(entry, more, r),
         .rev_packets = entry->packets[r],
-        .l2_octets = entry->frame_octets[i],
-        .rev_l2_octets = entry->frame_octets[r],
+        .l2_octets = flow_frame_octets(entry, more, i),
+        .rev_l2_octets = flow_frame_octets(entry, more, r),
         .tcp_flags = entry->tcp_flags[i],
         .rev_tcp_flags = entry->tcp_flags[r],
         .tos = more->tos[i],
@@ -139,12 +193,7 @@ static void record_make(Meter *meter, const FlowEntry *entry, const FlowMore *mo
         .biflow_direction = told_how(entry),
         .flow_id = more->id,
         .input_if = meter->config.input_if,
-        .sampling = more->sampling,
-        .app_id = more->app,
-        .app_master_id = more->app_master,
-        .app_confidence = more->confidence,
-        .app_risk = more->risk,
-        .app_risk_score = more->risk_score,
+        .sampling = meter->rates[entry->sampled],
     };
     if (more->has_macs) {
         memcpy(record.src_mac.bytes, more->mac[i], 6);
@@ -152,19 +201,20 @@ static void record_make(Meter *meter, const FlowEntry *entry, const FlowMore *mo
     }
     if (more->path)
         record_path(&record, path_at(meter, more->path), i, tunnels);
-    record_texts(meter, &record, more, app, sizeof(app));
+    if (meter->config.dpi)
+        record_app(meter, &record, app_at(meter, number), app, sizeof(app));
     meter->config.record(meter->config.userdata, &record);
 }
 
 void meter_emit(Meter *meter, uint32_t number, uint8_t end_reason, bool last) {
-    FlowEntry *entry = entry_at(meter, number);
-    FlowMore *more = more_at(meter, number);
-    uint64_t packets = (uint64_t)entry->packets[0] + entry->packets[1];
-    meter_settle(meter, entry, more, last);
-    if (packets == 0) /* nothing came since its last record */
+    const FlowEntry *entry = entry_at(meter, number);
+    const FlowMore *more = more_at(meter, number);
+    meter_settle(meter, number, last);
+    if (entry_silent(entry)) /* nothing came since its last record */
         return;
-    record_make(meter, entry, more, end_reason);
+    record_make(meter, number, end_reason);
     meter_count(meter, COUNTER_EXPORTED_IDLE + end_reason - FLOW_END_IDLE, 1);
-    meter_count(meter, COUNTER_PACKETS_EXPORTED, packets);
-    meter_count(meter, COUNTER_BYTES_EXPORTED, entry->frame_octets[0] + entry->frame_octets[1]);
+    meter_count(meter, COUNTER_PACKETS_EXPORTED, flow_packets(entry));
+    meter_count(meter, COUNTER_BYTES_EXPORTED,
+                flow_frame_octets(entry, more, 0) + flow_frame_octets(entry, more, 1));
 }

@@ -4,13 +4,14 @@
 /*
  * Meter, inside
  *
- * meter.c holds the table and the packet path, meter_emit.c what a flow is told to be and its
- * records.
+ * meter.c holds the packet path, meter_table.c the making and ending of flows, meter_emit.c what a
+ * flow is told to be and its records.
  */
 
 #include <stdbool.h>
 
 #include "probe/counters.h"
+#include "probe/direction.h"
 #include "probe/flow_entry.h"
 #include "probe/flow_index.h"
 #include "probe/meter.h"
@@ -23,8 +24,8 @@ typedef struct FragmentCache FragmentCache;
 /* a packet on its way through the stages of a batch */
 typedef struct Item {
     Packet packet;
-    FlowKey key;
-    uint32_t hash;
+    FlowTag tag;   /* without the number of an IPv6 pair */
+    uint32_t hash; /* of tag and pair */
     uint32_t side; /* that of the sender */
 } Item;
 
@@ -32,13 +33,16 @@ struct Meter {
     MeterConfig config;
     uint64_t idle_ns;
     uint64_t active_ns;
-    uint32_t sampling; /* 0: all packets come */
-    uint8_t sampled;   /* counts its changes */
-    uint64_t now_ns;   /* latest packet or tick; 0: none yet */
-    Pool flows;        /* FlowEntry */
-    Pool more;         /* FlowMore, by the number of the entry */
-    Pool names;        /* char[80] */
-    Pool paths;        /* FlowPath */
+    uint32_t rates[256]; /* sampling, by FlowEntry.sampled; 0: all packets came */
+    uint8_t sampled;     /* counts the changes of rate */
+    uint64_t seeds[3];
+    uint64_t now_ns; /* latest packet or tick; 0: none yet */
+    Pool flows;      /* FlowEntry */
+    Pool more;       /* FlowMore and... */
+    Pool apps;       /* ...FlowApp, by the number of the entry */
+    Pool pairs;      /* FlowPair */
+    Pool names;      /* char[80] */
+    Pool paths;      /* FlowPath */
     FlowIndex index;
     FragmentCache *fragments;
     Wheel wheel;
@@ -54,20 +58,79 @@ static inline FlowMore *more_at(const Meter *meter, uint32_t number) {
     return (FlowMore *)(void *)meter->more.items + number;
 }
 
+static inline FlowApp *app_at(const Meter *meter, uint32_t number) {
+    return (FlowApp *)(void *)meter->apps.items + number;
+}
+
 static inline FlowPath *path_at(const Meter *meter, uint32_t number) {
     return (FlowPath *)(void *)meter->paths.items + number;
+}
+
+static inline FlowPair *pair_at(const Meter *meter, uint32_t number) {
+    return (FlowPair *)(void *)meter->pairs.items + number;
 }
 
 static inline void meter_count(Meter *meter, int counter, uint64_t n) {
     metric_add(&meter->config.counters[counter], n);
 }
 
+/* nothing came since its last record */
+static inline bool entry_silent(const FlowEntry *entry) {
+    return (entry->packets[0] | entry->packets[1]) == 0;
+}
+
+static inline uint64_t meter_active_end(const Meter *meter, uint32_t number) {
+    return more_at(meter, number)->first_ns + meter->active_ns;
+}
+
+/* --- meter_table.c ------------------------------------------------------------------------ */
+
+/** meter_hash() - of a tag without the number of its pair */
+uint32_t meter_hash(const Meter *meter, const FlowTag *tag, const FlowPair *pair);
+
+/** meter_fold() - what stands for the addresses of an IPv6 flow in its tag */
+uint32_t meter_fold(const Meter *meter, const FlowPair *pair);
+
+/** meter_key() - what tells the flow from others, in full */
+void meter_key(const Meter *meter, const FlowEntry *entry, FlowKey *key);
+
+/** meter_deadline() - when to look at it next */
+uint64_t meter_deadline(const Meter *meter, uint32_t number);
+
+/** meter_create() - at the cap another flow makes room */
+uint32_t meter_create(Meter *meter, const Item *item);
+
+void meter_end(Meter *meter, uint32_t number, uint8_t end_reason);
+
+/** meter_end_all() - because the meter or its clock stops */
+void meter_end_all(Meter *meter);
+
+/** meter_split() - the flow goes on under the same id; its counters start again */
+void meter_split(Meter *meter, uint32_t number);
+
+/** meter_orient() - by a packet of this side */
+void meter_orient(FlowEntry *entry, unsigned side, Direction direction);
+
+/** meter_expire() - end or split what is due */
+void meter_expire(Meter *meter, uint64_t now_ns);
+
+/** meter_schedule() - its deadline has moved */
+void meter_schedule(Meter *meter, uint32_t number);
+
+/* --- meter_emit.c ------------------------------------------------------------------------- */
+
 /** meter_show() - let nDPI see a packet of a flow it has not finished with */
-void meter_show(Meter *meter, FlowEntry *entry, FlowMore *more, const Packet *packet);
+void meter_show(Meter *meter, uint32_t number, const Packet *packet);
 
 /** meter_settle() - what is said of the application: the last word, or of a flow that goes on what
  * is known so far */
-void meter_settle(Meter *meter, FlowEntry *entry, FlowMore *more, bool last);
+void meter_settle(Meter *meter, uint32_t number, bool last);
 
 /** meter_emit() - make a record, unless nothing came since the last one; last: the flow ends */
 void meter_emit(Meter *meter, uint32_t number, uint8_t end_reason, bool last);
+
+/** meter_pulse_mark() - before the first packet of this second is counted */
+void meter_pulse_mark(Meter *meter, uint32_t number);
+
+/** meter_pulse_add() - what came since, if there is a mark */
+void meter_pulse_add(Meter *meter, uint32_t number);

@@ -13,7 +13,7 @@
 #include "probe/dpi.h"
 
 enum {
-    TOUCHED_MAX = 65536,
+    MARKS_MAX = 65536,
     APPS = 1024, /* slots, powers of two */
     HOSTS = 16384,
     CONVERSATIONS = 16384,
@@ -55,8 +55,8 @@ struct Pulse {
     Dpi *dpi;
     uint64_t seed;
     uint32_t second;
-    uint32_t touched_n;
-    uint32_t touched[TOUCHED_MAX];
+    uint32_t marks_n;
+    PulseMark marks[MARKS_MAX];
     PulseTable apps;
     PulseTable hosts;
     PulseTable conversations;
@@ -97,14 +97,16 @@ Pulse *pulse_free(Pulse *pulse) {
     return NULL;
 }
 
-void pulse_touch(Pulse *pulse, uint32_t number) {
-    if (pulse->touched_n < TOUCHED_MAX)
-        pulse->touched[pulse->touched_n++] = number;
+PulseMark *pulse_mark(Pulse *pulse, uint32_t *placep) {
+    if (pulse->marks_n == MARKS_MAX)
+        return NULL;
+    *placep = pulse->marks_n++;
+    return &pulse->marks[*placep];
 }
 
-size_t pulse_touched(const Pulse *pulse, const uint32_t **numbersp) {
-    *numbersp = pulse->touched;
-    return pulse->touched_n;
+PulseMark *pulse_marks(Pulse *pulse, size_t *np) {
+    *np = pulse->marks_n;
+    return pulse->marks;
 }
 
 /* the slot of this key, free ones taken; NULL when all that may be tried are others' */
@@ -122,7 +124,7 @@ static PulseSlot *table_slot(const Pulse *pulse, PulseTable *table, const PulseK
     return NULL;
 }
 
-static void slot_add(PulseSlot *slot, uint64_t first, uint64_t second, uint32_t packets) {
+static void slot_add(PulseSlot *slot, uint64_t first, uint64_t second, uint64_t packets) {
     if (!slot)
         return;
     slot->octets[0] += first;
@@ -130,17 +132,17 @@ static void slot_add(PulseSlot *slot, uint64_t first, uint64_t second, uint32_t 
     slot->packets += packets;
 }
 
-void pulse_add(Pulse *pulse, FlowEntry *entry, const FlowMore *more) {
-    const FlowKey *key = &entry->key;
-    unsigned i = entry_initiator(entry);
-    const uint32_t *octets = entry->pulse_octets;
-    uint32_t packets = entry->pulse_packets;
+void pulse_add(Pulse *pulse, const PulseFlow *flow) {
+    const FlowKey *key = flow->key;
+    unsigned i = flow->initiator;
+    const uint64_t *octets = flow->octets;
+    uint64_t packets = flow->packets;
 
-    PulseKey app = {.app = more->app, .master = more->app_master};
+    PulseKey app = {.app = flow->app, .master = flow->master};
     PulseSlot *slot = table_slot(pulse, &pulse->apps, &app);
     slot_add(slot, octets[i], octets[!i], packets);
     if (slot)
-        slot->category = more->app_category;
+        slot->category = flow->category;
 
     for (unsigned side = 0; side < 2; side++) {
         PulseKey host = {.vlan = key->vlan, .ip_version = key->ip_version};
@@ -149,18 +151,12 @@ void pulse_add(Pulse *pulse, FlowEntry *entry, const FlowMore *more) {
         slot_add(slot, octets[side], octets[!side], packets);
     }
 
-    PulseKey pair = {.vlan = key->vlan,
-                     .ip_version = key->ip_version,
-                     .app = more->app,
-                     .master = more->app_master};
+    PulseKey pair = {
+        .vlan = key->vlan, .ip_version = key->ip_version, .app = flow->app, .master = flow->master};
     memcpy(pair.address[0], key->address[i], 16);
     memcpy(pair.address[1], key->address[!i], 16);
     slot = table_slot(pulse, &pulse->conversations, &pair);
     slot_add(slot, octets[i], octets[!i], packets);
-
-    entry->pulse_packets = 0;
-    entry->pulse_octets[0] = 0;
-    entry->pulse_octets[1] = 0;
 }
 
 /* --- writing ------------------------------------------------------------------------------ */
@@ -315,6 +311,6 @@ void pulse_write(Pulse *pulse, const PulseTotals *totals, Json *json) {
     write_hosts(pulse, json);
     write_conversations(pulse, json);
     json_object_end(json);
-    pulse->touched_n = 0;
+    pulse->marks_n = 0;
     pulse->second++;
 }

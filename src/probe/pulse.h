@@ -5,9 +5,9 @@
  * Pulse
  *
  * What went by in the last second: totals, and the top applications, hosts and conversations, so
- * that live charts need not wait for flows to end. The meter notes which flows had packets and adds
- * each once a second, so a packet costs two additions. Tables are fixed; a flow that finds no place
- * in one counts in the totals only. One thread.
+ * that live charts need not wait for flows to end. The meter marks which flows had packets and adds
+ * each once a second, so a packet costs a look at one bit. Tables are fixed; a flow that finds no
+ * place in one counts in the totals only. One thread.
  *
  * pulse_write() gives one JSON object:
  *
@@ -74,14 +74,31 @@ typedef struct PulseTotals {
 int pulse_new(Pulse **pulsep, Dpi *dpi, uint64_t seed);
 Pulse *pulse_free(Pulse *pulse);
 
-/** pulse_touch() - this flow had its first packet since the last pulse */
-void pulse_touch(Pulse *pulse, uint32_t number);
+/* what a flow had counted when its first packet since the last pulse came */
+typedef struct PulseMark {
+    uint32_t number; /* of the flow; 0: it has ended and was added */
+    uint32_t packets;
+    uint64_t octets[2];
+} PulseMark;
 
-/** pulse_touched() - the flows noted; they may have ended since, and then be another */
-size_t pulse_touched(const Pulse *pulse, const uint32_t **numbersp);
+/* what came of a flow since then */
+typedef struct PulseFlow {
+    const FlowKey *key;
+    unsigned initiator;
+    uint64_t octets[2]; /* by side */
+    uint64_t packets;
+    uint16_t app;
+    uint16_t master;
+    uint16_t category;
+} PulseFlow;
 
-/** pulse_add() - take the entry's counters since the last pulse and set them back to 0 */
-void pulse_add(Pulse *pulse, FlowEntry *entry, const FlowMore *more);
+/** pulse_mark() - a place for a flow, NULL when there are too many; its number is *placep */
+PulseMark *pulse_mark(Pulse *pulse, uint32_t *placep);
+
+/** pulse_marks() - those of this second, by place */
+PulseMark *pulse_marks(Pulse *pulse, size_t *np);
+
+void pulse_add(Pulse *pulse, const PulseFlow *flow);
 
 /** pulse_write() - the object; forgets everything for the next second */
 void pulse_write(Pulse *pulse, const PulseTotals *totals, Json *json);

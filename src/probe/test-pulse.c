@@ -13,17 +13,20 @@
 #include "base/json.h"
 #include "probe/pulse.h"
 
-static FlowEntry entry_of(uint8_t low, uint8_t high, uint32_t from_low, uint32_t from_high,
-                          uint32_t packets) {
-    FlowEntry entry = {.key = {.ip_version = 4, .protocol = 17}};
-    entry.key.address[0][0] = 10;
-    entry.key.address[0][3] = low;
-    entry.key.address[1][0] = 10;
-    entry.key.address[1][3] = high;
-    entry.pulse_octets[0] = from_low;
-    entry.pulse_octets[1] = from_high;
-    entry.pulse_packets = packets;
-    return entry;
+typedef struct Came {
+    uint8_t low, high; /* last bytes of the addresses */
+    uint32_t from_low, from_high, packets;
+    unsigned initiator;
+} Came;
+
+static void add(Pulse *pulse, Came came) {
+    const FlowKey key = {
+        .address = {{10, 0, 0, came.low}, {10, 0, 0, came.high}}, .ip_version = 4, .protocol = 17};
+    const PulseFlow flow = {.key = &key,
+                            .initiator = came.initiator,
+                            .octets = {came.from_low, came.from_high},
+                            .packets = came.packets};
+    pulse_add(pulse, &flow);
 }
 
 static const char *written(Pulse *pulse, Buffer *buffer) {
@@ -56,15 +59,9 @@ static void test_sums_by_host_and_conversation(void **state) {
     (void)state;
     Pulse *pulse = NULL;
     Buffer buffer = {0};
-    FlowMore more = {0};
     assert_int_equal(pulse_new(&pulse, NULL, 1), 0);
-    FlowEntry a = entry_of(1, 2, 100, 1000, 5);
-    FlowEntry b = entry_of(1, 3, 10, 20, 2);
-    b.state = ENTRY_INITIATOR; /* the higher address opened it */
-    pulse_add(pulse, &a, &more);
-    pulse_add(pulse, &b, &more);
-    assert_int_equal(a.pulse_packets, 0);
-    assert_int_equal(a.pulse_octets[1], 0);
+    add(pulse, (Came){1, 2, 100, 1000, 5, 0});
+    add(pulse, (Came){1, 3, 10, 20, 2, 1}); /* the higher address opened it */
     assert_string_equal(
         written(pulse, &buffer),
         "{\"v\":1,\"time_ms\":5,\"interval_ms\":1000,\"packets\":9,\"octets\":0,\"drops\":0,"
@@ -90,11 +87,9 @@ static void test_the_heaviest_come(void **state) {
     (void)state;
     Pulse *pulse = NULL;
     Buffer buffer = {0};
-    FlowMore more = {0};
     assert_int_equal(pulse_new(&pulse, NULL, 1), 0);
     for (unsigned i = 0; i < 200; i++) {
-        FlowEntry entry = entry_of((uint8_t)i, 250, (i * 7 % 200 + 1) * 1000, 0, 1);
-        pulse_add(pulse, &entry, &more);
+        add(pulse, (Came){(uint8_t)i, 250, (i * 7 % 200 + 1) * 1000, 0, 1, 0});
     }
     const char *text = strstr(written(pulse, &buffer), "\"conversations\"");
     assert_non_null(text);

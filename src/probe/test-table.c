@@ -88,11 +88,11 @@ static void test_wheel_in_time(void **state) {
     enum { N = 500 };
     const uint64_t tick_ns = UINT64_C(1) << WHEEL_TICK_SHIFT;
     Wheel *wheel = calloc(1, sizeof(*wheel));
-    FlowEntry *entries = calloc(N + 1, sizeof(*entries));
+    FlowMore *flows = calloc(N + 1, sizeof(*flows));
     uint64_t deadlines[N + 1];
     assert_non_null(wheel);
-    assert_non_null(entries);
-    wheel->entries = entries;
+    assert_non_null(flows);
+    wheel->flows = flows;
     wheel->tick = 1000;
     uint64_t x = 7;
     uint64_t now = 1000 * tick_ns;
@@ -122,7 +122,7 @@ static void test_wheel_in_time(void **state) {
                 assert_true(deadlines[i] + 2 * tick_ns > now);
     }
     assert_int_equal(wheel_first(wheel), 0);
-    free(entries);
+    free(flows);
     free(wheel);
 }
 

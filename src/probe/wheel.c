@@ -9,12 +9,12 @@ void wheel_add(Wheel *wheel, uint32_t number, uint64_t deadline_ns) {
     if (tick > wheel->tick + WHEEL_SLOTS - 1)
         tick = wheel->tick + WHEEL_SLOTS - 1;
     uint32_t slot = (uint32_t)(tick % WHEEL_SLOTS);
-    FlowEntry *entry = &wheel->entries[number];
-    entry->wheel_slot = (uint16_t)slot;
-    entry->wheel_next = 0;
-    entry->wheel_prev = wheel->tail[slot];
-    if (entry->wheel_prev)
-        wheel->entries[entry->wheel_prev].wheel_next = number;
+    FlowMore *flow = &wheel->flows[number];
+    flow->wheel_slot = (uint16_t)slot;
+    flow->wheel_next = 0;
+    flow->wheel_prev = wheel->tail[slot];
+    if (flow->wheel_prev)
+        wheel->flows[flow->wheel_prev].wheel_next = number;
     else
         wheel->head[slot] = number;
     wheel->tail[slot] = number;
@@ -22,16 +22,16 @@ void wheel_add(Wheel *wheel, uint32_t number, uint64_t deadline_ns) {
 }
 
 void wheel_remove(Wheel *wheel, uint32_t number) {
-    const FlowEntry *entry = &wheel->entries[number];
-    uint32_t slot = entry->wheel_slot;
-    if (entry->wheel_prev)
-        wheel->entries[entry->wheel_prev].wheel_next = entry->wheel_next;
+    const FlowMore *flow = &wheel->flows[number];
+    uint32_t slot = flow->wheel_slot;
+    if (flow->wheel_prev)
+        wheel->flows[flow->wheel_prev].wheel_next = flow->wheel_next;
     else
-        wheel->head[slot] = entry->wheel_next;
-    if (entry->wheel_next)
-        wheel->entries[entry->wheel_next].wheel_prev = entry->wheel_prev;
+        wheel->head[slot] = flow->wheel_next;
+    if (flow->wheel_next)
+        wheel->flows[flow->wheel_next].wheel_prev = flow->wheel_prev;
     else
-        wheel->tail[slot] = entry->wheel_prev;
+        wheel->tail[slot] = flow->wheel_prev;
     if (!wheel->head[slot])
         wheel->busy[slot / 64] &= ~(UINT64_C(1) << slot % 64);
 }

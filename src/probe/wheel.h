@@ -18,8 +18,8 @@
 enum { WHEEL_SLOTS = 1024, WHEEL_TICK_SHIFT = 26 };
 
 typedef struct Wheel {
-    FlowEntry *entries; /* indexed by number */
-    uint64_t tick;      /* all slots up to here are done */
+    FlowMore *flows; /* indexed by number */
+    uint64_t tick;   /* all slots up to here are done */
     uint32_t head[WHEEL_SLOTS];
     uint32_t tail[WHEEL_SLOTS];
     uint64_t busy[WHEEL_SLOTS / 64]; /* a bit a slot */

@@ -31,15 +31,15 @@ void young_deinit(Young *young) {
     *young = (Young){0};
 }
 
-static bool is_young(const FlowEntry *entry, const YoungNote *note) {
-    return (uint64_t)entry->packets[0] + entry->packets[1] == 1 && !(entry->state & ENTRY_SPLIT) &&
-           (uint32_t)entry->first_ns == note->stamp;
+static bool is_young(const FlowEntry *entry, const FlowMore *more, const YoungNote *note) {
+    return flow_packets(entry) == 1 && !(entry->state & ENTRY_SPLIT) &&
+           (uint32_t)more->first_ns == note->stamp;
 }
 
-uint32_t young_take(Young *young, const FlowEntry *entries) {
+uint32_t young_take(Young *young, const FlowEntry *entries, const FlowMore *mores) {
     while (young->taken < young->put) {
         const YoungNote *note = &young->notes[young->taken++ & young->mask];
-        if (is_young(&entries[note->number], note))
+        if (is_young(&entries[note->number], &mores[note->number], note))
             return note->number;
     }
     return 0;

@@ -29,11 +29,11 @@ typedef struct Young {
 int young_init(Young *young, uint32_t flows);
 void young_deinit(Young *young);
 
-static inline void young_put(Young *young, uint32_t number, const FlowEntry *entry) {
-    young->notes[young->put++ & young->mask] = (YoungNote){number, (uint32_t)entry->first_ns};
+static inline void young_put(Young *young, uint32_t number, uint64_t first_ns) {
+    young->notes[young->put++ & young->mask] = (YoungNote){number, (uint32_t)first_ns};
     if (young->put - young->taken > (uint64_t)young->mask + 1)
         young->taken++;
 }
 
 /** young_take() - the number of the oldest flow with a single packet, 0: there is none left */
-uint32_t young_take(Young *young, const FlowEntry *entries);
+uint32_t young_take(Young *young, const FlowEntry *entries, const FlowMore *mores);

@@ -1,0 +1,231 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+#include <string.h>
+
+#include "base/hash.h"
+#include "probe/meter_internal.h"
+
+enum { EVICT_LOOK = 16 }; /* flows looked at to find one that has been idle for long */
+
+static const uint64_t linger_ns = UINT64_C(2000000000);
+static const uint64_t nearly_ns = UINT64_C(2) << WHEEL_TICK_SHIFT; /* the wheel may be late by it */
+
+/* --- keys --------------------------------------------------------------------------------- */
+
+uint32_t meter_fold(const Meter *meter, const FlowPair *pair) {
+    uint64_t words[4];
+    memcpy(words, pair, sizeof(words));
+    return (uint32_t)(hash_mix(words[0] ^ meter->seeds[0], words[1] ^ meter->seeds[1]) ^
+                      hash_mix(words[2] ^ meter->seeds[1], words[3] ^ meter->seeds[2]));
+}
+
+uint32_t meter_hash(const Meter *meter, const FlowTag *tag, const FlowPair *pair) {
+    FlowTag bare = *tag;
+    if (pair)
+        bare.address[0] = 0;
+    uint64_t words[2];
+    uint32_t last = 0;
+    memcpy(words, &bare, sizeof(words));
+    memcpy(&last, (const uint8_t *)&bare + sizeof(words), sizeof(last));
+    uint64_t hash = hash_mix(words[0] ^ meter->seeds[0], words[1] ^ meter->seeds[1]);
+    return (uint32_t)hash_mix(hash ^ last, meter->seeds[2]);
+}
+
+void meter_key(const Meter *meter, const FlowEntry *entry, FlowKey *key) {
+    const FlowTag *tag = &entry->tag;
+    *key = (FlowKey){.port = {tag->port[0], tag->port[1]},
+                     .vlan = tag->vlan,
+                     .inner_vlan = tag->inner_vlan,
+                     .protocol = tag->protocol,
+                     .ip_version = tag->ip_version};
+    if (tag->ip_version == 6) {
+        memcpy(key->address, pair_at(meter, tag->address[0]), sizeof(key->address));
+    } else {
+        memcpy(key->address[0], &tag->address[0], 4);
+        memcpy(key->address[1], &tag->address[1], 4);
+    }
+}
+
+/* --- ends --------------------------------------------------------------------------------- */
+
+void meter_end(Meter *meter, uint32_t number, uint8_t end_reason) {
+    FlowEntry *entry = entry_at(meter, number);
+    const FlowMore *more = more_at(meter, number);
+    meter_settle(meter, number, true);
+    meter_pulse_add(meter, number);
+    meter_emit(meter, number, end_reason, true);
+    if (meter->config.dpi && app_at(meter, number)->name)
+        pool_return(&meter->names, app_at(meter, number)->name);
+    if (more->path)
+        pool_return(&meter->paths, more->path);
+    wheel_remove(&meter->wheel, number);
+    const bool v6 = entry->tag.ip_version == 6;
+    const FlowPair *pair = v6 ? pair_at(meter, entry->tag.address[0]) : NULL;
+    flow_index_remove(&meter->index, meter_hash(meter, &entry->tag, pair), number);
+    if (v6)
+        pool_return(&meter->pairs, entry->tag.address[0]);
+    entry->packets[0] = entry->packets[1] = 0; /* no young flow any more */
+    pool_return(&meter->flows, number);
+}
+
+void meter_end_all(Meter *meter) {
+    uint32_t number = 0;
+    while ((number = wheel_first(&meter->wheel)) != 0) {
+        bool closing = entry_at(meter, number)->state & ENTRY_CLOSING;
+        meter_end(meter, number, closing ? FLOW_END_DETECTED : FLOW_END_FORCED);
+    }
+}
+
+void meter_split(Meter *meter, uint32_t number) {
+    FlowEntry *entry = entry_at(meter, number);
+    FlowMore *more = more_at(meter, number);
+    meter_pulse_add(meter, number); /* its mark stands on the counters */
+    meter_emit(meter, number, FLOW_END_ACTIVE, false);
+    memset(entry->packets, 0, sizeof(entry->packets));
+    memset(entry->octets, 0, sizeof(entry->octets));
+    memset(entry->frame_octets, 0, sizeof(entry->frame_octets));
+    memset(entry->tcp_flags, 0, sizeof(entry->tcp_flags));
+    memset(more->octets_high, 0, sizeof(more->octets_high));
+    memset(more->frame_octets_high, 0, sizeof(more->frame_octets_high));
+    entry->state &= (uint16_t)~ENTRY_NEARLY;
+    entry->state |= ENTRY_SPLIT;
+    entry->sampled = meter->sampled;
+}
+
+/* --- time --------------------------------------------------------------------------------- */
+
+uint64_t meter_deadline(const Meter *meter, uint32_t number) {
+    const FlowEntry *entry = entry_at(meter, number);
+    if (entry->state & ENTRY_CLOSING)
+        return entry->last_ns + linger_ns;
+    uint64_t idle = entry->last_ns + meter->idle_ns;
+    uint64_t active = meter_active_end(meter, number);
+    if (!(entry->state & ENTRY_NEARLY) && meter->active_ns > nearly_ns)
+        active -= nearly_ns;
+    return active < idle && !entry_silent(entry) ? active : idle;
+}
+
+void meter_schedule(Meter *meter, uint32_t number) {
+    wheel_remove(&meter->wheel, number);
+    wheel_add(&meter->wheel, number, meter_deadline(meter, number));
+}
+
+void meter_expire(Meter *meter, uint64_t now_ns) {
+    uint32_t number = 0;
+    while ((number = wheel_take(&meter->wheel, now_ns)) != 0) {
+        FlowEntry *entry = entry_at(meter, number);
+        uint64_t deadline_ns = meter_deadline(meter, number);
+        wheel_add(&meter->wheel, number, deadline_ns);
+        if (deadline_ns > now_ns)
+            continue;
+        if (entry->state & ENTRY_CLOSING)
+            meter_end(meter, number, FLOW_END_DETECTED);
+        else if (entry->last_ns + meter->idle_ns <= now_ns)
+            meter_end(meter, number, FLOW_END_IDLE);
+        else {
+            if (meter_active_end(meter, number) <= now_ns)
+                meter_split(meter, number);
+            else
+                entry->state |= ENTRY_NEARLY;
+            meter_schedule(meter, number);
+        }
+    }
+}
+
+/* --- beginnings --------------------------------------------------------------------------- */
+
+/* of the flows that are due soonest, the one that has been idle longest; those that turn out not to
+ * be due soon are put in their place, so that others are looked at next time */
+static uint32_t find_idle(Meter *meter) {
+    uint32_t found = 0;
+    for (unsigned i = 0; i < EVICT_LOOK; i++) {
+        uint32_t number = wheel_first(&meter->wheel);
+        if (!found || entry_at(meter, number)->last_ns < entry_at(meter, found)->last_ns)
+            found = number;
+        meter_schedule(meter, number);
+    }
+    return found;
+}
+
+/* room for one more */
+static void evict(Meter *meter) {
+    uint32_t number = young_take(&meter->young, entry_at(meter, 0), more_at(meter, 0));
+    meter_end(meter, number ? number : find_idle(meter), FLOW_END_RESOURCES);
+}
+
+void meter_orient(FlowEntry *entry, unsigned side, Direction direction) {
+    bool reversed = direction == DIRECTION_REVERSED || direction == DIRECTION_SYN_REVERSED;
+    unsigned initiator = reversed ? !side : side;
+    entry->state &= (uint16_t) ~(ENTRY_INITIATOR | ENTRY_REVERSED);
+    if (initiator)
+        entry->state |= ENTRY_INITIATOR;
+    if (direction == DIRECTION_REVERSED)
+        entry->state |= ENTRY_REVERSED;
+    if (direction == DIRECTION_SYN || direction == DIRECTION_SYN_REVERSED)
+        entry->state |= ENTRY_SYN;
+}
+
+static uint32_t path_note(Meter *meter, const Item *item) {
+    const PacketPath *path = &item->packet.path;
+    uint32_t number = pool_take(&meter->paths);
+    FlowPath *to = path_at(meter, number); /* there is one for each flow */
+    *to = (FlowPath){.mpls_label = path->mpls_label,
+                     .vlan = path->vlan,
+                     .ip_version = path->ip_version,
+                     .depth = path->depth};
+    memcpy(to->types, path->types, path->depth);
+    if (path->ip_version) {
+        memcpy(to->address[item->side], path->src, 16);
+        memcpy(to->address[!item->side], path->dst, 16);
+    }
+    return number;
+}
+
+static uint32_t pair_note(Meter *meter, const Item *item) {
+    uint32_t number = pool_take(&meter->pairs);
+    FlowPair *to = pair_at(meter, number); /* there is one for each flow */
+    memcpy(to->address[item->side], item->packet.src, 16);
+    memcpy(to->address[!item->side], item->packet.dst, 16);
+    return number;
+}
+
+static void more_note(Meter *meter, FlowMore *more, const Item *item) {
+    const Packet *packet = &item->packet;
+    *more = (FlowMore){.id = meter->config.flow_id++,
+                       .first_ns = packet->time_ns,
+                       .icmp_type = packet->icmp_type,
+                       .icmp_code = packet->icmp_code,
+                       .vlan = packet->vlan,
+                       .inner_vlan = packet->inner_vlan};
+    if (packet->path.depth || packet->path.mpls_label)
+        more->path = path_note(meter, item);
+    if (packet->macs) {
+        more->has_macs = 1;
+        memcpy(more->mac[!item->side], packet->macs, 6);
+        memcpy(more->mac[item->side], packet->macs + 6, 6);
+    }
+}
+
+uint32_t meter_create(Meter *meter, const Item *item) {
+    uint32_t number = pool_take(&meter->flows);
+    if (!number) {
+        evict(meter);
+        number = pool_take(&meter->flows);
+    }
+    const Packet *packet = &item->packet;
+    FlowEntry *entry = entry_at(meter, number);
+    *entry = (FlowEntry){.tag = item->tag, .last_ns = packet->time_ns, .sampled = meter->sampled};
+    if (packet->ip_version == 6)
+        entry->tag.address[0] = pair_note(meter, item);
+    more_note(meter, more_at(meter, number), item);
+    if (meter->config.dpi)
+        *app_at(meter, number) = (FlowApp){0};
+    else
+        entry->state |= ENTRY_DPI_DONE;
+    meter_orient(entry, item->side, direction_tell(packet));
+    flow_index_add(&meter->index, item->hash, number);
+    wheel_add(&meter->wheel, number, meter_deadline(meter, number));
+    young_put(&meter->young, number, packet->time_ns);
+    meter_count(meter, COUNTER_FLOWS_CREATED, 1);
+    return number;
+}
