@@ -2,9 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Makes a large capture out of small ones: every capture repeated with new addresses, interleaved.
 
-usage: mkmix.py OUT.pcap PACKETS CAPTURE_OR_FOLDER...
+usage: mkmix.py OUT.pcap PACKETS LEAST CAPTURE_OR_FOLDER...
 
-Only Ethernet captures in the classic pcap format are taken. IPv4 and IPv6 addresses of outer
+Only Ethernet captures in the classic pcap format are taken, and of these only such with at least
+LEAST packets a flow on average; LEAST 0 leaves out no more than scans (more than 50 flows of hardly
+a packet each), of which one would be most of the mix. IPv4 and IPv6 addresses of outer
 headers are changed per repetition (checksums updated, RFC 1624), time stamps are shifted by a
 seeded offset, so the result is the same for the same input.
 """
@@ -99,18 +101,37 @@ def readdress(frame, mark):
     return bytes(out)
 
 
+def flow_of(frame):
+    """What the packets of one flow have in common, None if it is not IP."""
+    at, ethertype = ip_offset(frame)
+    if ethertype == 0x0800 and len(frame) >= at + 20:
+        proto, ends, l4 = frame[at + 9], (frame[at + 12:at + 16], frame[at + 16:at + 20]), at + (frame[at] & 15) * 4
+    elif ethertype == 0x86DD and len(frame) >= at + 40:
+        proto, ends, l4 = frame[at + 6], (frame[at + 8:at + 24], frame[at + 24:at + 40]), at + 40
+    else:
+        return None
+    ports = (frame[l4:l4 + 2], frame[l4 + 2:l4 + 4]) if proto in (6, 17) else (b"", b"")
+    return proto, *sorted(zip(ends, ports))
+
+
+def is_wanted(packets, least):
+    of = [flow for flow in (flow_of(frame) for _, frame, _ in packets) if flow]
+    flows = len(set(of))
+    return flows and len(of) / flows >= (least or (1.5 if flows > 50 else 1))
+
+
 def repetition(packets, mark, offset):
     for when, frame, wirelen in packets:
         yield offset + when, frame, wirelen, mark
 
 
 def main():
-    if len(sys.argv) < 4:
+    if len(sys.argv) < 5:
         sys.exit(__doc__.strip())
-    out, wanted = sys.argv[1], int(sys.argv[2])
-    sources = [p for p in (read(path) for path in captures(sys.argv[3:])) if p]
+    out, wanted, least = sys.argv[1], int(sys.argv[2]), float(sys.argv[3])
+    sources = [p for p in (read(path) for path in captures(sys.argv[4:])) if p and is_wanted(p, least)]
     if not sources:
-        sys.exit("no Ethernet capture in classic pcap format among " + " ".join(sys.argv[3:]))
+        sys.exit("no Ethernet capture in classic pcap format among " + " ".join(sys.argv[4:]))
     rng = random.Random(1)
     # every source gets the same share of repetitions, at least one
     each = max(1, wanted // sum(len(p) for p in sources))
