@@ -11,12 +11,14 @@
 /* a template weighs, compressed, about what so many absent fields do */
 enum { TEMPLATE_COST = 60 };
 
-_Static_assert(_FLOW_FIELD_N <= 64, "a Shape has a bit a field");
+_Static_assert(_FLOW_FIELD_N <= 64 * SHAPE_WORDS, "a Shape has a bit a field");
 
 /* --- what a record has set, straight off the rows --- */
 
 /* those whose family is that of the record; others are written so that it does not matter */
 static const uint64_t address_fields = (1ull << FLOW_SRC_IP) | (1ull << FLOW_DST_IP);
+
+_Static_assert((int)FLOW_DST_IP < 64, "they are in the first word");
 
 #define SET_U8(v)       ((v) != 0)
 #define SET_U16(v)      ((v) != 0)
@@ -33,20 +35,33 @@ static inline bool is_v6(const NetAddress *address) {
     return address->family == 6;
 }
 
-static Shape shape_of(const FlowRecord *record) {
-    uint64_t fields = 0;
-#define FLOW_FIELD(id, member, kind, pen, element, v6, way, show, ...)                             \
+/* which words of a shape a field's bit goes to is known when this is compiled */
+#define TAKE(id, element, show, set)                                                               \
     if (element)                                                                                   \
-        fields |= (uint64_t)(ALWAYS_##show || SET_##kind(record->member)) << FLOW_##id;
+    fields[FLOW_##id / 64] |= (uint64_t)(ALWAYS_##show || (set)) << (FLOW_##id % 64)
+
+static Shape shape_of(const FlowRecord *record, bool rare) {
+    uint64_t fields[SHAPE_WORDS] = {0};
+#define FLOW_FIELD(id, member, kind, pen, element, v6, way, show, ...)                             \
+    if (FLOW_##id < FLOW_RARE_FIRST)                                                               \
+        TAKE(id, element, show, SET_##kind(record->member));
 #include "flow/fields.def"
 #undef FLOW_FIELD
+    if (rare) {
+#define FLOW_FIELD(id, member, kind, pen, element, v6, way, show, ...)                             \
+    if (FLOW_##id >= FLOW_RARE_FIRST)                                                              \
+        TAKE(id, element, show, SET_##kind(record->member));
+#include "flow/fields.def"
+#undef FLOW_FIELD
+    }
     /* an address is there or not, whatever its row says: a record without one is not IP */
-    fields &= ~address_fields;
-    fields |= (uint64_t)(record->src_ip.family != 0) << FLOW_SRC_IP;
-    fields |= (uint64_t)(record->dst_ip.family != 0) << FLOW_DST_IP;
-    uint64_t v6 = ((uint64_t)is_v6(&record->src_ip) << FLOW_SRC_IP) |
-                  ((uint64_t)is_v6(&record->dst_ip) << FLOW_DST_IP);
-    return (Shape){.fields = fields, .v6 = v6};
+    fields[0] &= ~address_fields;
+    fields[0] |= (uint64_t)(record->src_ip.family != 0) << FLOW_SRC_IP;
+    fields[0] |= (uint64_t)(record->dst_ip.family != 0) << FLOW_DST_IP;
+    Shape shape = {.v6 = ((uint64_t)is_v6(&record->src_ip) << FLOW_SRC_IP) |
+                         ((uint64_t)is_v6(&record->dst_ip) << FLOW_DST_IP)};
+    memcpy(shape.fields, fields, sizeof(fields));
+    return shape;
 }
 
 #define GATHER_U8(g, r, member)
@@ -60,35 +75,58 @@ static Shape shape_of(const FlowRecord *record) {
     ((g)->text_bytes +=                                                                            \
      layout_text_bytes(&(r)->member) + (layout_text_bytes(&(r)->member) < 255 ? 0 : 2))
 
-static void group_take(Group *group, const FlowRecord *record) {
-#define FLOW_FIELD(id, member, kind, ...) GATHER_##kind(group, record, member);
+static void group_take(Group *group, const FlowRecord *record, bool rare) {
+#define FLOW_FIELD(id, member, kind, ...)                                                          \
+    if (FLOW_##id < FLOW_RARE_FIRST) {                                                             \
+        GATHER_##kind(group, record, member);                                                      \
+    }
 #include "flow/fields.def"
 #undef FLOW_FIELD
+    if (rare) {
+#define FLOW_FIELD(id, member, kind, ...)                                                          \
+    if (FLOW_##id >= FLOW_RARE_FIRST) {                                                            \
+        GATHER_##kind(group, record, member);                                                      \
+    }
+#include "flow/fields.def"
+#undef FLOW_FIELD
+    }
     group->n++;
 }
 
 /* --- groups --- */
 
 static bool may_share(Shape a, Shape b) {
-    return a.v6 == b.v6 && ((a.fields ^ b.fields) & address_fields) == 0;
+    return a.v6 == b.v6 && ((a.fields[0] ^ b.fields[0]) & address_fields) == 0;
 }
 
-/* bits of `of` that fields lacks; without the call that popcount is on a plain x86-64 */
-static size_t absent(uint64_t fields, uint64_t of) {
-    uint64_t v = of & ~fields;
+static void shape_add(Shape *a, const Shape *b) {
+    for (size_t i = 0; i < SHAPE_WORDS; i++)
+        a->fields[i] |= b->fields[i];
+}
+
+/* bits set; without the call that popcount is on a plain x86-64 */
+static size_t bits(uint64_t v) {
     v = v - ((v >> 1) & 0x5555555555555555u);
     v = (v & 0x3333333333333333u) + ((v >> 2) & 0x3333333333333333u);
     v = (v + (v >> 4)) & 0x0f0f0f0f0f0f0f0fu;
     return (size_t)((v * 0x0101010101010101u) >> 56);
 }
 
+/* fields of `of` that a shape lacks */
+static size_t absent(const Shape *shape, const Shape *of) {
+    size_t n = 0;
+    for (size_t i = 0; i < SHAPE_WORDS; i++)
+        n += bits(of->fields[i] & ~shape->fields[i]);
+    return n;
+}
+
 /* fields written though absent, if a group of n records shared a template with one of m */
-static size_t share_cost(Shape a, size_t n, Shape b, size_t m) {
-    return absent(a.fields, b.fields) * n + absent(b.fields, a.fields) * m;
+static size_t share_cost(const Shape *a, size_t n, const Shape *b, size_t m) {
+    return absent(a, b) * n + absent(b, a) * m;
 }
 
 static void group_merge(Group *a, const Group *b) {
-    a->shape.fields |= b->shape.fields;
+    shape_add(&a->shape, &b->shape);
 #define MERGE_U8(member)
 #define MERGE_U16(member) a->all.member = (uint16_t)(a->all.member | b->all.member);
 #define MERGE_U32(member) a->all.member |= b->all.member;
@@ -111,7 +149,7 @@ static size_t layout_search(const Layout *layout, Shape shape, size_t n, size_t 
         const Group *group = &layout->groups[i];
         if (i == except || group->n == 0 || !may_share(group->shape, shape))
             continue;
-        size_t cost = share_cost(group->shape, group->n, shape, n);
+        size_t cost = share_cost(&group->shape, group->n, &shape, n);
         if (nearest == LAYOUT_GROUPS_MAX || cost < *costp) {
             *costp = cost;
             nearest = i;
@@ -150,14 +188,21 @@ static size_t layout_place(Layout *layout, Shape shape) {
         layout->groups[layout->n_groups] = (Group){.shape = shape};
         return layout->n_groups++;
     }
-    layout->groups[nearest].shape.fields |= shape.fields;
+    shape_add(&layout->groups[nearest].shape, &shape);
     return nearest;
 }
 
+static bool shape_same(const Shape *a, const Shape *b) {
+    uint64_t differ = a->v6 ^ b->v6;
+    for (size_t i = 0; i < SHAPE_WORDS; i++)
+        differ |= a->fields[i] ^ b->fields[i];
+    return differ == 0;
+}
+
 static size_t layout_find(Layout *layout, Shape shape) {
-    size_t at = (size_t)(hash_u64(shape.fields, shape.v6) % LAYOUT_SEEN);
-    if (layout->seen[at].group && layout->seen[at].shape.fields == shape.fields &&
-        layout->seen[at].shape.v6 == shape.v6)
+    const uint64_t odd = 0x9e3779b97f4a7c15u;
+    size_t at = (size_t)(hash_u64(shape.fields[0] ^ shape.fields[1] * odd, shape.v6) % LAYOUT_SEEN);
+    if (layout->seen[at].group && shape_same(&layout->seen[at].shape, &shape))
         return layout->seen[at].group - (size_t)1;
     size_t g = layout_place(layout, shape);
     layout->seen[at].shape = shape;
@@ -174,10 +219,11 @@ static void layout_reset(Layout *layout) {
 /* take records in until there are n */
 static void layout_take(Layout *layout, const FlowRecord *records, size_t n) {
     for (size_t i = layout->n; i < n; i++) {
-        size_t g = layout_find(layout, shape_of(&records[i]));
+        const bool rare = flow_record_has_rare(&records[i]);
+        size_t g = layout_find(layout, shape_of(&records[i], rare));
         layout->group_of[i] = (uint8_t)g;
         layout->n = i + 1;
-        group_take(&layout->groups[g], &records[i]);
+        group_take(&layout->groups[g], &records[i], rare);
     }
 }
 
@@ -242,12 +288,13 @@ static EncodeOp op_make(const Group *group, const FlowField *field) {
 static void template_make(Template *template, const Group *group) {
     template->n = 0;
     template->record_bytes = 0;
-    for (uint64_t left = group->shape.fields; left; left &= left - 1) {
-        const FlowField *field = &flow_fields[__builtin_ctzll(left)];
-        EncodeOp op = op_make(group, field);
-        template->ops[template->n++] = op;
-        template->record_bytes += op.width;
-    }
+    for (size_t word = 0; word < SHAPE_WORDS; word++)
+        for (uint64_t left = group->shape.fields[word]; left; left &= left - 1) {
+            const FlowField *field = &flow_fields[64 * word + (size_t)__builtin_ctzll(left)];
+            EncodeOp op = op_make(group, field);
+            template->ops[template->n++] = op;
+            template->record_bytes += op.width;
+        }
 }
 
 static size_t template_bytes(const Template *template) {

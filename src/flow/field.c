@@ -76,6 +76,13 @@ uint64_t flow_field_u64(const FlowRecord *record, const FlowField *field) {
     return 0;
 }
 
+/* type 0 is an echo reply, code 0 of an answered DNS query no error */
+static bool is_zero_a_value(const FlowRecord *record, FlowFieldId id) {
+    if (id == FLOW_ICMP_TYPE || id == FLOW_ICMP_CODE)
+        return flow_record_is_icmp(record);
+    return id == FLOW_DNS_RCODE && record->dns_type && record->rev_packets;
+}
+
 /* asked of every field of every record that is written as JSON */
 bool flow_field_is_set(const FlowRecord *record, const FlowField *field) {
     const void *at = flow_field_at(record, field);
@@ -83,9 +90,7 @@ bool flow_field_is_set(const FlowRecord *record, const FlowField *field) {
     case FLOW_KIND_U8:
         if (*(const uint8_t *)at)
             return true;
-        /* type 0, echo reply, is a value of its own in an ICMP flow */
-        return (field->id == FLOW_ICMP_TYPE || field->id == FLOW_ICMP_CODE) &&
-               flow_record_is_icmp(record);
+        return is_zero_a_value(record, field->id);
     case FLOW_KIND_U16:
         return *(const uint16_t *)at != 0;
     case FLOW_KIND_U32:

@@ -61,7 +61,8 @@ static inline const void *flow_field_at(const FlowRecord *record, const FlowFiel
 /** flow_field_u64() - a number, a time or a MAC as an unsigned integer; 0 of other kinds */
 uint64_t flow_field_u64(const FlowRecord *record, const FlowField *field);
 
-/** flow_field_is_set() - not zero, not empty; type and code of an ICMP flow always are */
+/** flow_field_is_set() - not zero, not empty; type and code of an ICMP flow and the code of a DNS
+ * answer always are */
 bool flow_field_is_set(const FlowRecord *record, const FlowField *field);
 
 /** flow_field_write_json() - one member: numbers as such, addresses, MACs and texts as text */

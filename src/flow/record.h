@@ -14,6 +14,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "base/cleanup.h"
 #include "net/address.h"
@@ -61,6 +62,21 @@ typedef enum FlowFieldId {
 #undef FLOW_FIELD
     _FLOW_FIELD_N,
 } FlowFieldId;
+
+/* the rows from this one on are of fields that many flows lack */
+#define FLOW_RARE_FIRST FLOW_SAMPLING
+
+/** flow_record_has_rare() - false: none of those fields is set. Reads them as words, all at once */
+static inline bool flow_record_has_rare(const FlowRecord *record) {
+    enum { FROM = offsetof(FlowRecord, sampling) / 8 * 8 };
+    uint64_t all = 0;
+    for (size_t at = FROM; at < sizeof(FlowRecord); at += sizeof(all)) {
+        uint64_t word = 0;
+        memcpy(&word, (const unsigned char *)record + at, sizeof(word));
+        all |= word;
+    }
+    return all != 0;
+}
 
 /* values of end_reason: IANA flowEndReason */
 enum {

@@ -170,6 +170,29 @@ static void test_field_sets(void **state) {
     }
 }
 
+static void test_rare(void **state) {
+    (void)state;
+    FlowRecord r = {.src_port = 1, .received_ms = 2, .server_name = {.text = "x", .size = 1}};
+    assert_false(flow_record_has_rare(&r));
+    for (size_t i = (size_t)FLOW_RARE_FIRST; i < _FLOW_FIELD_N; i++) {
+        FlowRecord one = r;
+        memset((unsigned char *)&one + flow_fields[i].offset, 1, flow_fields[i].size);
+        if (!flow_record_has_rare(&one))
+            fail_msg("%s is not seen", flow_fields[i].name);
+    }
+}
+
+static void test_dns_rcode(void **state) {
+    (void)state;
+    FlowRecord r = {.rev_packets = 1};
+    const FlowField *rcode = &flow_fields[FLOW_DNS_RCODE];
+    assert_false(flow_field_is_set(&r, rcode));
+    r.dns_type = 28;
+    assert_true(flow_field_is_set(&r, rcode)); /* 0 is no error */
+    r.rev_packets = 0;
+    assert_false(flow_field_is_set(&r, rcode));
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_rows_are_whole),
@@ -181,6 +204,8 @@ int main(void) {
         cmocka_unit_test(test_icmp_type_0_is_a_value),
         cmocka_unit_test(test_fields_describe_themselves),
         cmocka_unit_test(test_field_sets),
+        cmocka_unit_test(test_rare),
+        cmocka_unit_test(test_dns_rcode),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -130,16 +130,49 @@ static void fill_column(const FillColumn *column, const FlowRecord *const *recor
     }
 }
 
+static bool is_rare(size_t c) {
+    return c >= (size_t)FLOW_RARE_FIRST;
+}
+
+/*
+ * A rare field that no record of the chunk has is NULL in all of them, which costs DuckDB next to
+ * nothing: it neither hashes nor compresses it, and the vector's memory need not be written.
+ */
+static void find_set(const FlowRecord *const *records, size_t n, bool set[_FLOW_FIELD_N]) {
+    memset(set, true, (size_t)FLOW_RARE_FIRST);
+    memset(set + FLOW_RARE_FIRST, false, _FLOW_FIELD_N - (size_t)FLOW_RARE_FIRST);
+    size_t missing = _FLOW_FIELD_N - (size_t)FLOW_RARE_FIRST;
+    for (size_t i = 0; i < n && missing; i++) {
+        if (!flow_record_has_rare(records[i]))
+            continue;
+        for (size_t c = (size_t)FLOW_RARE_FIRST; c < _FLOW_FIELD_N; c++)
+            if (!set[c] && flow_field_is_set(records[i], &flow_fields[c])) {
+                set[c] = true;
+                missing--;
+            }
+    }
+}
+
 void fill_chunk(duckdb_data_chunk chunk, const FlowRecord *const *records, size_t n,
                 Arena *scratch) {
     FillColumn columns[_FLOW_FIELD_N];
+    bool set[_FLOW_FIELD_N];
+    size_t used = 0;
+    find_set(records, n, set);
     for (size_t c = 0; c < _FLOW_FIELD_N; c++) {
-        columns[c].field = &flow_fields[c];
-        columns[c].to = duckdb_vector_get_data(duckdb_data_chunk_get_vector(chunk, c));
+        duckdb_vector vector = duckdb_data_chunk_get_vector(chunk, c);
+        if (is_rare(c)) {
+            duckdb_vector_ensure_validity_writable(vector);
+            memset(duckdb_vector_get_validity(vector), set[c] ? 0xff : 0,
+                   (duckdb_vector_size() + 7) / 8);
+        }
+        if (set[c])
+            columns[used++] =
+                (FillColumn){.field = &flow_fields[c], .to = duckdb_vector_get_data(vector)};
     }
     for (size_t from = 0; from < n; from += FILL_BLOCK) {
         size_t to = from + FILL_BLOCK < n ? from + FILL_BLOCK : n;
-        for (size_t c = 0; c < _FLOW_FIELD_N; c++)
+        for (size_t c = 0; c < used; c++)
             fill_column(&columns[c], records, from, to, scratch);
     }
     duckdb_data_chunk_set_size(chunk, n);

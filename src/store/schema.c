@@ -32,6 +32,10 @@ const char *schema_type_name(FlowKind kind) {
     return types[kind].name;
 }
 
+const char *schema_unset(FlowKind kind) {
+    return types[kind].unset;
+}
+
 void schema_flow_table(Buffer *sql, uint64_t segment) {
     buffer_printf(sql, "CREATE TABLE flow_%" PRIu64 " (", segment);
     for (size_t i = 0; i < _FLOW_FIELD_N; i++)

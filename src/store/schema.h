@@ -19,7 +19,8 @@
  * Everything but retention is an INSERT: an UPDATE or an upsert would make checkpoints fail while
  * a reader holds a snapshot.
  *
- * Columns are never NULL in what we write; zero and empty mean "not known". An address is a BLOB of
+ * Zero and empty mean "not known". So does NULL, which a rare field (FLOW_RARE_FIRST) is in chunks
+ * where no flow has it; others are never NULL. An address is a BLOB of
  * 4 or 16 bytes in network order, so that a prefix is a range; a MAC is a UBIGINT.
  */
 
@@ -42,6 +43,10 @@ enum {
 #define SCHEMA_TIME_MAX_MS 9223372036854775ull /* its microseconds fit in 63 bits */
 
 duckdb_type schema_type(FlowKind kind);
+
+/** schema_unset() - the value of a field that is not set, as SQL */
+const char *schema_unset(FlowKind kind);
+
 const char *schema_type_name(FlowKind kind);
 
 /** schema_flow_table() - CREATE TABLE flow_ID */

@@ -10,6 +10,7 @@
 
 #include "query/filter.h"
 #include "store/embedded.h"
+#include "store/schema.h"
 
 /* bindings */
 
@@ -53,7 +54,12 @@ static void put_column(Buffer *to, QueryField field, unsigned side) {
         buffer_put_text(to, "greatest(epoch_ms(last_ms) - epoch_ms(first_ms), 0)::UBIGINT");
         break;
     default:
-        buffer_printf(to, "\"%s\"", query_field_name(field));
+        /* a rare field that no flow of a chunk has is NULL there: see fill.c */
+        if (field >= (QueryField)FLOW_RARE_FIRST && field < (QueryField)_FLOW_FIELD_N)
+            buffer_printf(to, "coalesce(\"%s\", %s)", query_field_name(field),
+                          schema_unset(query_field_kind(field)));
+        else
+            buffer_printf(to, "\"%s\"", query_field_name(field));
     }
 }
 

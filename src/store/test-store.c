@@ -106,9 +106,22 @@ static void test_filters(void **state) {
     cleanup(flow_batch_freep) FlowBatch *batch = NULL;
     assert_int_equal(flow_batch_new(&batch, 4), 0);
     test_fill(batch, 5000, 7);
+    /* the chunks before have none of these, and NULL for all of them */
+    for (size_t i = 4096; i < batch->n; i += 3) {
+        batch->records[i].lost = (uint32_t)(i % 5);
+        batch->records[i].ja4 = (FlowText){.text = i % 2 ? "t13d" : "q13i", .size = 4};
+        batch->records[i].next_hop = net_address_v4((const uint8_t[]){10, 0, 0, (uint8_t)i});
+    }
     test_append(t->store, batch, NULL, 0);
     static const char *const texts[] = {
         "",
+        "lost = 0",
+        "not lost > 1",
+        "lost != 2 and ja4 = ''",
+        "not ja4 ~ T13",
+        "next_hop in 10.0.0.0/25",
+        "not next_hop in 10.0.0.0/8",
+        "tls_version = 0 and http_url = ''",
         "app = TLS",
         "app ~ tls",
         "app ~ 'S.'",
