@@ -142,6 +142,7 @@ static int open_capture(Run *run, Reason *reason) {
     CaptureConfig capture = {
         .input = config->inputs.values[0],
         .filter = settings_filter(config, in_force(run)),
+        .black_list = probe_collects(config) ? NULL : &config->black_list,
         .snaplen = config->snaplen,
         .promisc = !config->no_promisc,
         .ring_bytes = config->ring_bytes,
@@ -183,7 +184,7 @@ static int open_feed(Run *run, Reason *reason) {
     if (!probe_collects(config))
         return 0;
     const CollectFeedConfig feed = {
-        .json = config->json,
+        .options = config,
         .seed = random_u64(),
         .live = run->capture->backend->live,
         .packets = &run->counters[COUNTER_PACKETS_RECEIVED],
@@ -362,6 +363,7 @@ static void send_pulse(Run *run, uint64_t interval_ms, const SpoolStatus *spool)
         .spool = *spool,
         .configuration = remote_report(run->remote),
         .collectors = run->outside.doors ? &run->outside.status : NULL,
+        .feed = run->feed,
     };
     totals.n_causes = trouble_causes(&run->trouble, clock_monotonic_ms(), totals.causes);
     meter_pulse(run->meter);
@@ -558,9 +560,7 @@ static int drain(Run *run) {
 static int run_finish(Run *run) {
     Reason reason = {""};
     meter_flush(run->meter);
-    int code = RUN_DONE;
-    if (run->feed)
-        code = said(collect_feed_finish(run->feed, &reason), &reason);
+    int code = run->feed ? said(collect_feed_finish(run->feed, &reason), &reason) : RUN_DONE;
     if (code == RUN_DONE)
         code = said(export_finish(run->export, &reason), &reason);
     each_second(run, clock_monotonic_ms() - run->second_ms);
