@@ -128,6 +128,10 @@ void collector_tick(Collector *collector, uint64_t now_ms) {
         state_expire(collector, now_ms);
 }
 
+void collector_finish(Collector *collector) {
+    state_expire(collector, UINT64_MAX);
+}
+
 void collector_each(Collector *collector,
                     void (*each)(void *userdata, const CollectExporter *exporter), void *userdata) {
     for (size_t i = 0; i < STATE_BUCKETS; i++)
@@ -154,6 +158,31 @@ void collector_each(Collector *collector,
                 };
                 each(userdata, &view);
             }
+}
+
+static void each_name(const Exporter *e, const Domain *d,
+                      void (*each)(void *userdata, const CollectName *name), void *userdata) {
+    for (size_t i = 0; d->names && i < NAME_BUCKETS; i++)
+        for (const Name *n = d->names[i]; n; n = n->next) {
+            const CollectName view = {.exporter = e->address,
+                                      .kind = (CollectNameKind)n->kind,
+                                      .key = n->key,
+                                      .text = n->text,
+                                      .size = n->size};
+            each(userdata, &view);
+        }
+}
+
+void collector_each_name(const Collector *collector,
+                         void (*each)(void *userdata, const CollectName *name), void *userdata) {
+    for (size_t i = 0; collector->n_names && i < STATE_BUCKETS; i++)
+        for (const Exporter *e = collector->exporters[i]; e; e = e->next)
+            for (const Domain *d = e->domains; d; d = d->next)
+                each_name(e, d, each, userdata);
+}
+
+uint64_t collector_names_changed(const Collector *collector) {
+    return collector->names_changed;
 }
 
 /* --- times that can be stored --- */

@@ -33,13 +33,45 @@ typedef struct CollectSource {
     uint64_t socket_drops; /* datagrams of any exporter that we dropped before this one came */
 } CollectSource;
 
+/** CollectInterface - counters of an interface (sFlow version 5, section 5.3, if_counters) */
+typedef struct CollectInterface {
+    NetAddress exporter;
+    uint32_t sub_agent;
+    uint32_t index;
+    uint32_t sequence; /* of the samples of this source */
+    uint64_t received_ms;
+    uint64_t speed_bits; /* a second */
+    uint32_t status;     /* 1: administratively up, 2: operating */
+    uint64_t in_octets, out_octets;
+    uint32_t in_packets[3], out_packets[3]; /* unicast, multicast, broadcast; these go round */
+    uint32_t in_discards, in_errors, out_discards, out_errors;
+} CollectInterface;
+
+typedef enum CollectNameKind {
+    COLLECT_NAME_INTERFACE,
+    COLLECT_NAME_APPLICATION,
+    COLLECT_NAME_VRF,
+    _COLLECT_NAME_N,
+} CollectNameKind;
+
+/** CollectName - what an exporter calls one of its numbers */
+typedef struct CollectName {
+    NetAddress exporter;
+    CollectNameKind kind;
+    uint64_t key;
+    const char *text; /* not NUL-terminated */
+    size_t size;
+} CollectName;
+
 typedef struct CollectConfig {
     uint64_t seed;         /* of hashes; random where datagrams come from outside */
     size_t held_bytes;     /* 0: COLLECT_HELD_BYTES */
     uint64_t held_ms;      /* 0: COLLECT_HELD_MS */
     MetricValue *counters; /* borrowed; _COLLECT_COUNT_N of them */
-    /* takes each record; it is good until it returns */
-    void (*record)(void *userdata, const CollectRecord *record);
+    /* takes each record; it is good until it returns, and may be changed */
+    void (*record)(void *userdata, CollectRecord *record);
+    /* takes what sFlow says of an interface; NULL: nobody wants it */
+    void (*interface)(void *userdata, const CollectInterface *interface);
     void *userdata;
 } CollectConfig;
 
@@ -90,9 +122,18 @@ void collector_end_stream(Collector *collector, const CollectSource *source);
 /** collector_tick() - time goes on: what was held too long is let go */
 void collector_tick(Collector *collector, uint64_t now_ms);
 
+/** collector_finish() - nothing more comes: what is held is let go */
+void collector_finish(Collector *collector);
+
 /** collector_each() - all domains, in no order; the views are good until `each` returns */
 void collector_each(Collector *collector,
                     void (*each)(void *userdata, const CollectExporter *exporter), void *userdata);
+
+/** collector_each_name() - likewise, all that options have told */
+void collector_each_name(const Collector *collector,
+                         void (*each)(void *userdata, const CollectName *name), void *userdata);
+/** collector_names_changed() - how often one was learnt or changed */
+uint64_t collector_names_changed(const Collector *collector);
 
 /**
  * collect_mend_times() - of a record that is to be stored. Uptimes that began anew are put right;

@@ -45,6 +45,8 @@
     ROW(TEMPLATES, "templates", NULL, COUNTER, "templates", "Definitions and withdrawals read.")   \
     ROW(COUNTER_SAMPLES, "samples_skipped", "kind=\"counter\"", COUNTER, "samples",                \
         "sFlow samples that are no flows.")                                                        \
+    ROW(INTERFACES, "interface_samples", NULL, COUNTER, "samples",                                 \
+        "Counters of interfaces read out of these.")                                               \
     ROW(DISCARD_SAMPLES, "samples_skipped", "kind=\"discard\"", COUNTER, "samples",                \
         "sFlow samples that are no flows.")                                                        \
     ROW(OTHER_SAMPLES, "samples_skipped", "kind=\"other\"", COUNTER, "samples",                    \
@@ -67,6 +69,12 @@
     ROW(TIMES_MENDED, "times_mended", NULL, COUNTER, "flows",                                      \
         "Flows whose times were missing, the wrong way round, or far from ours, and were set by "  \
         "rule.")                                                                                   \
+    ROW(UNWANTED_INTERFACE, "flows_unwanted", "reason=\"interface\"", COUNTER, "flows",            \
+        "Flows decoded and let go, for the user wants none of this interface or address.")         \
+    ROW(UNWANTED_ADDRESS, "flows_unwanted", "reason=\"black_list\"", COUNTER, "flows",             \
+        "Flows decoded and let go, for the user wants none of this interface or address.")         \
+    ROW(INTERFACES_UNKNOWN, "interface_samples_unkept", NULL, COUNTER, "samples",                  \
+        "Counters of interfaces beyond as many as are kept.")                                      \
     ROW(EXPORTERS, "exporters", NULL, GAUGE, "exporters", "Exporters known.")                      \
     ROW(EXPORTERS_LET_GO, "exporters_let_go", NULL, COUNTER, "exporters",                          \
         "Exporters forgotten, for there were too many.")

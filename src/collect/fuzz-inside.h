@@ -17,7 +17,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static MetricValue fuzz_counters[_COLLECT_COUNT_N];
 
-static void fuzz_record(void *userdata, const CollectRecord *record) {
+static void fuzz_record(void *userdata, CollectRecord *record) {
     Buffer *buffer = userdata;
     buffer_clear(buffer);
     Json json = json_make(buffer);
@@ -26,6 +26,16 @@ static void fuzz_record(void *userdata, const CollectRecord *record) {
     (void)collect_mend_times(&mended);
     if (mended.flow.first_ms > mended.flow.last_ms)
         abort();
+}
+
+/* whatever came, all that was sent is in one place */
+static inline void fuzz_account(void *userdata, const CollectExporter *exporter) {
+    uint64_t sum = 0;
+    for (int i = 0; i < _COLLECT_FATE_N; i++)
+        sum += exporter->account.units[i];
+    if (sum != exporter->account.sent)
+        abort();
+    (void)userdata;
 }
 
 static inline Collector *fuzz_collector(Buffer *buffer, size_t held_bytes) {
@@ -49,6 +59,7 @@ static inline void fuzz_take(Collector *collector, const uint8_t *bytes, size_t 
     memcpy(copy, bytes, size);
     if (collector_take(collector, &source, copy, size) != 0)
         abort();
+    collector_each(collector, fuzz_account, NULL);
     free(copy);
 }
 

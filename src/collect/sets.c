@@ -73,17 +73,19 @@ static void learn(Message *message, const CollectRecord *record) {
     }
     const FlowText *interface = record->if_name.size ? &record->if_name : &record->if_description;
     if (interface->size && collect_seen(record, COLLECT_INPUT_IF))
-        state_learn_name(collector, domain, NAME_INTERFACE, record->flow.input_if, interface);
+        state_learn_name(collector, domain, COLLECT_NAME_INTERFACE, record->flow.input_if,
+                         interface);
     if (record->vrf_name.size && collect_seen(record, COLLECT_VRF_IN))
-        state_learn_name(collector, domain, NAME_VRF, record->flow.vrf_in, &record->vrf_name);
+        state_learn_name(collector, domain, COLLECT_NAME_VRF, record->flow.vrf_in,
+                         &record->vrf_name);
     if (record->app_text.size && record->app_id.size)
-        state_learn_name(collector, domain, NAME_APPLICATION, app_key(&record->app_id),
+        state_learn_name(collector, domain, COLLECT_NAME_APPLICATION, app_key(&record->app_id),
                          &record->app_text);
 }
 
 /* a name that the domain has learnt, into a field that the record does not say itself */
-static void put_name(CollectRecord *record, const Domain *domain, NameKind kind, uint64_t key,
-                     CollectFieldId id, FlowText *to) {
+static void put_name(CollectRecord *record, const Domain *domain, CollectNameKind kind,
+                     uint64_t key, CollectFieldId id, FlowText *to) {
     *to = state_name(domain, kind, key);
     if (to->size)
         collect_see(record, id);
@@ -114,19 +116,19 @@ static void complete(Sets *sets, CollectRecord *record, uint16_t id) {
     }
     if (!domain->names)
         return;
-    put_name(record, domain, NAME_INTERFACE, record->flow.input_if, COLLECT_INPUT_IF_NAME,
+    put_name(record, domain, COLLECT_NAME_INTERFACE, record->flow.input_if, COLLECT_INPUT_IF_NAME,
              &record->input_if_name);
-    put_name(record, domain, NAME_INTERFACE, record->flow.output_if, COLLECT_OUTPUT_IF_NAME,
+    put_name(record, domain, COLLECT_NAME_INTERFACE, record->flow.output_if, COLLECT_OUTPUT_IF_NAME,
              &record->output_if_name);
     if (collect_seen(record, COLLECT_VRF_IN))
-        put_name(record, domain, NAME_VRF, record->flow.vrf_in, COLLECT_VRF_IN_NAME,
+        put_name(record, domain, COLLECT_NAME_VRF, record->flow.vrf_in, COLLECT_VRF_IN_NAME,
                  &record->vrf_in_name);
     if (collect_seen(record, COLLECT_VRF_OUT))
-        put_name(record, domain, NAME_VRF, record->flow.vrf_out, COLLECT_VRF_OUT_NAME,
+        put_name(record, domain, COLLECT_NAME_VRF, record->flow.vrf_out, COLLECT_VRF_OUT_NAME,
                  &record->vrf_out_name);
     if (record->app_id.size && !record->flow.app_name.size)
-        put_name(record, domain, NAME_APPLICATION, app_key(&record->app_id), COLLECT_APP_NAME,
-                 &record->app_name);
+        put_name(record, domain, COLLECT_NAME_APPLICATION, app_key(&record->app_id),
+                 COLLECT_APP_NAME, &record->app_name);
 }
 
 /* --- data --- */

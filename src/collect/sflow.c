@@ -8,8 +8,8 @@
  *       sample:   enterprise (20 bits) and format (12), length, ...
  *       record:   the same, ...
  *
- * A flow sample becomes a flow of one packet, its rate beside it. Samples of counters and of
- * discarded packets are counted and stepped over.
+ * A flow sample becomes a flow of one packet, its rate beside it; a sample of counters tells of an
+ * interface. Samples of discarded packets are counted and stepped over.
  */
 
 #include "collect/message.h"
@@ -21,6 +21,8 @@ enum {
     SAMPLE_FLOW_EXPANDED = 3,
     SAMPLE_COUNTERS_EXPANDED = 4,
     SAMPLE_DISCARD = 5,
+
+    COUNTERS_INTERFACE = 1,
 
     ADDRESS_NONE = 0,
     ADDRESS_IPV4 = 1,
@@ -343,6 +345,52 @@ static void read_flow(Message *message, Cursor c, bool expanded) {
     message_emit(message, record, &message->when);
 }
 
+/* section 5.3, if_counters; others (Ethernet, VLAN, processor) are stepped over */
+static void interface_counters(Message *message, Cursor *c, uint32_t sequence) {
+    CollectInterface out = {.exporter = message->exporter->address,
+                            .sub_agent = message->domain->sub_id,
+                            .sequence = sequence,
+                            .received_ms = message->source->received_ms};
+    out.index = cursor_u32(c);
+    (void)cursor_u32(c); /* type */
+    out.speed_bits = cursor_u64(c);
+    (void)cursor_u32(c); /* direction: half or full duplex */
+    out.status = cursor_u32(c);
+    out.in_octets = cursor_u64(c);
+    for (size_t i = 0; i < 3; i++)
+        out.in_packets[i] = cursor_u32(c);
+    out.in_discards = cursor_u32(c);
+    out.in_errors = cursor_u32(c);
+    (void)cursor_u32(c); /* of unknown protocols */
+    out.out_octets = cursor_u64(c);
+    for (size_t i = 0; i < 3; i++)
+        out.out_packets[i] = cursor_u32(c);
+    out.out_discards = cursor_u32(c);
+    out.out_errors = cursor_u32(c);
+    if (c->failed)
+        return;
+    collect_count(message->collector, COLLECT_COUNT_INTERFACES, 1);
+    if (message->collector->config.interface)
+        message->collector->config.interface(message->collector->config.userdata, &out);
+}
+
+static void read_counters(Message *message, Cursor c, bool expanded) {
+    const uint32_t sequence = cursor_u32(&c);
+    cursor_skip(&c, expanded ? 8 : 4); /* the source */
+    for (uint32_t n = cursor_u32(&c); n > 0 && !c.failed; n--) {
+        const uint32_t format = cursor_u32(&c);
+        const uint32_t length = cursor_u32(&c);
+        Cursor inside = cursor_sub(&c, length);
+        if (c.failed)
+            break;
+        if (format == COUNTERS_INTERFACE)
+            interface_counters(message, &inside, sequence);
+        c.failed = inside.failed;
+    }
+    if (c.failed)
+        message_malformed(message, COLLECT_MALFORMED_SAMPLE);
+}
+
 static void read_sample(Message *message, Cursor *c) {
     const uint32_t format = cursor_u32(c);
     const uint32_t length = cursor_u32(c);
@@ -359,6 +407,7 @@ static void read_sample(Message *message, Cursor *c) {
     case SAMPLE_COUNTERS:
     case SAMPLE_COUNTERS_EXPANDED:
         collect_count(message->collector, COLLECT_COUNT_COUNTER_SAMPLES, 1);
+        read_counters(message, inside, format == SAMPLE_COUNTERS_EXPANDED);
         break;
     default:
         collect_count(message->collector,

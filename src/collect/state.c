@@ -318,14 +318,14 @@ uint32_t state_rate(const Domain *domain, uint64_t id) {
     return 0;
 }
 
-static Name **name_place(const Domain *domain, NameKind kind, uint64_t key) {
+static Name **name_place(const Domain *domain, CollectNameKind kind, uint64_t key) {
     Name **at = &domain->names[hash_u64(key, kind) % NAME_BUCKETS];
     while (*at && ((*at)->key != key || (*at)->kind != kind))
         at = &(*at)->next;
     return at;
 }
 
-void state_learn_name(Collector *collector, Domain *domain, NameKind kind, uint64_t key,
+void state_learn_name(Collector *collector, Domain *domain, CollectNameKind kind, uint64_t key,
                       const FlowText *text) {
     size_t size = text->size;
     while (size > 0 && text->text[size - 1] == 0)
@@ -348,10 +348,11 @@ void state_learn_name(Collector *collector, Domain *domain, NameKind kind, uint6
     memcpy(name->text, text->text, size);
     *at = name;
     collector->n_names += old == NULL;
+    collector->names_changed++;
     free(old);
 }
 
-FlowText state_name(const Domain *domain, NameKind kind, uint64_t key) {
+FlowText state_name(const Domain *domain, CollectNameKind kind, uint64_t key) {
     const Name *name = domain->names ? *name_place(domain, kind, key) : NULL;
     return name ? (FlowText){.text = name->text, .size = name->size} : (FlowText){0};
 }

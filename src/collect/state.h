@@ -44,12 +44,6 @@ struct Held {
     uint8_t bytes[];
 };
 
-typedef enum NameKind {
-    NAME_INTERFACE,
-    NAME_APPLICATION,
-    NAME_VRF,
-} NameKind;
-
 struct Name {
     Name *next;
     uint64_t key;
@@ -100,6 +94,7 @@ struct Collector {
     Exporter *exporters[STATE_BUCKETS];
     Exporter *latest; /* of the last datagram: often that of the next one */
     size_t n_exporters, n_domains, n_templates, n_names;
+    uint64_t names_changed;
     size_t held_bytes, held_sets;
     uint32_t message;      /* number of the one being read */
     uint64_t serial;       /* of the domain made last */
@@ -144,7 +139,7 @@ void state_learn_sampler(Domain *domain, uint64_t id, uint32_t rate);
 /** state_rate() - 0: not known */
 uint32_t state_rate(const Domain *domain, uint64_t id);
 
-void state_learn_name(Collector *collector, Domain *domain, NameKind kind, uint64_t key,
+void state_learn_name(Collector *collector, Domain *domain, CollectNameKind kind, uint64_t key,
                       const FlowText *text);
 /** state_name() - empty: not known */
-FlowText state_name(const Domain *domain, NameKind kind, uint64_t key);
+FlowText state_name(const Domain *domain, CollectNameKind kind, uint64_t key);

@@ -23,7 +23,7 @@ typedef struct Scene {
     Buffer message;
 } Scene;
 
-static void keep(void *userdata, const CollectRecord *record) {
+static void keep(void *userdata, CollectRecord *record) {
     (void)userdata;
     (void)record;
 }

@@ -30,7 +30,7 @@ typedef struct Scene {
     size_t set; /* where the length of the open set stands */
 } Scene;
 
-static void keep(void *userdata, const CollectRecord *record) {
+static void keep(void *userdata, CollectRecord *record) {
     Scene *scene = userdata;
     assert_true(scene->n < RECORDS_MAX);
     memcpy(scene->names[scene->n], record->input_if_name.text ? record->input_if_name.text : "",

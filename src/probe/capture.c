@@ -4,10 +4,12 @@
 
 #include <errno.h>
 #include <net/if.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
 #include "base/error.h"
+#include "probe/collect_policy.h"
 
 static void list_interfaces(Reason *reason) {
     struct if_nameindex *all = if_nameindex();
@@ -50,12 +52,28 @@ int capture_open(Capture **capturep, const CaptureConfig *config, Reason *reason
     if (!capture)
         return error_origin(-ENOMEM);
     capture->backend = backend;
-    r = backend->open(capture, config, reason);
+    capture->black_list = config->black_list;
+    CaptureConfig filtered = *config;
+    char *filter = collect_policy_black_filter(config->black_list, config->filter);
+    if (!filter)
+        return error_origin(-ENOMEM);
+    filtered.filter = filter;
+    r = backend->open(capture, &filtered, reason);
+    free(filter);
     if (r)
         return error_trace(r);
     *capturep = capture;
     capture = NULL;
     return 0;
+}
+
+int capture_filter(Capture *capture, const char *filter, Reason *reason) {
+    char *both = collect_policy_black_filter(capture->black_list, filter);
+    if (!both)
+        return error_origin(-ENOMEM);
+    int r = capture->backend->filter(capture, both, reason);
+    free(both);
+    return error_trace(r);
 }
 
 Capture *capture_free(Capture *capture) {

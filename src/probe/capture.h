@@ -14,15 +14,17 @@
 #include <stdint.h>
 
 #include "base/cleanup.h"
+#include "base/option.h"
 #include "base/reason.h"
 #include "net/dissect.h"
 
 typedef struct Capture Capture;
 
 typedef struct CaptureConfig {
-    const char *input;  /* interface, file, or "-"; stays until the capture is freed */
-    const char *filter; /* BPF expression, NULL: everything */
-    uint32_t snaplen;   /* bytes of a packet, 0: as the backend thinks best */
+    const char *input;            /* interface, file, or "-"; stays until the capture is freed */
+    const char *filter;           /* BPF expression, NULL: everything */
+    const OptionList *black_list; /* nothing from these networks; NULL: none. Borrowed */
+    uint32_t snaplen;             /* bytes of a packet, 0: as the backend thinks best */
     bool promisc;
     size_t ring_bytes; /* of a live capture's ring */
 } CaptureConfig;
@@ -67,6 +69,7 @@ struct Capture {
     void *state; /* the backend's own */
     uint16_t link_type;
     uint32_t interface_index; /* of a live one */
+    const OptionList *black_list;
 };
 
 extern const CaptureBackend capture_afpacket;
@@ -84,8 +87,7 @@ static inline void capture_stats(Capture *capture, CaptureStats *stats) {
     capture->backend->stats(capture, stats);
 }
 
-static inline int capture_filter(Capture *capture, const char *filter, Reason *reason) {
-    return capture->backend->filter(capture, filter, reason);
-}
+/** capture_filter() - see the backend's; the black list stays */
+int capture_filter(Capture *capture, const char *filter, Reason *reason);
 
 DEFINE_CLEANUP(Capture *, capture_free)

@@ -13,6 +13,7 @@
 #include "base/json.h"
 #include "collect/collect.h"
 #include "probe/capture.h"
+#include "probe/collect_report.h"
 
 enum {
     LINES_BYTES = 64 * 1024,
@@ -24,6 +25,12 @@ enum {
 struct CollectFeed {
     CollectFeedConfig config;
     Collector *collector;
+    CollectPolicy *policy;
+    CollectInterfaces *interfaces;
+    CollectReport *report;
+    const CollectPolicyExporter *rule;  /* of who sent this datagram; NULL: none */
+    NetAddress known_address;           /* whose `known` is, */
+    const CollectPolicyExporter *known; /* or NULL */
     MetricValue counters[_COLLECT_COUNT_N];
     FILE *json;
     Buffer lines;
@@ -53,8 +60,49 @@ static void write_line(CollectFeed *feed, const CollectRecord *record) {
         lines_flush(feed);
 }
 
-static void take_record(void *userdata, const CollectRecord *record) {
+static const CollectPolicyExporter *said_of(CollectFeed *feed, const NetAddress *exporter) {
+    if (!net_address_equal(&feed->known_address, exporter)) {
+        feed->known = collect_policy_exporter(feed->policy, exporter);
+        feed->known_address = *exporter;
+    }
+    return feed->known;
+}
+
+/* false, counted: the user wants no such flows */
+static bool is_wanted(CollectFeed *feed, const CollectRecord *record) {
+    int why = -1;
+    if (!collect_policy_allows(feed->rule, record->flow.input_if))
+        why = COLLECT_COUNT_UNWANTED_INTERFACE;
+    else if (collect_policy_black(feed->policy, &record->flow.src_ip))
+        why = COLLECT_COUNT_UNWANTED_ADDRESS;
+    if (why >= 0)
+        metric_add(&feed->counters[why], 1);
+    return why < 0;
+}
+
+static void put_rate(CollectFeed *feed, CollectRecord *record) {
+    const CollectPolicyExporter *said = said_of(feed, &record->flow.exporter_ip);
+    uint32_t rate = said ? said->rate : 0;
+    if (!rate && !record->flow.sampling)
+        rate = collect_policy_usual_rate(feed->policy);
+    if (!rate)
+        return;
+    record->flow.sampling = rate;
+    record->sampling_from = COLLECT_RATE_OVERRIDE;
+    collect_see(record, COLLECT_SAMPLING);
+}
+
+static void take_interface(void *userdata, const CollectInterface *interface) {
     CollectFeed *feed = userdata;
+    if (!collect_interfaces_take(feed->interfaces, interface))
+        metric_add(&feed->counters[COLLECT_COUNT_INTERFACES_UNKNOWN], 1);
+}
+
+static void take_record(void *userdata, CollectRecord *record) {
+    CollectFeed *feed = userdata;
+    if (!is_wanted(feed, record))
+        return;
+    put_rate(feed, record);
     if (feed->json)
         write_line(feed, record);
     metric_add(feed->config.exported, 1);
@@ -73,7 +121,7 @@ static void take_record(void *userdata, const CollectRecord *record) {
 /* --- life --- */
 
 static int json_open(CollectFeed *feed, Reason *reason) {
-    const char *path = feed->config.json;
+    const char *path = feed->config.options->json;
     if (!path)
         return 0;
     feed->json = strcmp(path, "-") == 0 ? stdout : fopen(path, "we");
@@ -92,9 +140,24 @@ int collect_feed_new(CollectFeed **feedp, const CollectFeedConfig *config, Reaso
         .seed = config->seed,
         .counters = feed->counters,
         .record = take_record,
+        .interface = take_interface,
         .userdata = feed,
     };
-    int r = collector_new(&feed->collector, &collect);
+    const ProbeConfig *options = config->options;
+    const CollectPolicyConfig policy = {.reforge = options->reforge,
+                                        .names = options->exporter_names,
+                                        .interfaces = options->snmp_mappings,
+                                        .rates = &options->exporter_rates,
+                                        .black_list = &options->black_list};
+    int r = collect_policy_new(&feed->policy, &policy, reason);
+    if (r > 0)
+        return COLLECT_FEED_E_REFUSED;
+    if (r == 0)
+        r = collector_new(&feed->collector, &collect);
+    if (r == 0)
+        r = collect_interfaces_new(&feed->interfaces, config->seed);
+    if (r == 0)
+        r = collect_report_new(&feed->report, feed->policy);
     if (r == 0)
         r = json_open(feed, reason);
     if (r)
@@ -110,26 +173,44 @@ CollectFeed *collect_feed_free(CollectFeed *feed) {
     if (feed->json && feed->json != stdout)
         (void)fclose(feed->json);
     collector_free(feed->collector);
+    collect_report_free(feed->report);
+    collect_interfaces_free(feed->interfaces);
+    collect_policy_free(feed->policy);
     buffer_deinit(&feed->lines);
     free(feed);
     return NULL;
 }
 
 void collect_feed_write_counters(const CollectFeed *feed, Buffer *to) {
-    if (feed)
-        metric_write(to, collect_counter_rows, feed->counters, _COLLECT_COUNT_N, NULL, 1);
+    if (!feed)
+        return;
+    metric_write(to, collect_counter_rows, feed->counters, _COLLECT_COUNT_N, NULL, 1);
+    collect_report_metrics(feed->policy, feed->collector, to);
+}
+
+void collect_feed_write_report(CollectFeed *feed, uint64_t now_ms, Json *json) {
+    if (feed && collect_report_write(feed->report, feed->collector, feed->interfaces, now_ms, json))
+        json->to->failed = true; /* a pulse that cannot be written is not sent */
 }
 
 /* --- frames --- */
+
+/* whom it is from, as the user wants it */
+static CollectSource source_of(CollectFeed *feed, const NetAddress *address, const Frame *frame) {
+    feed->rule = collect_policy_exporter(feed->policy, address);
+    return (CollectSource){
+        .address = feed->rule && feed->rule->reforged.family ? feed->rule->reforged : *address,
+        .received_ms = frame->time_ns / 1000000};
+}
 
 /* a datagram that a port received */
 static int take_collected(CollectFeed *feed, const Frame *frame) {
     CollectedFrame from;
     memcpy(&from, frame->bytes, sizeof(from));
-    const CollectSource source = {.address = from.address,
-                                  .port = from.port,
-                                  .stream = from.stream,
-                                  .received_ms = frame->time_ns / 1000000};
+    CollectSource source = source_of(feed, &from.address, frame);
+    source.port = from.port;
+    source.stream = from.stream;
+    source.socket_drops = from.socket_drops;
     if (from.broken)
         metric_add(&feed->counters[COLLECT_MALFORMED_STREAM], 1);
     if (from.ended) {
@@ -146,10 +227,10 @@ static int take_packet(CollectFeed *feed, const Frame *frame) {
     if (dissect_frame(frame, DISSECT_OUTERMOST, &packet) != 0 || packet.protocol != IP_UDP ||
         !packet.payload || packet.fragment)
         return 0;
-    const CollectSource source = {.address = packet.ip_version == 6 ? net_address_v6(packet.src)
-                                                                    : net_address_v4(packet.src),
-                                  .port = packet.src_port,
-                                  .received_ms = frame->time_ns / 1000000};
+    const NetAddress address =
+        packet.ip_version == 6 ? net_address_v6(packet.src) : net_address_v4(packet.src);
+    CollectSource source = source_of(feed, &address, frame);
+    source.port = packet.src_port;
     return error_trace(
         collector_take(feed->collector, &source, packet.payload, packet.payload_bytes));
 }
@@ -183,7 +264,7 @@ void collect_feed_tick(CollectFeed *feed, uint64_t now_ms) {
 }
 
 int collect_feed_finish(CollectFeed *feed, Reason *reason) {
-    feed->collector = collector_free(feed->collector);
+    collector_finish(feed->collector);
     if (!feed->json)
         return 0;
     lines_flush(feed);
@@ -192,7 +273,7 @@ int collect_feed_finish(CollectFeed *feed, Reason *reason) {
     feed->json = NULL;
     if (!feed->write_failure)
         return 0;
-    reason_set(reason, "--json %s could not be written: %s", feed->config.json,
+    reason_set(reason, "--json %s could not be written: %s", feed->config.options->json,
                strerror(feed->write_failure));
     return COLLECT_FEED_E_REFUSED;
 }

@@ -17,10 +17,12 @@
 #include "base/reason.h"
 #include "collect/record.h"
 #include "net/dissect.h"
+#include "probe/options.h"
 
 typedef struct Buffer Buffer;
 typedef struct Capture Capture;
 typedef struct CollectFeed CollectFeed;
+typedef struct Json Json;
 
 /* the link type of frames that are datagrams: a CollectedFrame, then the payload */
 enum { FRAME_LINK_COLLECTED = 0xfff0 };
@@ -28,13 +30,14 @@ enum { FRAME_LINK_COLLECTED = 0xfff0 };
 typedef struct CollectedFrame {
     NetAddress address;
     uint16_t port;
-    uint32_t stream; /* 0: a datagram */
-    bool ended;      /* the connection has; there is no payload */
-    bool broken;     /* for it sent no IPFIX */
+    uint32_t stream;       /* 0: a datagram */
+    bool ended;            /* the connection has; there is no payload */
+    bool broken;           /* for it sent no IPFIX */
+    uint64_t socket_drops; /* of datagrams, until this one came */
 } CollectedFrame;
 
 typedef struct CollectFeedConfig {
-    const char *json; /* file, "-" for standard output, NULL: none */
+    const ProbeConfig *options; /* --json and those of exporters; borrowed */
     uint64_t seed;
     bool live;             /* ours and the exporters' clocks may be compared */
     MetricValue *packets;  /* counters: frames taken, */
@@ -47,7 +50,7 @@ typedef struct CollectFeedConfig {
 
 enum {
     _COLLECT_FEED_E_SUCCESS,
-    COLLECT_FEED_E_REFUSED, /* the file cannot be written: the reason says why */
+    COLLECT_FEED_E_REFUSED, /* a file cannot be read or written: the reason says why */
 };
 
 int collect_feed_new(CollectFeed **feedp, const CollectFeedConfig *config, Reason *reason);
@@ -62,6 +65,10 @@ int collect_feed_finish(CollectFeed *feed, Reason *reason);
 
 /** collect_feed_empty() - at the end: what has come to the ports by now */
 void collect_feed_empty(CollectFeed *feed, Capture *capture);
+
+/** collect_feed_write_report() - what is to be told of exporters, see collect_report.h; of NULL
+ * nothing */
+void collect_feed_write_report(CollectFeed *feed, uint64_t now_ms, Json *json);
 
 /** collect_feed_write_counters() - as OpenMetrics text; of NULL nothing */
 void collect_feed_write_counters(const CollectFeed *feed, Buffer *to);

@@ -140,6 +140,7 @@ static void take_datagram(Receiver *receiver, Source *port, size_t i, uint64_t n
     from.address = collect_peer(&receiver->names[i], &from.port);
     if (message->msg_hdr.msg_controllen)
         count_kernel_drops(receiver, port, &message->msg_hdr);
+    from.socket_drops = metric_get(&receiver->dropped) + metric_get(&receiver->overrun);
     if (!put_piece(receiver, &from, now_ns, receiver->iov[i].iov_base, message->msg_len))
         metric_add(&receiver->overrun, 1);
 }

@@ -49,7 +49,6 @@ static const Option probe_options[] = {
      .help = "Meter only packets that match this filter (pcap-filter(7))."},
     {.name = "sample-rate",
      .letter = 'S',
-     .alias = "sampling",
      .type = OPTION_U32,
      AT(sampling),
      .unset = "1",
@@ -104,6 +103,49 @@ static const Option probe_options[] = {
      .group = "Input",
      .help = "Take the packets of -i for what exporters sent (NetFlow, IPFIX, sFlow), and deliver "
              "the flows that they tell of."},
+
+    {.name = "black-list",
+     .type = OPTION_LIST,
+     AT(black_list),
+     .metavar = "NETWORK",
+     .group = "Input",
+     .help = "Leave out what comes from these addresses or networks (192.0.2.0/24 or "
+             "192.0.2.0/255.255.255.0): packets, or collected flows, which are counted."},
+
+    /* exporters */
+    {.name = "sampling",
+     .type = OPTION_LIST,
+     AT(exporter_rates),
+     .metavar = "EXPORTER=RATE",
+     .group = "Exporters",
+     .help = "The exporter meters one of RATE packets, whatever it says itself; *=RATE goes for "
+             "those that say nothing. Counts stay as they were sent, the rate goes with them."},
+    {.name = "collector-nf-reforge",
+     .type = OPTION_TEXT,
+     AT(reforge),
+     .metavar = "FILE",
+     .group = "Exporters",
+     .help = "File of lines ADDRESS NEW-ADDRESS INTERFACES: what comes from ADDRESS is of the "
+             "exporter NEW-ADDRESS (*: as it is), and only flows that came in by these interfaces "
+             "are taken (*: all)."},
+    {.name = "exporter-names",
+     .type = OPTION_TEXT,
+     AT(exporter_names),
+     .metavar = "FILE",
+     .group = "Exporters",
+     .help = "File of lines ADDRESS NAME [SITE]: how exporters are called; with tabs between the "
+             "columns they may have blanks in them."},
+    {.name = "snmp-mappings",
+     .type = OPTION_TEXT,
+     AT(snmp_mappings),
+     .metavar = "FILE",
+     .group = "Exporters",
+     .help = "File of lines ADDRESS INTERFACE NAME: how interfaces of exporters are called."},
+    {.name = "collector-passthrough",
+     .type = OPTION_FLAG,
+     AT(collector_passthrough),
+     .group = "Exporters",
+     .help = "Deliver every record as it was collected, none merged with another."},
 
     /* flows */
     {.name = "lifetime-timeout",
@@ -408,7 +450,6 @@ static const Option probe_options[] = {
     REPLACED("dump-path", 'P', true, "use --json FILE"),
     REPLACED("dump-format", 'D', true, "use --json FILE"),
     REPLACED("aggregation", 'p', true, "use the hub's queries, which group by any field"),
-    REPLACED("black-list", 0, true, "use -f 'not net ...'"),
     REPLACED("no-ipv6", 'W', false, "use -f 'not ip6'"),
     REPLACED("min-flow-size", 'z', true, "use the hub's filters; every flow is reported"),
     REPLACED("flow-lock", 'C', true, "use the hub's admission of probes"),

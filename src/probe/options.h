@@ -22,6 +22,12 @@ typedef struct ProbeConfig {
     uint32_t input_if;
     bool interpret_flow_packets;
     OptionList collector_ports;
+    bool collector_passthrough;
+    const char *reforge;
+    const char *exporter_names;
+    const char *snmp_mappings;
+    OptionList exporter_rates; /* EXPORTER=RATE */
+    OptionList black_list;
 
     uint32_t sampling; /* one of so many packets */
     uint32_t active_s;

@@ -10,6 +10,7 @@
 #include "base/hash.h"
 #include "base/json.h"
 #include "net/address.h"
+#include "probe/collect_feed.h"
 #include "probe/dpi.h"
 
 enum {
@@ -307,6 +308,7 @@ void pulse_write(Pulse *pulse, const PulseTotals *totals, Json *json) {
         configuration_report_write(json, "configuration", totals->configuration);
     if (totals->collectors)
         write_collectors(totals->collectors, json);
+    collect_feed_write_report(totals->feed, totals->time_ms, json);
     write_apps(pulse, json);
     write_hosts(pulse, json);
     write_conversations(pulse, json);

@@ -21,6 +21,7 @@
  *                       "running":{…},"started_with":{…}},
  *      "collectors":{"messages_sent":…,"records_sent":…,"messages_failed":…,"records_failed":…,
  *                    "flows_unfit":…,"flows_withheld":…,"limit_records":25000,"records_left":…},
+ *      "exporters":{…},
  *      "apps":[{"name":"TLS.Wikipedia","category":"Web","octets":…,"packets":…}, …32],
  *      "hosts":[{"ip":"10.0.0.1","vlan":5,"octets_in":…,"octets_out":…,"packets":…}, …20],
  *      "conversations":[{"src_ip","dst_ip","vlan","app_name","octets","rev_octets","packets"},
@@ -34,7 +35,7 @@
  * last three of spool count since the probe's start; spool holds also what former runs left, and is
  * the whole spool, whichever hub it waits for. collectors is there when the probe has some (-n);
  * limit_records is 0 when a licence or a lease lifts the limit. A hub takes pulses without it, of
- * older probes.
+ * older probes. exporters is there when the probe collects: see collect_report.h.
  */
 
 #include <stddef.h>
@@ -48,6 +49,7 @@
 #include "spool/spool.h"
 
 typedef struct Pulse Pulse;
+typedef struct CollectFeed CollectFeed;
 typedef struct Dpi Dpi;
 typedef struct Json Json;
 
@@ -68,6 +70,7 @@ typedef struct PulseTotals {
     size_t n_causes;
     const ConfigurationReport *configuration; /* NULL: none is kept */
     const DoorsStatus *collectors;            /* NULL: there are none */
+    CollectFeed *feed;                        /* NULL: nothing is collected */
 } PulseTotals;
 
 /** pulse_new() - dpi, which names the applications, is borrowed and may be NULL */

@@ -63,6 +63,7 @@ static int open_capture(Run *run, Reason *reason) {
     CaptureConfig capture = {
         .input = config->inputs.values[0],
         .filter = settings_filter(config, in_force(run)),
+        .black_list = probe_collects(config) ? NULL : &config->black_list,
         .snaplen = config->snaplen,
         .promisc = !config->no_promisc,
         .ring_bytes = config->ring_bytes,
@@ -189,7 +190,7 @@ static int open_feed(Run *run, Reason *reason) {
     if (!probe_collects(config))
         return 0;
     const CollectFeedConfig feed = {
-        .json = config->json,
+        .options = config,
         .seed = random_u64(),
         .live = run->capture->backend->live,
         .packets = &run->counters[COUNTER_PACKETS_RECEIVED],

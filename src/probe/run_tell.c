@@ -71,6 +71,7 @@ static void send_pulse(Run *run, uint64_t interval_ms, const SpoolStatus *spool)
         .spool = *spool,
         .configuration = remote_report(run->remote),
         .collectors = run->outside.doors ? &run->outside.status : NULL,
+        .feed = run->feed,
     };
     totals.n_causes = trouble_causes(&run->trouble, clock_monotonic_ms(), totals.causes);
     meter_pulse(run->meter);

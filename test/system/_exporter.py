@@ -113,9 +113,26 @@ def opaque(data):
     return struct.pack(">I", len(data)) + data + bytes(-len(data) % 4)
 
 
+def interface_sample(index, sequence, octets=0, packets=0, speed=10 ** 9, expanded=False):
+    """Counters of an interface: as many went out as came in, and one broadcast each."""
+    side = struct.pack(">QIIIII", octets, packets, 0, 1, 0, 0)
+    counters = struct.pack(">IIQII", index, 6, speed, 1, 3) + side + struct.pack(">I", 0) + side
+    counters += struct.pack(">I", 0)
+    source = struct.pack(">II", 0, index) if expanded else struct.pack(">I", index)
+    other = struct.pack(">II", 2, 52) + bytes(52)  # of Ethernet
+    body = struct.pack(">I", sequence) + source + struct.pack(">I", 2) + other
+    body += struct.pack(">II", 1, len(counters)) + counters
+    return struct.pack(">II", 4 if expanded else 2, len(body)) + body
+
+
+def sflow_counters(samples, agent="203.0.113.9", sequence=1):
+    head = struct.pack(">II", 5, 1) + ip(agent) + struct.pack(">IIII", 0, sequence, UPTIME, len(samples))
+    return head + b"".join(samples)
+
+
 def sflow(flows, agent="203.0.113.9", sequence=1, rate=512, expanded=False, frame_bytes=1000):
     """One datagram: a flow sample a flow, a counter sample and one of an unknown kind between."""
-    samples = [struct.pack(">II", 2, 4) + bytes(4), struct.pack(">II", 0x1234567, 8) + bytes(8)]
+    samples = [interface_sample(3, 1, octets=1000), struct.pack(">II", 0x1234567, 8) + bytes(8)]
     for f in flows:
         raw = struct.pack(">III", 1, frame_bytes, 4) + opaque(header(f))
         switch = struct.pack(">IIII", 100, 0, 200, 0)
