@@ -44,6 +44,10 @@ corpus: ## all captures of the corpus beside the repository, not one in four: ts
 	@scripts/check sanitized
 	@WEIR_CORPUS=all test/run golden-tshark sanitize-corpus
 
+lint: ## clang-tidy with an analysis that follows every path as far as it can
+	@scripts/install-deps build check
+	@WEIR_LINT_DEEP=1 scripts/check lint
+
 fuzz: ## each fuzz target for FUZZ_SECONDS (60)
 	@scripts/install-deps build check
 	@scripts/fetch third_party/duckdb
@@ -69,4 +73,4 @@ help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /\1|/p' Makefile | while IFS='|' read -r name text; do \
 		printf '  make %-9s %s\n' "$$name" "$$text"; done
 
-.PHONY: build programs web check run fresh bench fault corpus fuzz install docs format clean help
+.PHONY: build programs web check run fresh bench fault corpus lint fuzz install docs format clean help
