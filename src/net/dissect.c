@@ -277,6 +277,7 @@ int dissect_frame(const Frame *frame, DissectMode mode, Packet *packet) {
     /* the rest of the path and the datagrams mean something only as far as counted */
     memset(packet, 0, offsetof(Packet, path.types));
     packet->time_ns = frame->time_ns;
+    packet->input = (uint8_t)frame->input;
     packet->frame_bytes = frame->wire_bytes;
     Walk w = {.c = cursor_make(frame->bytes, frame->captured_bytes),
               .p = packet,

@@ -31,6 +31,7 @@ typedef struct Frame {
     uint16_t link_type;  /* FRAME_LINK_..., as numbered by libpcap */
     uint16_t tag_type;   /* ethertype of the tag that the kernel took out, 0 without one */
     uint16_t tag;        /* its 16 bits */
+    uint16_t input;      /* which of the capture's inputs it came by, from 0 */
 } Frame;
 
 enum {
@@ -144,6 +145,7 @@ typedef struct Packet {
     uint8_t fragment;   /* PACKET_FRAGMENT_..., 0: whole */
     uint8_t notes;      /* PACKET_..., or-ed */
     uint8_t n_datagrams;
+    uint8_t input; /* that of the frame */
     PacketPath path;
     Datagram datagrams[PACKET_DATAGRAMS_MAX]; /* that it is a fragment of, the outermost first */
 } Packet;

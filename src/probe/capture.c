@@ -18,12 +18,16 @@ static void list_interfaces(Reason *reason) {
     if_freenameindex(all);
 }
 
+bool capture_is_interface(const char *input) {
+    return !strchr(input, '/') && if_nametoindex(input) != 0;
+}
+
 /* the input says itself what it is; a file named like an interface is written ./NAME */
 static int choose(const CaptureConfig *config, const CaptureBackend **backendp, Reason *reason) {
     struct stat st;
     if (strcmp(config->input, "-") == 0) {
         *backendp = &capture_pcapfile;
-    } else if (!strchr(config->input, '/') && if_nametoindex(config->input)) {
+    } else if (capture_is_interface(config->input)) {
         *backendp = &capture_afpacket;
     } else if (stat(config->input, &st) == 0) {
         if (S_ISDIR(st.st_mode)) {
@@ -43,22 +47,21 @@ static int choose(const CaptureConfig *config, const CaptureBackend **backendp, 
     return 0;
 }
 
-int capture_open(Capture **capturep, const CaptureConfig *config, Reason *reason) {
-    const CaptureBackend *backend = NULL;
-    int r = choose(config, &backend, reason);
-    if (r)
-        return error_trace(r);
+static int open_with(Capture **capturep, const CaptureBackend *backend, const CaptureConfig *config,
+                     Reason *reason) {
     cleanup(capture_freep) Capture *capture = calloc(1, sizeof(*capture));
     if (!capture)
         return error_origin(-ENOMEM);
     capture->backend = backend;
     capture->black_list = config->black_list;
+    capture->fd = -1;
+    capture->input = config->input;
     CaptureConfig filtered = *config;
     char *filter = collect_policy_black_filter(config->black_list, config->filter);
     if (!filter)
         return error_origin(-ENOMEM);
     filtered.filter = filter;
-    r = backend->open(capture, &filtered, reason);
+    int r = backend->open(capture, &filtered, reason);
     free(filter);
     if (r)
         return error_trace(r);
@@ -74,6 +77,46 @@ int capture_filter(Capture *capture, const char *filter, Reason *reason) {
     int r = capture->backend->filter(capture, both, reason);
     free(both);
     return error_trace(r);
+}
+
+int capture_open(Capture **capturep, const CaptureConfig *config, Reason *reason) {
+    const CaptureBackend *backend = NULL;
+    int r = choose(config, &backend, reason);
+    return error_trace(r ? r : open_with(capturep, backend, config, reason));
+}
+
+/* all of them interfaces, or all files; CAPTURE_E_USAGE else */
+static int choose_all(const char *const *inputs, size_t n_inputs, const CaptureBackend **backendp,
+                      Reason *reason) {
+    size_t live = 0;
+    for (size_t i = 0; i < n_inputs; i++)
+        live += capture_is_interface(inputs[i]) ? 1 : 0;
+    if (live && live < n_inputs) {
+        reason_set(reason, "-i names interfaces and files; one kind a process: start a second "
+                           "probe for the other");
+        return CAPTURE_E_USAGE;
+    }
+    if (live > CAPTURE_INPUTS_MAX) {
+        reason_set(reason, "-i names %zu interfaces; %d a process are the most", live,
+                   CAPTURE_INPUTS_MAX);
+        return CAPTURE_E_USAGE;
+    }
+    *backendp = live ? &capture_several : &capture_files;
+    return 0;
+}
+
+int capture_open_all(Capture **capturep, const CaptureConfig *config, const char *const *inputs,
+                     size_t n_inputs, CaptureFanout *fanouts, Reason *reason) {
+    const CaptureBackend *backend = NULL;
+    CaptureConfig each = *config;
+    each.input = inputs[0];
+    each.inputs = inputs;
+    each.n_inputs = n_inputs;
+    each.fanout = fanouts;
+    if (n_inputs == 1)
+        return error_trace(capture_open(capturep, &each, reason));
+    int r = choose_all(inputs, n_inputs, &backend, reason);
+    return error_trace(r ? r : open_with(capturep, backend, &each, reason));
 }
 
 Capture *capture_free(Capture *capture) {

@@ -8,6 +8,9 @@
  * A VLAN tag that the card or the kernel took out of the frame stands in the packet's header in the
  * ring. A filter must know that too: libpcap compiles `vlan` for it only on a live handle, so one
  * is opened for as long as that takes.
+ *
+ * An interface that is taken away and comes back (a USB adapter, a tunnel) is opened again, with
+ * all that was set; an interface that only went down needs nothing.
  */
 
 #include <arpa/inet.h>
@@ -21,20 +24,35 @@
 #include <net/if_arp.h>
 #include <pcap/pcap.h>
 #include <poll.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 
+#include "base/clock.h"
 #include "base/error.h"
 #include "probe/capture.h"
+#include "probe/capture_fanout.h"
 
-enum { BLOCK_BYTES = 1 << 20, FRAME_BYTES = 2048, RETIRE_MS = 60, SNAPLEN = 1536 };
+enum {
+    BLOCK_BYTES = 1 << 20,
+    FRAME_BYTES = 2048,
+    RETIRE_MS = 60,
+    SNAPLEN = 1536,
+    AWAY_LOOK_MS = 250, /* between two looks for an interface that is gone */
+    BEGIN_STEP_MS = 5,  /* between two for the other workers */
+};
 
 typedef struct AfPacket {
     char name[IF_NAMESIZE];
+    CaptureConfig config; /* without its filter */
     uint32_t snaplen;
-    int fd;
+    struct sock_filter *program; /* what packets pass */
+    unsigned program_lines;
+    bool begun; /* packets come; not before all workers share them out */
+    int fd;     /* -1: the interface is gone */
+    uint64_t looked_ms;
     int index;
     bool loopback; /* every packet is seen going out and coming in */
     bool cooked;   /* not Ethernet: the kernel takes the link header away */
@@ -45,17 +63,38 @@ typedef struct AfPacket {
     uint32_t left;   /* packets in it that were not handed out */
     bool held;       /* its frames are with the caller: release it next time */
     uint8_t *packet; /* the next one */
-    uint64_t dropped;
+    CaptureStats stats;
 } AfPacket;
+
+/* what the kernel counted since the last call, which sets its numbers back */
+static void count_drops(AfPacket *live) {
+    struct tpacket_stats_v3 since = {0};
+    socklen_t size = sizeof(since);
+    if (live->fd < 0 || getsockopt(live->fd, SOL_PACKET, PACKET_STATISTICS, &since, &size) < 0)
+        return;
+    live->stats.dropped += since.tp_drops;
+    live->stats.frozen += since.tp_freeze_q_cnt;
+}
+
+static void let_go(Capture *capture) {
+    AfPacket *live = capture->state;
+    count_drops(live);
+    if (live->ring)
+        (void)munmap(live->ring, live->ring_bytes);
+    if (live->fd >= 0)
+        (void)close(live->fd);
+    live->ring = NULL;
+    live->fd = capture->fd = -1;
+    live->begun = live->held = false;
+    live->left = live->block = 0;
+}
 
 static void afpacket_close(Capture *capture) {
     AfPacket *live = capture->state;
     if (!live)
         return;
-    if (live->ring)
-        (void)munmap(live->ring, live->ring_bytes);
-    if (live->fd >= 0)
-        (void)close(live->fd);
+    let_go(capture);
+    free(live->program);
     free(live);
     capture->state = NULL;
 }
@@ -115,12 +154,30 @@ static pcap_t *compiler(const AfPacket *live) {
     return NULL;
 }
 
+/* from now on packets pass that the program lets pass: at once, or when they begin to come */
+static int keep_program(AfPacket *live, const struct bpf_insn *lines, unsigned n, Reason *reason) {
+    static_assert(sizeof(struct bpf_insn) == sizeof(struct sock_filter), "the same bytes");
+    struct sock_filter *copy = malloc(n * sizeof(*copy));
+    if (!copy)
+        return error_origin(-ENOMEM);
+    memcpy(copy, lines, n * sizeof(*copy));
+    int r = live->begun ? attach(live, n, copy, reason) : 0;
+    if (r) {
+        free(copy);
+        return error_trace(r);
+    }
+    free(live->program);
+    live->program = copy;
+    live->program_lines = n;
+    return 0;
+}
+
 /* a new one takes the place of the old in one step (socket(7)): no packet passes unjudged */
 static int set_filter(AfPacket *live, const char *filter, Reason *reason) {
     /* without a filter: everything, cut to the snaplen */
-    struct sock_filter all = BPF_STMT(BPF_RET | BPF_K, live->snaplen);
+    const struct bpf_insn all = BPF_STMT(BPF_RET | BPF_K, live->snaplen);
     if (!filter || !*filter)
-        return attach(live, 1, &all, reason);
+        return keep_program(live, &all, 1, reason);
     pcap_t *pcap = compiler(live);
     if (!pcap)
         return refuse(live, "the filter cannot be compiled", errno, reason);
@@ -130,8 +187,7 @@ static int set_filter(AfPacket *live, const char *filter, Reason *reason) {
         reason_set(reason, "the filter '%s' is not valid: %s", filter, pcap_geterr(pcap));
         r = CAPTURE_E_USAGE;
     } else {
-        static_assert(sizeof(struct bpf_insn) == sizeof(struct sock_filter), "the same bytes");
-        r = attach(live, program.bf_len, (struct sock_filter *)(void *)program.bf_insns, reason);
+        r = keep_program(live, program.bf_insns, program.bf_len, reason);
         pcap_freecode(&program);
     }
     pcap_close(pcap);
@@ -151,7 +207,7 @@ static int set_ring(AfPacket *live, size_t ring_bytes, Reason *reason) {
         .tp_block_nr = live->blocks,
         .tp_frame_size = FRAME_BYTES,
         .tp_frame_nr = (uint32_t)(live->ring_bytes / FRAME_BYTES),
-        .tp_retire_blk_tov = RETIRE_MS,
+        .tp_retire_blk_tov = live->config.retire_ms ? live->config.retire_ms : RETIRE_MS,
     };
     if (setsockopt(live->fd, SOL_PACKET, PACKET_RX_RING, &request, sizeof(request)) < 0)
         return refuse(live, "no memory for the ring; a smaller --ring-size may do", errno, reason);
@@ -162,7 +218,7 @@ static int set_ring(AfPacket *live, size_t ring_bytes, Reason *reason) {
     return 0;
 }
 
-/* from here on packets come */
+/* the kernel shows packets to the socket, whose filter lets none pass so far */
 static int start(AfPacket *live, bool promisc, Reason *reason) {
     struct sockaddr_ll address = {
         .sll_family = AF_PACKET, .sll_protocol = htons(ETH_P_ALL), .sll_ifindex = live->index};
@@ -175,6 +231,32 @@ static int start(AfPacket *live, bool promisc, Reason *reason) {
     return 0;
 }
 
+/* its share of the packets; too early is no reason to refuse: it comes again */
+static int share(AfPacket *live, Reason *reason) {
+    if (!live->config.fanout)
+        return 0;
+    const int r = capture_fanout_join(live->config.fanout, live->config.member, live->fd,
+                                      live->index, !live->cooked);
+    if (r == CAPTURE_FANOUT_E_DOWN)
+        reason_set(reason,
+                   "-i %s: several workers cannot share it while it is down: set it up first",
+                   live->name);
+    else if (r < 0)
+        return refuse(live, "its packets cannot be shared out among workers", -r, reason);
+    else if (r)
+        reason_set(reason, "-i %s: another worker has not opened it", live->name);
+    return r ? CAPTURE_E_REFUSED : 0;
+}
+
+/* from here on packets come, once all workers have their share */
+static int begin(AfPacket *live, Reason *reason) {
+    if (live->config.fanout && !capture_fanout_complete(live->config.fanout, live->index))
+        return 0;
+    const int r = attach(live, live->program_lines, live->program, reason);
+    live->begun = r == 0;
+    return error_trace(r);
+}
+
 static int socket_open(AfPacket *live, int type, Reason *reason) {
     if (live->fd >= 0)
         (void)close(live->fd);
@@ -182,28 +264,43 @@ static int socket_open(AfPacket *live, int type, Reason *reason) {
     return live->fd < 0 ? refuse(live, "no packet socket", errno, reason) : 0;
 }
 
-static int afpacket_open(Capture *capture, const CaptureConfig *config, Reason *reason) {
-    AfPacket *live = calloc(1, sizeof(*live));
-    if (!live)
-        return error_origin(-ENOMEM);
-    capture->state = live; /* closed by whoever closes the capture */
-    live->fd = -1;
-    live->snaplen = config->snaplen ? config->snaplen : SNAPLEN;
-    (void)strncpy(live->name, config->input, sizeof(live->name) - 1);
+/* the first time, and each time that it comes back */
+static int take(Capture *capture, const char *filter, Reason *reason) {
+    AfPacket *live = capture->state;
+    struct sock_filter nothing = BPF_STMT(BPF_RET | BPF_K, 0);
     live->index = (int)if_nametoindex(live->name);
-
     int r = socket_open(live, SOCK_RAW, reason);
     if (r == 0)
         r = learn_interface(capture, live, reason);
     if (r == 0 && live->cooked)
         r = socket_open(live, SOCK_DGRAM, reason);
+    if (r == 0 && filter)
+        r = set_filter(live, filter, reason);
     if (r == 0)
-        r = set_filter(live, config->filter, reason);
+        r = attach(live, 1, &nothing, reason);
     if (r == 0)
-        r = set_ring(live, config->ring_bytes, reason);
+        r = set_ring(live, live->config.ring_bytes, reason);
     if (r == 0)
-        r = start(live, config->promisc, reason);
+        r = start(live, live->config.promisc, reason);
+    if (r == 0)
+        r = share(live, reason);
+    if (r == 0)
+        r = begin(live, reason);
+    capture->fd = live->fd;
     return r;
+}
+
+static int afpacket_open(Capture *capture, const CaptureConfig *config, Reason *reason) {
+    AfPacket *live = calloc(1, sizeof(*live));
+    if (!live)
+        return error_origin(-ENOMEM);
+    capture->state = live; /* closed by whoever closes the capture */
+    live->config = *config;
+    live->config.filter = NULL;
+    live->fd = -1;
+    live->snaplen = config->snaplen ? config->snaplen : SNAPLEN;
+    (void)strncpy(live->name, config->input, sizeof(live->name) - 1);
+    return take(capture, config->filter ? config->filter : "", reason);
 }
 
 /* --- reading ------------------------------------------------------------------------------ */
@@ -231,18 +328,45 @@ static void block_release(AfPacket *live) {
     live->held = false;
 }
 
-/* an interface that went down may come back; one that is gone does not */
-static int wait_readable(AfPacket *live, unsigned timeout_ms, Reason *reason) {
+/* an error is the interface going down, and nothing to be done, or going away */
+static void wait_readable(Capture *capture, unsigned timeout_ms) {
+    AfPacket *live = capture->state;
     struct pollfd pollfd = {.fd = live->fd, .events = POLLIN | POLLERR};
     if (poll(&pollfd, 1, (int)timeout_ms) <= 0 || !(pollfd.revents & (POLLERR | POLLNVAL)))
-        return 0;
+        return;
     int error = 0;
     socklen_t size = sizeof(error);
-    (void)getsockopt(live->fd, SOL_SOCKET, SO_ERROR, &error, &size);
-    if ((int)if_nametoindex(live->name) == live->index)
-        return 0;
-    reason_set(reason, "-i %s: the interface is gone (%s)", live->name, strerror(error));
-    return CAPTURE_E_BROKEN;
+    (void)getsockopt(live->fd, SOL_SOCKET, SO_ERROR, &error, &size); /* and takes it away */
+    if ((int)if_nametoindex(live->name) != live->index)
+        let_go(capture);
+}
+
+/* one that is gone: is it back? */
+static void look_for(Capture *capture, unsigned timeout_ms) {
+    AfPacket *live = capture->state;
+    Reason reason = {""};
+    const uint64_t now_ms = clock_monotonic_ms();
+    if (now_ms - live->looked_ms < AWAY_LOOK_MS) {
+        (void)poll(NULL, 0, (int)timeout_ms);
+        return;
+    }
+    live->looked_ms = now_ms;
+    if (if_nametoindex(live->name) && take(capture, NULL, &reason))
+        let_go(capture);
+}
+
+/* false: no packets yet */
+static bool is_here(Capture *capture, unsigned timeout_ms, Reason *reason) {
+    AfPacket *live = capture->state;
+    if (live->fd < 0)
+        look_for(capture, timeout_ms);
+    if (live->fd >= 0 && !live->begun) {
+        if (begin(live, reason))
+            let_go(capture);
+        else if (!live->begun)
+            (void)poll(NULL, 0, timeout_ms < BEGIN_STEP_MS ? (int)timeout_ms : BEGIN_STEP_MS);
+    }
+    return live->begun;
 }
 
 static void read_frame(const Capture *capture, const struct tpacket3_hdr *header, Frame *frame) {
@@ -252,6 +376,7 @@ static void read_frame(const Capture *capture, const struct tpacket3_hdr *header
         .captured_bytes = header->tp_snaplen,
         .wire_bytes = header->tp_len,
         .link_type = capture->link_type,
+        .input = ((const AfPacket *)capture->state)->config.number,
     };
     if (!(header->tp_status & TP_STATUS_VLAN_VALID))
         return;
@@ -271,33 +396,36 @@ static int afpacket_read(Capture *capture, Frame *frames, size_t max, size_t *np
                          unsigned timeout_ms, Reason *reason) {
     AfPacket *live = capture->state;
     *np = 0;
+    if (!live->begun && !is_here(capture, timeout_ms, reason))
+        return 0;
     if (live->left == 0 && live->held)
         block_release(live);
     if (live->left == 0 && !block_ready(live)) {
-        int r = wait_readable(live, timeout_ms, reason);
-        if (r)
-            return r;
-        if (!block_ready(live))
+        wait_readable(capture, timeout_ms);
+        if (!live->begun || !block_ready(live))
             return 0;
     }
     size_t n = 0;
     for (; live->left > 0 && n < max; live->left--) {
         const struct tpacket3_hdr *header = (const void *)live->packet;
-        if (!seen_twice(live, header))
-            read_frame(capture, header, &frames[n++]);
+        if (!seen_twice(live, header)) {
+            read_frame(capture, header, &frames[n]);
+            live->stats.bytes += frames[n].wire_bytes;
+            live->stats.cut += header->tp_snaplen < header->tp_len ? 1 : 0;
+            n++;
+        }
         live->packet += header->tp_next_offset;
     }
+    live->stats.packets += n;
     *np = n;
     return 0;
 }
 
 static void afpacket_stats(Capture *capture, CaptureStats *stats) {
     AfPacket *live = capture->state;
-    struct tpacket_stats_v3 since = {0}; /* since the last call: reading sets them back */
-    socklen_t size = sizeof(since);
-    if (getsockopt(live->fd, SOL_PACKET, PACKET_STATISTICS, &since, &size) == 0)
-        live->dropped += since.tp_drops;
-    *stats = (CaptureStats){.dropped = live->dropped};
+    count_drops(live);
+    *stats = live->stats;
+    stats->away = live->fd < 0;
 }
 
 static int afpacket_filter(Capture *capture, const char *filter, Reason *reason) {

@@ -142,6 +142,7 @@ int collect_ports_open(Capture **capturep, const OptionList *ports, const char *
     if (!capture)
         return error_origin(-ENOMEM);
     capture->backend = &capture_ports;
+    capture->fd = -1;
     capture->link_type = FRAME_LINK_COLLECTED;
     capture->state = calloc(1, sizeof(Ports));
     if (!capture->state)

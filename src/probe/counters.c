@@ -32,3 +32,13 @@ const MetricRow counter_rows[_COUNTER_N] = {
             DISSECT_ANSWERS(ANSWER)
 #undef ANSWER
 };
+
+const MetricRow input_counter_rows[_INPUT_COUNTER_N] = {
+#define ROW(id, row_name, row_kind, row_unit, row_help)                                            \
+    [INPUT_COUNTER_##id] = {.name = "weir_probe_" row_name,                                        \
+                            .kind = METRIC_##row_kind,                                             \
+                            .unit = (row_unit),                                                    \
+                            .help = (row_help)},
+    INPUT_COUNTER_ROWS(ROW)
+#undef ROW
+};

@@ -6,7 +6,8 @@
  *
  * Every number the probe keeps about itself is one row here. The rows balance:
  *
- *     packets received = ignored (by reason) + skipped + in exported records + in live flows
+ *     packets received = ignored (by reason) + skipped (by reason) + in exported records + in live
+ * flows
  *                        + fragments that wait
  *     bytes received   = the same, in bytes of frames
  *
@@ -31,8 +32,14 @@
     ROW(PACKETS_OVERRUN, "packets_dropped", "reason=\"queue\"", COUNTER, "packets",                \
         "Datagrams of exporters dropped because decoding was behind.")                             \
     ROW(PACKETS_SKIPPED, "packets_skipped", "reason=\"sampling\"", COUNTER, "packets",             \
-        "Frames received and not metered, for only one of so many is (-S).")                       \
+        "Frames received and not metered: one of so many is (-S), or a mirror port had given "     \
+        "them before (--deduplication).")                                                          \
+    ROW(PACKETS_DUPLICATE, "packets_skipped", "reason=\"duplicate\"", COUNTER, "packets",          \
+        "Frames received and not metered: one of so many is (-S), or a mirror port had given "     \
+        "them before (--deduplication).")                                                          \
     ROW(BYTES_SKIPPED, "bytes_skipped", "reason=\"sampling\"", COUNTER, "bytes",                   \
+        "Bytes of these frames.")                                                                  \
+    ROW(BYTES_DUPLICATE, "bytes_skipped", "reason=\"duplicate\"", COUNTER, "bytes",                \
         "Bytes of these frames.")                                                                  \
     ROW(PACKETS_METERED, "packets_metered", NULL, COUNTER, "packets",                              \
         "Packets that were counted into a flow.")                                                  \
@@ -156,6 +163,26 @@ enum {
 };
 
 extern const MetricRow counter_rows[_COUNTER_N];
+
+/* of each interface, labelled with its name: ROW(ID, name, kind, unit, help) */
+#define INPUT_COUNTER_ROWS(ROW)                                                                    \
+    ROW(PACKETS, "interface_packets", COUNTER, "packets", "Frames taken from this interface.")     \
+    ROW(BYTES, "interface_bytes", COUNTER, "bytes", "Bytes of these frames on the wire.")          \
+    ROW(DROPPED, "interface_packets_dropped", COUNTER, "packets",                                  \
+        "Packets of this interface that the kernel dropped because the ring was full.")            \
+    ROW(FROZEN, "interface_ring_full", COUNTER, "times",                                           \
+        "Times that a ring of this interface was full.")                                           \
+    ROW(CUT, "interface_packets_cut", COUNTER, "packets",                                          \
+        "Frames of which not all was captured (--snaplen); their length is known.")
+
+enum {
+#define ROW(id, ...) INPUT_COUNTER_##id,
+    INPUT_COUNTER_ROWS(ROW)
+#undef ROW
+        _INPUT_COUNTER_N,
+};
+
+extern const MetricRow input_counter_rows[_INPUT_COUNTER_N];
 
 /* those of a DISSECT_E_ answer; the rows stand in the order of the answers */
 static inline int counter_ignored_packets(int answer) {

@@ -23,7 +23,9 @@
 enum {
     BATCH_RECORDS = 350,
     BATCH_AGE_MS = 200,
-    BATCHES = 64, /* in circulation */
+    BATCHES = 64,      /* in circulation, of the first inlet, */
+    MORE_BATCHES = 24, /* and what each other one adds, beside one a lane */
+    INLETS_MAX = 64,
     JSON_CHUNK = 64 * 1024,
 };
 
@@ -34,13 +36,22 @@ typedef struct Parcel {
     uint64_t begun_ms; /* when the first record came into it */
 } Parcel;
 
+struct ExportInlet {
+    Export *export;
+    MetricValue *counters;
+    Parcel *filling[EXPORT_LANES_MAX];
+    const FieldSet *fields; /* NULL: all */
+    Parcel *parcels;        /* brought into circulation by it */
+    size_t n_parcels;
+    ExportInlet *next;
+};
+
 struct Export {
     ExportConfig config;
-    Queue *full;  /* meter to export */
+    Queue *full;  /* inlets to export */
     Queue *empty; /* and back */
-    Parcel parcels[BATCHES];
-    Parcel *filling[EXPORT_LANES_MAX];
-    const FieldSet *fields; /* NULL: all; the meter's thread */
+    ExportInlet *inlets;
+    size_t n_inlets;
     pthread_t thread;
     bool running;
 
@@ -142,15 +153,48 @@ static int json_open(Export *export, Reason *reason) {
     return EXPORT_E_REFUSED;
 }
 
-static int parcels_make(Export *export) {
-    int r = queue_new(&export->full, BATCHES);
-    if (r == 0)
-        r = queue_new(&export->empty, BATCHES);
-    for (size_t i = 0; r == 0 && i < BATCHES; i++) {
-        r = flow_batch_new(&export->parcels[i].batch, BATCH_RECORDS);
-        if (r == 0)
-            (void)queue_push(export->empty, &export->parcels[i]);
+static ExportInlet *inlet_free(ExportInlet *inlet) {
+    if (!inlet)
+        return NULL;
+    for (size_t i = 0; i < inlet->n_parcels; i++)
+        flow_batch_free(inlet->parcels[i].batch);
+    free(inlet->parcels);
+    free(inlet);
+    return NULL;
+}
+
+DEFINE_CLEANUP(ExportInlet *, inlet_free)
+
+int export_inlet(ExportInlet **inletp, Export *export, MetricValue *counters) {
+    const size_t n = export->n_inlets ? MORE_BATCHES + export->config.lanes : BATCHES;
+    cleanup(inlet_freep) ExportInlet *inlet = calloc(1, sizeof(*inlet));
+    if (!inlet || export->n_inlets == INLETS_MAX)
+        return error_origin(-ENOMEM);
+    inlet->export = export;
+    inlet->counters = counters;
+    inlet->parcels = calloc(n, sizeof(Parcel));
+    if (!inlet->parcels)
+        return error_origin(-ENOMEM);
+    for (; inlet->n_parcels < n; inlet->n_parcels++) {
+        int r = flow_batch_new(&inlet->parcels[inlet->n_parcels].batch, BATCH_RECORDS);
+        if (r < 0)
+            return error_trace(r);
     }
+    for (size_t i = 0; i < n; i++)
+        (void)queue_push(export->empty, &inlet->parcels[i]); /* has room for all there may be */
+    inlet->next = export->inlets;
+    export->inlets = inlet;
+    export->n_inlets++;
+    *inletp = inlet;
+    inlet = NULL;
+    return 0;
+}
+
+static int queues_make(Export *export) {
+    const size_t most = BATCHES + INLETS_MAX * (MORE_BATCHES + EXPORT_LANES_MAX);
+    int r = queue_new(&export->full, most);
+    if (r == 0)
+        r = queue_new(&export->empty, most);
     if (r == 0 && export->config.submit)
         r = batch_codec_new(&export->codec);
     return error_trace(r);
@@ -163,7 +207,7 @@ int export_new(Export **exportp, const ExportConfig *config, Reason *reason) {
     export->config = *config;
     int r = json_open(export, reason);
     if (r == 0)
-        r = parcels_make(export);
+        r = queues_make(export);
     if (r)
         return error_trace(r);
     r = -pthread_create(&export->thread, NULL, export_run, export);
@@ -189,8 +233,11 @@ Export *export_free(Export *export) {
     thread_join(export);
     if (export->json && export->json != stdout)
         (void)fclose(export->json);
-    for (size_t i = 0; i < BATCHES; i++)
-        flow_batch_free(export->parcels[i].batch);
+    while (export->inlets) {
+        ExportInlet *inlet = export->inlets;
+        export->inlets = inlet->next;
+        inlet_free(inlet);
+    }
     queue_free(export->full);
     queue_free(export->empty);
     batch_codec_free(export->codec);
@@ -200,26 +247,27 @@ Export *export_free(Export *export) {
     return NULL;
 }
 
-/* --- the meter's side --------------------------------------------------------------------- */
+/* --- the meters' side --------------------------------------------------------------------- */
 
-static void count_dropped(Export *export, const FlowRecord *record) {
-    MetricValue *counters = export->config.counters;
+static void count_dropped(ExportInlet *inlet, const FlowRecord *record) {
+    MetricValue *counters = inlet->counters;
     metric_add(&counters[COUNTER_EXPORT_DROPPED], 1);
     metric_add(&counters[COUNTER_EXPORT_DROPPED_PACKETS], record->packets + record->rev_packets);
     metric_add(&counters[COUNTER_EXPORT_DROPPED_OCTETS], record->octets + record->rev_octets);
 }
 
-static void hand_over(Export *export, unsigned lane) {
-    if (!export->filling[lane])
+static void hand_over(ExportInlet *inlet, unsigned lane) {
+    if (!inlet->filling[lane])
         return;
-    metric_add(&export->config.counters[COUNTER_BATCHES], 1);
-    (void)queue_push(export->full, export->filling[lane]); /* has room for all there are */
-    export->filling[lane] = NULL;
+    metric_add(&inlet->counters[COUNTER_BATCHES], 1);
+    (void)queue_push(inlet->export->full, inlet->filling[lane]); /* has room for all there are */
+    inlet->filling[lane] = NULL;
 }
 
 /* a batch to fill; none comes back in time: NULL */
-static FlowBatch *batch_take(Export *export, unsigned lane) {
-    Parcel *parcel = export->filling[lane];
+static FlowBatch *batch_take(ExportInlet *inlet, unsigned lane) {
+    const Export *export = inlet->export;
+    Parcel *parcel = inlet->filling[lane];
     if (parcel)
         return parcel->batch;
     do
@@ -229,7 +277,7 @@ static FlowBatch *batch_take(Export *export, unsigned lane) {
         return NULL;
     parcel->lane = lane;
     parcel->begun_ms = clock_monotonic_ms();
-    export->filling[lane] = parcel;
+    inlet->filling[lane] = parcel;
     return parcel->batch;
 }
 
@@ -260,34 +308,34 @@ static void keep_texts(FlowBatch *batch, FlowRecord *copy) {
 }
 
 void export_record(void *userdata, const FlowRecord *record) {
-    Export *export = userdata;
-    unsigned lane = lane_of(export, record);
-    FlowBatch *batch = batch_take(export, lane);
+    ExportInlet *inlet = userdata;
+    unsigned lane = lane_of(inlet->export, record);
+    FlowBatch *batch = batch_take(inlet, lane);
     FlowRecord *copy = batch ? flow_batch_add(batch) : NULL;
     if (!copy) {
-        count_dropped(export, record);
+        count_dropped(inlet, record);
         return;
     }
     *copy = *record;
-    if (export->fields)
-        fieldset_keep(export->fields, copy);
+    if (inlet->fields)
+        fieldset_keep(inlet->fields, copy);
     keep_texts(batch, copy);
     if (batch->n >= BATCH_RECORDS)
-        hand_over(export, lane);
+        hand_over(inlet, lane);
 }
 
-void export_fields(Export *export, const FieldSet *fields) {
-    if (fields == export->fields)
+void export_fields(ExportInlet *inlet, const FieldSet *fields) {
+    if (fields == inlet->fields)
         return;
     for (unsigned lane = 0; lane < EXPORT_LANES_MAX; lane++)
-        hand_over(export, lane);
-    export->fields = fields;
+        hand_over(inlet, lane);
+    inlet->fields = fields;
 }
 
-void export_tick(Export *export, uint64_t now_ms) {
+void export_tick(ExportInlet *inlet, uint64_t now_ms) {
     for (unsigned lane = 0; lane < EXPORT_LANES_MAX; lane++)
-        if (export->filling[lane] && now_ms - export->filling[lane]->begun_ms >= BATCH_AGE_MS)
-            hand_over(export, lane);
+        if (inlet->filling[lane] && now_ms - inlet->filling[lane]->begun_ms >= BATCH_AGE_MS)
+            hand_over(inlet, lane);
 }
 
 bool export_failed(const Export *export) {
@@ -295,8 +343,9 @@ bool export_failed(const Export *export) {
 }
 
 int export_finish(Export *export, Reason *reason) {
-    for (unsigned lane = 0; lane < EXPORT_LANES_MAX; lane++)
-        hand_over(export, lane);
+    for (ExportInlet *inlet = export->inlets; inlet; inlet = inlet->next)
+        for (unsigned lane = 0; lane < EXPORT_LANES_MAX; lane++)
+            hand_over(inlet, lane);
     thread_join(export);
     if (export->json && export->json != stdout) {
         if (fclose(export->json) != 0 && !export->write_failure)

@@ -60,8 +60,8 @@ enum {
 typedef struct FlowEntry {
     FlowTag tag;
     uint8_t sampled; /* Meter.sampled when it was begun or last split */
-    uint8_t spare;
-    uint16_t state; /* ENTRY_..., or-ed */
+    uint8_t inputs;  /* by which each side's packets came, plus 1: four bits each */
+    uint16_t state;  /* ENTRY_..., or-ed */
     uint16_t tcp_flags[2];
     uint32_t packets[2];
     uint32_t octets[2];       /* the lower 32 bits; FlowMore has the rest */
@@ -119,6 +119,16 @@ static_assert(sizeof(FlowTag) == 20, "hashed and compared as bytes");
 static_assert(sizeof(FlowEntry) == 64, "one cache line");
 static_assert(sizeof(FlowMore) == 64, "one cache line");
 static_assert(sizeof(FlowApp) == 32, "half a cache line");
+
+/* the frame's input by which packets of a side come, -1: there were none */
+static inline int entry_input(const FlowEntry *entry, unsigned side) {
+    return (entry->inputs >> (4 * side) & 15) - 1;
+}
+
+static inline void entry_set_input(FlowEntry *entry, unsigned side, unsigned input) {
+    const unsigned kept = entry->inputs & (15u << (4 * !side));
+    entry->inputs = (uint8_t)(kept | ((input + 1) & 15) << (4 * side));
+}
 
 static inline unsigned entry_initiator(const FlowEntry *entry) {
     return entry->state & ENTRY_INITIATOR ? 1 : 0;

@@ -110,7 +110,8 @@ static void update_tcp(Meter *meter, uint32_t number, FlowEntry *entry, const It
 }
 
 /* the first packet of a side in this record */
-static void note_side(Meter *meter, FlowMore *more, const Item *item) {
+static void note_side(Meter *meter, FlowEntry *entry, FlowMore *more, const Item *item) {
+    entry_set_input(entry, item->side, item->packet.input);
     more->tos[item->side] = item->packet.tos;
     if (more->path)
         path_at(meter, more->path)->id[item->side] =
@@ -147,7 +148,7 @@ static void flow_update(Meter *meter, uint32_t number, const Item *item) {
     FlowMore *more = more_at(meter, number); /* touched only where needed */
     note_time(entry, more, packet->time_ns);
     if (entry->packets[item->side] == 0)
-        note_side(meter, more, item);
+        note_side(meter, entry, more, item);
     if (meter->config.pulse && !(entry->state & ENTRY_PULSED))
         meter_pulse_mark(meter, number);
     count_packet(entry, more, item);

@@ -40,9 +40,10 @@ typedef struct MeterConfig {
     uint32_t max_flows;
     uint32_t idle_s;
     uint32_t active_s;
-    uint32_t input_if; /* of every record; 0: unknown */
-    uint64_t seed;     /* of the hash; random where packets come from outside */
-    uint64_t flow_id;  /* flow ids count up from here */
+    const uint32_t *input_ifs; /* the index of each input of frames, 0: unknown; borrowed, and may
+                                * change; NULL: unknown */
+    uint64_t seed;             /* of the hash; random where packets come from outside */
+    uint64_t flow_id;          /* flow ids count up from here */
     MeterVlan vlan_key;
     DissectMode mode;      /* whether tunnels are entered */
     Dpi *dpi;              /* borrowed; NULL: no application detection */

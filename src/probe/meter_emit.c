@@ -157,6 +157,23 @@ static void record_path(FlowRecord *record, const FlowPath *path, unsigned initi
     record->tunnel_dst_ip = address_of(path->ip_version, path->address[!initiator]);
 }
 
+static uint32_t input_if(const Meter *meter, const FlowEntry *entry, unsigned side) {
+    const int input = entry_input(entry, side);
+    if (!meter->config.input_ifs)
+        return 0;
+    return meter->config.input_ifs[input >= 0 ? input : entry_input(entry, !side)];
+}
+
+/* where answers come by another one than questions (a TAP has an interface a direction), it is
+ * there that questions went */
+static uint32_t output_if(const Meter *meter, const FlowEntry *entry, unsigned side) {
+    const int to = entry_input(entry, !side);
+    if (!meter->config.input_ifs || to < 0 || entry_input(entry, side) < 0 ||
+        to == entry_input(entry, side))
+        return 0;
+    return meter->config.input_ifs[to];
+}
+
 static void record_make(Meter *meter, uint32_t number, uint8_t end_reason) {
     const FlowEntry *entry = entry_at(meter, number);
     const FlowMore *more = more_at(meter, number);
@@ -192,7 +209,8 @@ static void record_make(Meter *meter, uint32_t number, uint8_t end_reason) {
         .end_reason = end_reason,
         .biflow_direction = told_how(entry),
         .flow_id = more->id,
-        .input_if = meter->config.input_if,
+        .input_if = input_if(meter, entry, i),
+        .output_if = output_if(meter, entry, i),
         .sampling = meter->rates[entry->sampled],
     };
     if (more->has_macs) {

@@ -8,6 +8,7 @@
 #include "flow/fieldset.h"
 #include "licence/system_id.h"
 #include "probe/outside.h"
+#include "probe/workers.h"
 
 #define AT(member) .at = offsetof(ProbeConfig, member)
 
@@ -39,7 +40,35 @@ static const Option probe_options[] = {
      .metavar = "INTERFACE|FILE",
      .group = "Input",
      .help = "Interface to capture from, or a pcap or pcapng file; - reads a capture from standard "
-             "input. One a process so far."},
+             "input. Several interfaces are one network: a flow whose directions come by two of "
+             "them is one flow. Several files are read one after the other."},
+    {.name = "pcap-file-list",
+     .type = OPTION_TEXT,
+     AT(file_list),
+     .metavar = "FILE",
+     .group = "Input",
+     .help = "Read the capture files named in this file, one a line, one after the other; # begins "
+             "a comment, and a name that does not begin with / is one beside the list."},
+    {.name = "workers",
+     .type = OPTION_U32,
+     AT(workers),
+     .unset = "1",
+     .min = 1,
+     .max = WORKERS_MAX,
+     .metavar = "N",
+     .group = "Input",
+     .help = "Threads that meter the packets of an interface, which the kernel shares out among "
+             "them by the two addresses: both directions and all fragments meet. Give as many as "
+             "there are cores for it, not more."},
+    {.name = "deduplication",
+     .alias = "enable-ipv4-deduplication",
+     .type = OPTION_FLAG,
+     AT(deduplicate),
+     .group = "Input",
+     .help =
+         "Leave out packets that a mirror port gives twice, because it copies what comes in and "
+         "what goes out: the same in every byte behind MAC addresses and VLAN tags, and within "
+         "5 ms."},
     {.name = "bpf-filter",
      .letter = 'f',
      .type = OPTION_TEXT,
@@ -49,15 +78,15 @@ static const Option probe_options[] = {
      .help = "Meter only packets that match this filter (pcap-filter(7))."},
     {.name = "sample-rate",
      .letter = 'S',
-     .type = OPTION_U32,
+     .type = OPTION_TEXT,
      AT(sampling),
      .unset = "1",
-     .min = 1,
-     .max = CONFIGURATION_SAMPLING_MAX,
-     .metavar = "N",
+     .metavar = "N[:C[:E]]",
      .group = "Input",
-     .help = "Meter one of N packets, drawn at random. Counts stay those of the packets metered, "
-             "and every flow carries N as sampling."},
+     .help = "Meter one of N packets, drawn at random; @N leaves none out, for they come sampled "
+             "so. Counts stay those of the packets metered, and every flow carries N as sampling. "
+             "C is the rate at which exporters have sampled that do not say it, and one of E flows "
+             "goes to collectors (-n)."},
     {.name = "snaplen",
      .letter = 's',
      .type = OPTION_U32,
@@ -81,7 +110,8 @@ static const Option probe_options[] = {
      .max = UINT64_C(4) << 30,
      .unit = "bytes",
      .group = "Input",
-     .help = "Memory in which the kernel keeps packets until they are metered."},
+     .help = "Memory in which the kernel keeps packets of an interface until they are metered; of "
+             "several workers each has its part."},
     {.name = "in-iface-idx",
      .letter = 'u',
      .type = OPTION_U32,
@@ -456,7 +486,6 @@ static const Option probe_options[] = {
     REPLACED("ndpi-protocols", 'O', true, "use the hub's filters on app_name"),
     REPLACED("track-local-hosts", 'c', false, "use -f with the local networks"),
     REPLACED("biflows-export-policy", 0, true, "use the hub's filters on rev_packets"),
-    REPLACED("pcap-file-list", 0, true, "use -i FILE for each file in turn"),
     REPLACED("show-version", 'v', false, "use --version"),
 };
 

@@ -12,9 +12,13 @@
 #include <stdint.h>
 
 #include "base/option.h"
+#include "probe/sampling.h"
 
 typedef struct ProbeConfig {
-    OptionList inputs;
+    OptionList inputs; /* those of file_list behind them: options_read_list() */
+    const char *file_list;
+    uint32_t workers;
+    bool deduplicate;
     const char *filter;
     uint32_t snaplen;
     bool no_promisc;
@@ -29,7 +33,7 @@ typedef struct ProbeConfig {
     OptionList exporter_rates; /* EXPORTER=RATE */
     OptionList black_list;
 
-    uint32_t sampling; /* one of so many packets */
+    const char *sampling; /* options_sampling() */
     uint32_t active_s;
     uint32_t idle_s;
     uint32_t max_flows;
@@ -83,6 +87,9 @@ enum {
 
 /** options_check() - what no single row can tell: options that need each other */
 int options_check(const ProbeConfig *config, Reason *reason);
+
+/** options_sampling() - it was checked */
+Sampling options_sampling(const ProbeConfig *config);
 
 /** options_key() - the key string for the i-th hub; there is one at least */
 const char *options_key(const ProbeConfig *config, size_t i);

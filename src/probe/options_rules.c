@@ -4,6 +4,7 @@
 
 #include <string.h>
 
+#include "probe/capture.h"
 #include "probe/collect_ports.h"
 #include "probe/outside.h"
 
@@ -67,15 +68,41 @@ static int check_input(const ProbeConfig *config, Reason *reason) {
                    config->inputs.values[0]);
         return OPTIONS_E_USAGE;
     }
-    if (n == 0) {
+    if (n == 0 && !config->file_list) {
         reason_set(reason, "nothing to meter: give -i INTERFACE or -i FILE, or --collector-port "
                            "PORT to collect what exporters send");
         return OPTIONS_E_USAGE;
     }
-    if (n > 1) {
-        reason_set(reason, "-i is given %zu times; one input a process so far", n);
+    return 0;
+}
+
+Sampling options_sampling(const ProbeConfig *config) {
+    Sampling sampling = {.packets = 1, .told = 1, .collected = 1, .exported = 1};
+    Reason reason;
+    (void)sampling_parse(&sampling, config->sampling, &reason);
+    return sampling;
+}
+
+/* packets of a file come in one order and go one way; several threads would only wait for it */
+static int check_workers(const ProbeConfig *config, Reason *reason) {
+    Sampling sampling;
+    if (sampling_parse(&sampling, config->sampling, reason))
+        return OPTIONS_E_USAGE;
+    if (config->workers == 1)
+        return 0;
+    if (probe_collects(config)) {
+        reason_set(reason, "--workers %u: what exporters send is decoded by one worker",
+                   config->workers);
         return OPTIONS_E_USAGE;
     }
+    for (size_t i = 0; i < config->inputs.n; i++)
+        if (!capture_is_interface(config->inputs.values[i])) {
+            reason_set(reason,
+                       "--workers %u: several are for an interface, and -i %s is none; a file is "
+                       "read by one",
+                       config->workers, config->inputs.values[i]);
+            return OPTIONS_E_USAGE;
+        }
     return 0;
 }
 
@@ -86,9 +113,8 @@ int options_check(const ProbeConfig *config, Reason *reason) {
         reason_set(reason, "--force is given without --prepare-image, which it belongs to");
         return OPTIONS_E_USAGE;
     }
-    const int input = check_input(config, reason);
-    if (input)
-        return input;
+    if (check_input(config, reason) || check_workers(config, reason))
+        return OPTIONS_E_USAGE;
     const DoorsConfig doors = outside_doors(config);
     if (doors_check(&doors, reason))
         return OPTIONS_E_USAGE;

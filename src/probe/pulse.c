@@ -160,6 +160,34 @@ void pulse_add(Pulse *pulse, const PulseFlow *flow) {
     slot_add(slot, octets[i], octets[!i], packets);
 }
 
+static void table_merge(Pulse *pulse, PulseTable *table, const Pulse *from,
+                        const PulseTable *other) {
+    for (uint32_t i = 0; i < other->n; i++) {
+        const PulseSlot *one = &other->slots[i];
+        if (one->second != from->second)
+            continue;
+        PulseSlot *slot = table_slot(pulse, table, &one->key);
+        if (!slot)
+            continue;
+        slot->octets[0] += one->octets[0];
+        slot->octets[1] += one->octets[1];
+        slot->packets += one->packets;
+        slot->category = one->category;
+    }
+}
+
+static void forget(Pulse *pulse) {
+    pulse->marks_n = 0;
+    pulse->second++;
+}
+
+void pulse_merge(Pulse *pulse, Pulse *from) {
+    table_merge(pulse, &pulse->apps, from, &from->apps);
+    table_merge(pulse, &pulse->hosts, from, &from->hosts);
+    table_merge(pulse, &pulse->conversations, from, &from->conversations);
+    forget(from);
+}
+
 /* --- writing ------------------------------------------------------------------------------ */
 
 static uint64_t slot_weight(const PulseSlot *slot) {
@@ -313,6 +341,5 @@ void pulse_write(Pulse *pulse, const PulseTotals *totals, Json *json) {
     write_hosts(pulse, json);
     write_conversations(pulse, json);
     json_object_end(json);
-    pulse->marks_n = 0;
-    pulse->second++;
+    forget(pulse);
 }

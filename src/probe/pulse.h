@@ -103,6 +103,9 @@ PulseMark *pulse_marks(Pulse *pulse, size_t *np);
 
 void pulse_add(Pulse *pulse, const PulseFlow *flow);
 
+/** pulse_merge() - add what another one has noted since its last time, which forgets it */
+void pulse_merge(Pulse *pulse, Pulse *from);
+
 /** pulse_write() - the object; forgets everything for the next second */
 void pulse_write(Pulse *pulse, const PulseTotals *totals, Json *json);
 

@@ -12,7 +12,7 @@
 #include "probe/run_inside.h"
 
 enum {
-    READ_WAIT_MS = 100,
+    TURN_MS = 100, /* at most, without packets */
     SECOND_SIGNAL_MS = 500,
 };
 
@@ -20,8 +20,8 @@ enum {
  * all comes before the collectors, which go on meanwhile; the last second is told when the last
  * flow has gone out */
 static const RunPart *const parts[] = {
-    &run_remote,  &run_input,  &run_outside, &run_hubs,  &run_licence,
-    &run_telling, &run_export, &run_feed,    &run_meter, &run_settings,
+    &run_remote,  &run_input,  &run_outside,  &run_hubs,    &run_licence,
+    &run_telling, &run_export, &run_settings, &run_workers,
 };
 
 enum { PARTS = sizeof(parts) / sizeof(parts[0]) };
@@ -63,7 +63,7 @@ static int open_parts(Run *run) {
     int r = 0;
     for (size_t i = 0; r == 0 && i < PARTS; i++)
         r = parts[i]->open ? parts[i]->open(run, &reason) : 0;
-    if (r == CAPTURE_E_USAGE && !run->capture) {
+    if (r == CAPTURE_E_USAGE && !run->workers && !run->export) {
         (void)run_said(r, &reason);
         return RUN_USAGE;
     }
@@ -78,10 +78,10 @@ static void close_parts(Run *run) {
             parts[i]->close(run);
 }
 
-static void tick(Run *run, size_t frames) {
+static void tick(Run *run) {
     for (size_t i = 0; i < PARTS; i++)
         if (parts[i]->tick)
-            parts[i]->tick(run, frames);
+            parts[i]->tick(run);
 }
 
 /* the last flows leave; what one part could not do does not keep the others back */
@@ -97,35 +97,18 @@ static int finish(Run *run) {
     return code != RUN_DONE ? code : written;
 }
 
-static int take_frames(Run *run, Frame *frames, size_t n) {
-    if (run->feed)
-        return error_trace(collect_feed_frames(run->feed, frames, n));
-    const uint64_t last_ns = n ? frames[n - 1].time_ns : 0;
-    const size_t kept = sampler_take(&run->sampler, frames, n);
-    meter_frames(run->meter, frames, kept);
-    if (kept < n)
-        meter_tick(run->meter, last_ns); /* time goes on for those left out, too */
-    return 0;
-}
-
-/* frames until the input ends; RUN_DONE, or RUN_FAILED having said why */
+/* until the input ends; RUN_DONE, or RUN_FAILED having said why */
 static int run_frames(Run *run) {
-    Frame frames[METER_BATCH];
     while (!run_stop_signal && !export_failed(run->export)) {
         Reason reason = {""};
         size_t n = 0;
-        int r = capture_read(run->capture, frames, METER_BATCH, &n, READ_WAIT_MS, &reason);
+        int r = workers_run(run->workers, TURN_MS, &n, &reason);
         if (r == CAPTURE_E_END)
             return RUN_DONE;
         if (r)
             return run_said(r, &reason);
-        r = take_frames(run, frames, n);
-        if (r)
-            return run_said(r, &reason);
-        tick(run, n);
+        tick(run);
     }
-    if (run->feed && run->capture->backend->live)
-        collect_feed_empty(run->feed, run->capture);
     if (run_stop_signal)
         log_notice("stopping on %s",
                    run_stop_signal == SIGINT ? "interrupt" : "termination signal");

@@ -12,13 +12,13 @@ enum {
 
 /* a live probe only stays for a hub that is just storing: the rest is safe in the spool */
 static bool may_leave(Run *run, uint64_t waited_ms) {
-    return run->capture->backend->live && deliver_spool(run->deliver) &&
+    return run->live && deliver_spool(run->deliver) &&
            (waited_ms >= DRAIN_LIVE_MS || !deliver_reaching(run->deliver));
 }
 
 static int say_left(Run *run, uint64_t left, bool signalled) {
     const char *spool = deliver_spool(run->deliver);
-    if (run->capture->backend->live && spool) {
+    if (run->live && spool) {
         log_notice("%llu flows wait in %s for the next start", (unsigned long long)left, spool);
         return RUN_DONE;
     }
@@ -41,7 +41,7 @@ int run_drain(Run *run) {
     uint64_t left = 0;
     bool called = run_stop_signal;
     /* of a file the end is no surprise, and what is in the spool is not waited for */
-    bool told = !called || (run->capture->backend->live && deliver_spool(run->deliver));
+    bool told = !called || (run->live && deliver_spool(run->deliver));
     for (;;) {
         uint64_t now_ms = clock_monotonic_ms();
         if (!told && now_ms - begin_ms >= DRAIN_TELL_MS) {

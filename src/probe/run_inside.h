@@ -10,6 +10,7 @@
  * waits for the hubs at the end.
  */
 
+#include <pthread.h>
 #include <signal.h>
 #include <stdbool.h>
 
@@ -17,46 +18,50 @@
 #include "base/metric.h"
 #include "base/reason.h"
 #include "probe/capture.h"
-#include "probe/collect_feed.h"
+#include "probe/capture_fanout.h"
+#include "probe/capture_list.h"
 #include "probe/counters.h"
 #include "probe/deliver.h"
 #include "probe/export.h"
-#include "probe/meter.h"
 #include "probe/outside.h"
 #include "probe/pulse.h"
 #include "probe/remote.h"
 #include "probe/run.h"
-#include "probe/sampler.h"
 #include "probe/trouble.h"
+#include "probe/workers.h"
 
 typedef struct Run {
     const ProbeConfig *config;
-    Capture *capture;
-    Outside outside;  /* licence and collectors */
-    Deliver *deliver; /* NULL without a hub */
+    CaptureList inputs;    /* all that -i and --pcap-file-list name */
+    char input_names[256]; /* as hubs show them */
+    bool live;
+    uint32_t interface_index; /* of the first */
+    CaptureFanout fanouts[CAPTURE_INPUTS_MAX];
+    Capture *captures[WORKERS_MAX]; /* opened, and not yet a worker's */
+    Outside outside;                /* licence and collectors */
+    Deliver *deliver;               /* NULL without a hub */
     Export *export;
-    Dpi *dpi;
-    Pulse *pulse; /* NULL without a hub */
-    Meter *meter;
-    CollectFeed *feed; /* collects in the meter's place; NULL: packets are metered */
-    Sampler sampler;
-    Configuration given;       /* by the command line */
-    Remote *remote;            /* NULL without a hub */
-    uint64_t second;           /* of the wall clock, that of the last pulse */
-    uint64_t second_ms;        /* when that was, monotonic */
-    uint64_t last[_COUNTER_N]; /* counters at that time */
-    uint64_t let_go;           /* flows, by a full spool */
+    Workers *workers;
+    Pulse *pulse;               /* of all workers; NULL without a hub */
+    pthread_mutex_t pulse_lock; /* workers add to it in turn */
+    Configuration given;        /* by the command line */
+    Remote *remote;             /* NULL without a hub */
+    uint64_t second;            /* of the wall clock, that of the last pulse */
+    uint64_t second_ms;         /* when that was, monotonic */
+    uint64_t last[_COUNTER_N];  /* counters at that time */
+    uint64_t let_go;            /* flows, by a full spool */
     bool letting_go;
     Trouble trouble;
     Buffer pulse_json;
-    MetricValue counters[_COUNTER_N];
+    MetricValue counters[_COUNTER_N]; /* of workers those of the last second */
+    bool of_workers[_COUNTER_N];      /* rows that they count */
 } Run;
 
 /* 0 or an exit code, RUN_..., of open() and finish() the reason of it said */
 typedef struct RunPart {
     int (*open)(Run *run, Reason *reason);  /* as errors go: a positive answer has its reason */
     int (*start)(Run *run, Reason *reason); /* when all are open; as open() */
-    void (*tick)(Run *run, size_t frames);  /* after each read, which gave so many */
+    void (*tick)(Run *run);                 /* again and again */
     int (*finish)(Run *run);                /* nothing comes any more; RUN_... */
     void (*close)(Run *run);                /* also of what was never opened */
 } RunPart;
@@ -68,8 +73,7 @@ extern const RunPart run_hubs;
 extern const RunPart run_licence;
 extern const RunPart run_telling;
 extern const RunPart run_export;
-extern const RunPart run_feed;
-extern const RunPart run_meter;
+extern const RunPart run_workers;
 extern const RunPart run_settings;
 
 /* the signal that came last, and whether a second one ends the waiting for the hub */
@@ -83,6 +87,9 @@ int run_said(int r, const Reason *reason);
 static inline uint64_t run_counter(const Run *run, int id) {
     return metric_get(&run->counters[id]);
 }
+
+/** run_gather() - what workers have counted, into the run's counters and its pulse */
+void run_gather(Run *run);
 
 /** run_count_spool() - what the spool says into the counters */
 void run_count_spool(Run *run, SpoolStatus *status);

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-#include <sys/random.h>
-#include <unistd.h>
+#include <stdio.h>
 
 #include "base/clock.h"
 #include "base/error.h"
@@ -10,28 +9,7 @@
 #include "probe/run_inside.h"
 #include "probe/settings.h"
 
-enum {
-    MAX_FLOWS = 1 << 20,
-    COLLECTING_FLOWS = 1024, /* of a meter that meters nothing */
-    FLOW_BYTES = 216,        /* entry, more, index and name, about */
-};
-
-/* a number that a sender of packets cannot know */
-static uint64_t random_u64(void) {
-    uint64_t v = 0;
-    if (getrandom(&v, sizeof(v), 0) != sizeof(v))
-        v = clock_monotonic_ns();
-    return v;
-}
-
-static uint32_t flows_that_fit(void) {
-    long pages = sysconf(_SC_PHYS_PAGES);
-    long page = sysconf(_SC_PAGESIZE);
-    uint64_t fit = pages > 0 && page > 0 ? (uint64_t)pages * (uint64_t)page / 8 / FLOW_BYTES : 0;
-    if (fit == 0 || fit > MAX_FLOWS)
-        return MAX_FLOWS;
-    return (uint32_t)(fit < 1024 ? 1024 : fit);
-}
+enum { RING_LEAST = 1 << 20 };
 
 static const Configuration *in_force(const Run *run) {
     return run->remote ? remote_running(run->remote) : &run->given;
@@ -53,42 +31,97 @@ static void close_remote(Run *run) {
 
 const RunPart run_remote = {.open = open_remote, .close = close_remote};
 
-static int open_capture(Run *run, Reason *reason) {
+/* --- input -------------------------------------------------------------------------------- */
+
+static int name_inputs(Run *run, Reason *reason) {
     const ProbeConfig *config = run->config;
-    if (config->collector_ports.n) {
-        trouble_begin(&run->trouble, NULL, clock_monotonic_ms());
-        return collect_ports_open(&run->capture, &config->collector_ports,
-                                  settings_filter(config, in_force(run)), reason);
+    int r = 0;
+    for (size_t i = 0; r == 0 && i < config->inputs.n; i++)
+        r = capture_list_add(&run->inputs, config->inputs.values[i]);
+    if (r == 0 && config->file_list)
+        r = capture_list_read(&run->inputs, config->file_list, reason);
+    if (r)
+        return error_trace(r);
+    size_t used = 0;
+    for (size_t i = 0; i < run->inputs.n && used < sizeof(run->input_names); i++)
+        used += (size_t)snprintf(run->input_names + used, sizeof(run->input_names) - used, "%s%s",
+                                 i ? "," : "", run->inputs.names[i]);
+    return 0;
+}
+
+/* one a worker, of the same inputs; the memory for waiting packets is shared, too */
+static int open_each(Run *run, const char *filter, Reason *reason) {
+    const ProbeConfig *config = run->config;
+    const uint32_t n = config->workers;
+    int r = 0;
+    for (uint32_t i = 0; r == 0 && i < n; i++) {
+        const CaptureConfig capture = {
+            .filter = filter,
+            .black_list = probe_collects(config) ? NULL : &config->black_list,
+            .snaplen = config->snaplen,
+            .promisc = !config->no_promisc,
+            .ring_bytes = config->ring_bytes / n > RING_LEAST ? config->ring_bytes / n : RING_LEAST,
+            .member = i,
+        };
+        r = capture_open_all(&run->captures[i], &capture, (const char *const *)run->inputs.names,
+                             run->inputs.n, n > 1 ? run->fanouts : NULL, reason);
     }
-    CaptureConfig capture = {
-        .input = config->inputs.values[0],
-        .filter = settings_filter(config, in_force(run)),
-        .black_list = probe_collects(config) ? NULL : &config->black_list,
-        .snaplen = config->snaplen,
-        .promisc = !config->no_promisc,
-        .ring_bytes = config->ring_bytes,
-    };
-    int r = capture_open(&run->capture, &capture, reason);
-    if (r == CAPTURE_E_USAGE && run->remote && remote_fall_back(run->remote, reason->text)) {
-        capture.filter = config->filter;
-        r = capture_open(&run->capture, &capture, reason);
-    }
+    return error_trace(r);
+}
+
+static void close_captures(Run *run) {
+    for (size_t i = 0; i < WORKERS_MAX; i++)
+        run->captures[i] = capture_free(run->captures[i]);
+}
+
+static int open_interfaces(Run *run, Reason *reason) {
+    for (size_t i = 0; i < CAPTURE_INPUTS_MAX; i++)
+        capture_fanout_init(&run->fanouts[i], run->config->workers);
+    int r = name_inputs(run, reason);
     if (r == 0)
-        trouble_begin(&run->trouble, run->capture->backend->live ? capture.input : NULL,
-                      clock_monotonic_ms());
-    return r;
+        r = open_each(run, settings_filter(run->config, in_force(run)), reason);
+    if (r == CAPTURE_E_USAGE && run->remote && remote_fall_back(run->remote, reason->text)) {
+        close_captures(run);
+        r = open_each(run, run->config->filter, reason);
+    }
+    if (r)
+        return error_trace(r);
+    for (size_t i = 0; run->captures[0]->backend->live && i < run->inputs.n; i++)
+        trouble_add(&run->trouble, run->inputs.names[i], clock_monotonic_ms());
+    return 0;
 }
 
-static void close_capture(Run *run) {
-    capture_free(run->capture);
+static int open_input(Run *run, Reason *reason) {
+    const ProbeConfig *config = run->config;
+    int r = 0;
+    if (config->collector_ports.n) {
+        (void)snprintf(run->input_names, sizeof(run->input_names), "collector");
+        r = collect_ports_open(&run->captures[0], &config->collector_ports,
+                               settings_filter(config, in_force(run)), reason);
+    } else {
+        r = open_interfaces(run, reason);
+    }
+    if (r)
+        return error_trace(r);
+    run->live = run->captures[0]->backend->live;
+    run->interface_index = run->captures[0]->interface_index;
+    return 0;
 }
 
-const RunPart run_input = {.open = open_capture, .close = close_capture};
+/* those of workers are closed with them, and need the fanouts no more */
+static void close_input(Run *run) {
+    close_captures(run);
+    for (size_t i = 0; i < CAPTURE_INPUTS_MAX; i++)
+        capture_fanout_deinit(&run->fanouts[i]);
+    capture_list_deinit(&run->inputs);
+}
+
+const RunPart run_input = {.open = open_input, .close = close_input};
 
 /* --- the way out -------------------------------------------------------------------------- */
 
 static int open_outside(Run *run, Reason *reason) {
-    return outside_open(&run->outside, run->config, !run->capture->backend->live, reason);
+    return outside_open(&run->outside, run->config, !run->live, reason);
 }
 
 static int finish_outside(Run *run) {
@@ -119,10 +152,10 @@ static void on_configuration(void *userdata, const char *json) {
 
 static int open_deliver(Run *run, Reason *reason) {
     DeliverSource source = {
-        .interface = run->config->collector_ports.n ? "collector" : run->config->inputs.values[0],
-        .index = run->capture->interface_index,
-        .mode = run->capture->backend->live ? "live" : "file",
-        .patient = !run->capture->backend->live,
+        .interface = run->input_names,
+        .index = run->interface_index,
+        .mode = run->live ? "live" : "file",
+        .patient = !run->live,
         .stopping = is_stopping,
         .on_configuration = on_configuration,
         .userdata = run->remote,
@@ -144,7 +177,7 @@ static int finish_hubs(Run *run) {
         return drained;
     log_error("%llu flows were let go: the spool was full (--spool-size)",
               (unsigned long long)run->let_go);
-    return run->capture->backend->live ? drained : RUN_LEFT; /* of a file nobody expects it */
+    return run->live ? drained : RUN_LEFT; /* of a file nobody expects it */
 }
 
 static void close_hubs(Run *run) {
@@ -156,19 +189,13 @@ const RunPart run_hubs = {.open = open_deliver, .finish = finish_hubs, .close = 
 static int open_export(Run *run, Reason *reason) {
     ExportConfig export = {
         .json = probe_collects(run->config) ? NULL : run->config->json,
-        .patient = !run->capture->backend->live,
-        .counters = run->counters,
+        .patient = !run->live,
         .submit = run->deliver ? deliver_submit : NULL,
         .userdata = run->deliver,
         .doors = run->outside.doors,
         .lanes = run->deliver ? deliver_lanes(run->deliver) : 1,
     };
     return export_new(&run->export, &export, reason);
-}
-
-static void tick_export(Run *run, size_t frames) {
-    (void)frames;
-    export_tick(run->export, clock_monotonic_ms());
 }
 
 static int finish_export(Run *run) {
@@ -180,111 +207,96 @@ static void close_export(Run *run) {
     export_free(run->export);
 }
 
-const RunPart run_export = {
-    .open = open_export, .tick = tick_export, .finish = finish_export, .close = close_export};
+const RunPart run_export = {.open = open_export, .finish = finish_export, .close = close_export};
 
-/* --- from packets to flows -------------------------------------------------------------------- */
+/* --- from packets to flows ---------------------------------------------------------------- */
 
-static int open_feed(Run *run, Reason *reason) {
-    const ProbeConfig *config = run->config;
-    if (!probe_collects(config))
-        return 0;
-    const CollectFeedConfig feed = {
-        .options = config,
-        .seed = random_u64(),
-        .live = run->capture->backend->live,
-        .packets = &run->counters[COUNTER_PACKETS_RECEIVED],
-        .bytes = &run->counters[COUNTER_BYTES_RECEIVED],
-        .exported = &run->counters[COUNTER_FLOWS_COLLECTED],
-        .record = run->deliver || run->outside.doors ? export_record : NULL,
-        .userdata = run->export,
-    };
-    return collect_feed_new(&run->feed, &feed, reason);
-}
-
-static void tick_feed(Run *run, size_t frames) {
-    (void)frames;
-    if (run->feed)
-        collect_feed_tick(run->feed, clock_wall_ms());
-}
-
-static int finish_feed(Run *run) {
-    Reason reason = {""};
-    return run->feed ? run_said(collect_feed_finish(run->feed, &reason), &reason) : RUN_DONE;
-}
-
-static void close_feed(Run *run) {
-    collect_feed_free(run->feed);
-}
-
-const RunPart run_feed = {
-    .open = open_feed, .tick = tick_feed, .finish = finish_feed, .close = close_feed};
-
-static int open_meter(Run *run, Reason *reason) {
-    const ProbeConfig *config = run->config;
-    bool live = run->capture->backend->live;
-    int r = 0;
-    if (!config->no_dpi && !probe_collects(config))
-        r = dpi_new(&run->dpi, config->max_dpi_flows, run->counters, reason);
+static int open_workers(Run *run, Reason *reason) {
+    (void)pthread_mutex_init(&run->pulse_lock, NULL);
+    int r = workers_new(&run->workers, run->config->workers);
+    for (unsigned i = 0; r == 0 && i < run->config->workers; i++) {
+        const WorkerConfig config = {
+            .config = run->config,
+            .capture = run->captures[i],
+            .export = run->export,
+            .number = i,
+            .n = run->config->workers,
+            .pulse = run->deliver != NULL,
+            .deliver = run->deliver || run->outside.doors,
+        };
+        run->captures[i] = NULL;
+        r = worker_open(workers_at(run->workers, i), &config, reason);
+    }
     if (r == 0 && run->deliver)
-        r = pulse_new(&run->pulse, run->dpi, random_u64());
-    if (r)
-        return error_trace(r);
-    MeterConfig meter = {
-        .max_flows = probe_collects(config) ? COLLECTING_FLOWS
-                     : config->max_flows    ? config->max_flows
-                                            : flows_that_fit(),
-        .idle_s = config->idle_s,
-        .active_s = config->active_s,
-        .input_if = config->input_if ? config->input_if : run->capture->interface_index,
-        .seed = random_u64(),
-        /* below 2^53, for JavaScript reads them; a file gives the same ids every time */
-        .vlan_key = (MeterVlan)config->vlan_key,
-        .mode = config->no_tunnel ? DISSECT_OUTERMOST : DISSECT_INNERMOST,
-        .flow_id = live ? random_u64() % (UINT64_C(1) << 21) << 32 : 1,
-        .dpi = run->dpi,
-        .pulse = run->pulse,
-        .counters = run->counters,
-        .record = export_record,
-        .userdata = run->export,
-    };
-    return meter_new(&run->meter, &meter);
+        r = pulse_new(&run->pulse, workers_at(run->workers, 0)->dpi, 0);
+    return error_trace(r);
 }
 
-/* the clock of packets drives flows; on a quiet live link, that of the wall */
-static void tick_meter(Run *run, size_t frames) {
-    if (run->capture->backend->live && frames == 0)
-        meter_tick(run->meter, clock_wall_ms() * 1000000);
+static int start_workers(Run *run, Reason *reason) {
+    (void)reason;
+    return workers_start(run->workers);
 }
 
-static int finish_meter(Run *run) {
-    meter_flush(run->meter);
-    return RUN_DONE;
+/* nothing comes any more but, of ports, what has come already */
+static int finish_workers(Run *run) {
+    Reason reason = {""};
+    int code = RUN_DONE;
+    workers_stop(run->workers);
+    for (size_t i = 0; i < workers_n(run->workers); i++) {
+        Worker *worker = workers_at(run->workers, i);
+        if (worker->feed && run->live)
+            collect_feed_empty(worker->feed, worker->capture);
+        worker_flush(worker);
+        if (worker->feed && code == RUN_DONE)
+            code = run_said(collect_feed_finish(worker->feed, &reason), &reason);
+    }
+    return code;
 }
 
-static void close_meter(Run *run) {
-    meter_free(run->meter);
+static void close_workers(Run *run) {
     pulse_free(run->pulse);
-    dpi_free(run->dpi);
+    workers_free(run->workers);
+    (void)pthread_mutex_destroy(&run->pulse_lock);
 }
 
-const RunPart run_meter = {
-    .open = open_meter, .tick = tick_meter, .finish = finish_meter, .close = close_meter};
+const RunPart run_workers = {
+    .open = open_workers, .start = start_workers, .finish = finish_workers, .close = close_workers};
 
 /* --- settings, by the command line and by the hub ------------------------------------------ */
 
-static int set(Run *run, const Configuration *now, const Configuration *before, Reason *reason) {
-    const SettingsParts parts = {.config = run->config,
-                                 .capture = run->capture,
-                                 .sampler = &run->sampler,
-                                 .meter = run->meter,
-                                 .export = run->export};
-    return settings_apply(&parts, now, before, reason);
+typedef struct Setting {
+    const Run *run;
+    const Configuration *now;
+    const Configuration *before;
+    Reason *reason;
+    int r;
+} Setting;
+
+static void set_worker(Worker *worker, void *userdata) {
+    Setting *setting = userdata;
+    const SettingsParts parts = {.config = setting->run->config, .worker = worker};
+    setting->r = settings_apply(&parts, setting->now, setting->before, setting->reason);
 }
 
+/* of all workers, or of none: what one cannot do is taken back from those before it */
+static int set(Run *run, const Configuration *now, const Configuration *before, Reason *reason) {
+    Setting setting = {.run = run, .now = now, .before = before, .reason = reason};
+    size_t done = 0;
+    for (; setting.r == 0 && done < workers_n(run->workers); done++)
+        workers_ask_one(run->workers, done, set_worker, &setting);
+    const int r = setting.r;
+    if (r == 0)
+        return 0;
+    Reason unused = {""};
+    Setting back = {.run = run, .now = before, .before = now, .reason = &unused};
+    for (size_t i = 0; i + 1 < done; i++)
+        workers_ask_one(run->workers, i, set_worker, &back);
+    return error_trace(r);
+}
+
+/* before the workers run */
 static int begin_settings(Run *run, Reason *reason) {
     const Configuration begin = *in_force(run);
-    run->sampler = sampler_make(run->capture->backend->live ? random_u64() : 1, run->counters);
     int r = set(run, &begin, &begin, reason);
     if (r > 0 && run->remote && remote_fall_back(run->remote, reason->text))
         r = set(run, in_force(run), &begin, reason);
@@ -292,8 +304,7 @@ static int begin_settings(Run *run, Reason *reason) {
 }
 
 /* what the hub wants to be set */
-static void take_configuration(Run *run, size_t frames) {
-    (void)frames;
+static void take_configuration(Run *run) {
     Configuration now;
     Reason reason = {""};
     char text[256];

@@ -71,10 +71,9 @@ static void send_pulse(Run *run, uint64_t interval_ms, const SpoolStatus *spool)
         .spool = *spool,
         .configuration = remote_report(run->remote),
         .collectors = run->outside.doors ? &run->outside.status : NULL,
-        .feed = run->feed,
+        .feed = workers_at(run->workers, 0)->feed,
     };
     totals.n_causes = trouble_causes(&run->trouble, clock_monotonic_ms(), totals.causes);
-    meter_pulse(run->meter);
     buffer_clear(&run->pulse_json);
     Json json = json_make(&run->pulse_json);
     pulse_write(run->pulse, &totals, &json);
@@ -94,13 +93,51 @@ static void tell_let_go(Run *run, uint64_t let_go) {
     run->letting_go = letting_go;
 }
 
+/* a worker's part, on its thread */
+static void gather(Worker *worker, void *userdata) {
+    Run *run = userdata;
+    worker_count(worker);
+    if (!worker->pulse)
+        return;
+    meter_pulse(worker->meter);
+    (void)pthread_mutex_lock(&run->pulse_lock);
+    pulse_merge(run->pulse, worker->pulse);
+    (void)pthread_mutex_unlock(&run->pulse_lock);
+}
+
+/* a row is counted by workers or by the run, never by both */
+void run_gather(Run *run) {
+    workers_ask(run->workers, gather, run);
+    for (int id = 0; id < _COUNTER_N; id++) {
+        const uint64_t sum = workers_sum(run->workers, id);
+        run->of_workers[id] = run->of_workers[id] || sum;
+        if (run->of_workers[id])
+            metric_set(&run->counters[id], sum);
+    }
+}
+
+static CaptureStats input_stats(const Run *run, size_t i) {
+    CaptureStats all = {0};
+    for (size_t k = 0; k < workers_n(run->workers); k++) {
+        const CaptureStats *one = &workers_at(run->workers, k)->inputs[i];
+        all.packets += one->packets;
+        all.bytes += one->bytes;
+        all.dropped += one->dropped;
+        all.frozen += one->frozen;
+        all.cut += one->cut;
+    }
+    return all;
+}
+
+static void look_at_interfaces(Run *run, uint64_t now_ms) {
+    for (size_t i = 0; i < run->trouble.n; i++)
+        trouble_second(&run->trouble, i, input_stats(run, i).packets, now_ms);
+}
+
 static void each_second(Run *run, uint64_t interval_ms) {
-    CaptureStats stats;
-    capture_stats(run->capture, &stats);
-    metric_set(&run->counters[COUNTER_PACKETS_DROPPED], stats.dropped);
-    metric_set(&run->counters[COUNTER_PACKETS_OVERRUN], stats.overrun);
     const uint64_t now_ms = clock_monotonic_ms();
-    trouble_second(&run->trouble, run_counter(run, COUNTER_PACKETS_RECEIVED), now_ms);
+    run_gather(run);
+    look_at_interfaces(run, now_ms);
     outside_count(&run->outside, run->counters);
     if (!run->deliver)
         return;
@@ -120,8 +157,7 @@ static int begin_seconds(Run *run, Reason *reason) {
 
 /* with the seconds of the wall clock: a period of our own would drift against those of the hub, and
  * every so often leave one of them without a pulse */
-static void tick_seconds(Run *run, size_t frames) {
-    (void)frames;
+static void tick_seconds(Run *run) {
     const uint64_t now_ms = clock_monotonic_ms();
     const uint64_t second = clock_wall_ms() / 1000;
     if (second == run->second || now_ms - run->second_ms < PULSE_MIN_MS)
@@ -159,6 +195,22 @@ void run_say_summary(const Run *run) {
              (unsigned long long)records(run));
 }
 
+/* row by row, for all samples of a name stand together */
+static void write_inputs(const Run *run, Buffer *to) {
+    for (int id = 0; id < _INPUT_COUNTER_N; id++)
+        for (size_t i = 0; i < run->trouble.n; i++) {
+            const CaptureStats stats = input_stats(run, i);
+            const MetricValue values[_INPUT_COUNTER_N] = {
+                [INPUT_COUNTER_PACKETS] = stats.packets, [INPUT_COUNTER_BYTES] = stats.bytes,
+                [INPUT_COUNTER_DROPPED] = stats.dropped, [INPUT_COUNTER_FROZEN] = stats.frozen,
+                [INPUT_COUNTER_CUT] = stats.cut,
+            };
+            char label[64];
+            (void)snprintf(label, sizeof(label), "interface=\"%s\"", run->inputs.names[i]);
+            metric_write(to, &input_counter_rows[id], &values[id], 1, label, i == 0);
+        }
+}
+
 int run_write_counters(const Run *run) {
     const char *path = run->config->counters;
     cleanup(fclosep) FILE *file = NULL;
@@ -169,7 +221,8 @@ int run_write_counters(const Run *run) {
         file = fopen(path, "we");
     Buffer text = {0};
     metric_write(&text, counter_rows, run->counters, _COUNTER_N, NULL, 1);
-    collect_feed_write_counters(run->feed, &text);
+    collect_feed_write_counters(workers_at(run->workers, 0)->feed, &text);
+    write_inputs(run, &text);
     FILE *to = out ? stdout : file;
     bool good = to && fwrite(text.bytes, 1, text.size, to) == text.size && fflush(to) == 0;
     if (!good)

@@ -11,7 +11,7 @@
 void settings_given(const ProbeConfig *config, Configuration *to) {
     *to = (Configuration){
         .set = CONFIGURATION_ALL,
-        .sampling = config->sampling,
+        .sampling = options_sampling(config).packets,
         .active_s = config->active_s,
         .idle_s = config->idle_s,
     };
@@ -40,18 +40,25 @@ static int find_fields(const Configuration *now, const FieldSet **fieldsp, Reaso
     return SETTINGS_E_REFUSED;
 }
 
+/* packets that come sampled, and are sampled again: flows tell the product */
+static uint32_t all_sampling(const ProbeConfig *config, const Configuration *now) {
+    const uint64_t rate = (uint64_t)options_sampling(config).told * now->sampling;
+    return rate > UINT32_MAX ? UINT32_MAX : (uint32_t)rate;
+}
+
 int settings_apply(const SettingsParts *parts, const Configuration *now,
                    const Configuration *before, Reason *reason) {
     const FieldSet *fields = NULL;
     int r = find_fields(now, &fields, reason);
     if (!r && strcmp(now->filter, before->filter) != 0)
-        r = capture_filter(parts->capture, settings_filter(parts->config, now), reason);
+        r = capture_filter(parts->worker->capture, settings_filter(parts->config, now), reason);
     if (r)
         return r > 0 ? SETTINGS_E_REFUSED : error_trace(r);
     /* from here on nothing can fail */
-    sampler_set(parts->sampler, now->sampling);
-    meter_sampling(parts->meter, now->sampling);
-    meter_timeouts(parts->meter, now->idle_s, now->active_s);
-    export_fields(parts->export, fields);
+    Worker *worker = parts->worker;
+    sampler_set(&worker->sampler, now->sampling);
+    meter_sampling(worker->meter, all_sampling(parts->config, now));
+    meter_timeouts(worker->meter, now->idle_s, now->active_s);
+    export_fields(worker->out, fields);
     return 0;
 }

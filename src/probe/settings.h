@@ -5,22 +5,16 @@
  * Settings
  *
  * Puts a configuration into force in a probe that runs: filter, sampling, timeouts and the set of
- * fields, all of them or, when one cannot be, none. On the thread of the capture.
+ * fields, all of them or, when one cannot be, none. Of one worker, on its thread.
  */
 
 #include "channel/configuration.h"
-#include "probe/capture.h"
-#include "probe/export.h"
-#include "probe/meter.h"
 #include "probe/options.h"
-#include "probe/sampler.h"
+#include "probe/worker.h"
 
 typedef struct SettingsParts {
     const ProbeConfig *config;
-    Capture *capture;
-    Sampler *sampler;
-    Meter *meter;
-    Export *export;
+    Worker *worker;
 } SettingsParts;
 
 enum {

@@ -94,19 +94,17 @@ static void test_everything_arrives(void **state) {
     int fd = mkstemp(path);
     assert_true(fd >= 0);
     (void)close(fd);
-    ExportConfig config = {.json = path,
-                           .patient = true,
-                           .counters = counters,
-                           .submit = take,
-                           .userdata = &taker,
-                           .lanes = 1};
+    ExportConfig config = {
+        .json = path, .patient = true, .submit = take, .userdata = &taker, .lanes = 1};
     Export *export = NULL;
     Reason reason;
     assert_int_equal(export_new(&export, &config, &reason), 0);
+    ExportInlet *inlet = NULL;
+    assert_int_equal(export_inlet(&inlet, export, counters), 0);
     for (uint32_t n = 0; n < N; n++) {
         char name[64];
         FlowRecord record = record_of(n, name, sizeof(name));
-        export_record(export, &record);
+        export_record(inlet, &record);
         memset(name, 'x', sizeof(name));
     }
     assert_int_equal(export_finish(export, &reason), 0);
@@ -142,16 +140,17 @@ static void test_behind_is_counted(void **state) {
     static MetricValue counters[_COUNTER_N];
     Taker taker;
     taker_init(&taker);
-    ExportConfig config = {
-        .counters = counters, .submit = take, .userdata = &taker, .lanes = LANES};
+    ExportConfig config = {.submit = take, .userdata = &taker, .lanes = LANES};
     Export *export = NULL;
     Reason reason;
     assert_int_equal(export_new(&export, &config, &reason), 0);
+    ExportInlet *inlet = NULL;
+    assert_int_equal(export_inlet(&inlet, export, counters), 0);
     (void)pthread_mutex_lock(&taker.gate);
     for (uint32_t n = 0; n < N; n++) {
         char name[64];
         FlowRecord record = record_of(n, name, sizeof(name));
-        export_record(export, &record);
+        export_record(inlet, &record);
     }
     (void)pthread_mutex_unlock(&taker.gate);
     assert_int_equal(export_finish(export, &reason), 0);
@@ -174,17 +173,19 @@ static void test_age(void **state) {
     static MetricValue counters[_COUNTER_N];
     Taker taker;
     taker_init(&taker);
-    ExportConfig config = {.counters = counters, .submit = take, .userdata = &taker, .lanes = 1};
+    ExportConfig config = {.submit = take, .userdata = &taker, .lanes = 1};
     Export *export = NULL;
     Reason reason;
     assert_int_equal(export_new(&export, &config, &reason), 0);
+    ExportInlet *inlet = NULL;
+    assert_int_equal(export_inlet(&inlet, export, counters), 0);
     char name[64];
     FlowRecord record = record_of(1, name, sizeof(name));
     uint64_t now_ms = clock_monotonic_ms();
-    export_record(export, &record);
-    export_tick(export, now_ms + 100);
+    export_record(inlet, &record);
+    export_tick(inlet, now_ms + 100);
     assert_int_equal(metric_get(&counters[COUNTER_BATCHES]), 0);
-    export_tick(export, now_ms + 5000);
+    export_tick(inlet, now_ms + 5000);
     assert_int_equal(metric_get(&counters[COUNTER_BATCHES]), 1);
     assert_int_equal(export_finish(export, &reason), 0);
     export_free(export);
@@ -197,15 +198,17 @@ static void test_failures_are_told(void **state) {
     static MetricValue counters[_COUNTER_N];
     Export *export = NULL;
     Reason reason;
-    ExportConfig config = {.json = "/nonexistent/folder/file", .counters = counters};
+    ExportConfig config = {.json = "/nonexistent/folder/file"};
     assert_int_equal(export_new(&export, &config, &reason), EXPORT_E_REFUSED);
     assert_non_null(strstr(reason.text, "/nonexistent/folder/file"));
 
     config.json = "/dev/full";
     assert_int_equal(export_new(&export, &config, &reason), 0);
+    ExportInlet *inlet = NULL;
+    assert_int_equal(export_inlet(&inlet, export, counters), 0);
     char name[64];
     FlowRecord record = record_of(1, name, sizeof(name));
-    export_record(export, &record);
+    export_record(inlet, &record);
     assert_int_equal(export_finish(export, &reason), EXPORT_E_REFUSED);
     assert_true(export_failed(export));
     assert_non_null(strstr(reason.text, "No space left"));
@@ -218,18 +221,19 @@ static void test_fields(void **state) {
     static MetricValue counters[_COUNTER_N];
     Taker taker;
     taker_init(&taker);
-    ExportConfig config = {
-        .patient = true, .counters = counters, .submit = take, .userdata = &taker, .lanes = 1};
+    ExportConfig config = {.patient = true, .submit = take, .userdata = &taker, .lanes = 1};
     Export *export = NULL;
     Reason reason;
     assert_int_equal(export_new(&export, &config, &reason), 0);
+    ExportInlet *inlet = NULL;
+    assert_int_equal(export_inlet(&inlet, export, counters), 0);
     const FieldSet *sets[] = {fieldset_find("all"), fieldset_find("v9"), fieldset_find("all")};
     for (uint32_t i = 0; i < 3; i++) {
         char name[64];
         FlowRecord record = record_of(i, name, sizeof(name));
         assert_non_null(sets[i]);
-        export_fields(export, sets[i]);
-        export_record(export, &record);
+        export_fields(inlet, sets[i]);
+        export_record(inlet, &record);
     }
     assert_int_equal(export_finish(export, &reason), 0);
     export_free(export);

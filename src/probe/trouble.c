@@ -22,58 +22,59 @@ Cause trouble_link(const char *interface) {
     cleanup(closep) int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     (void)snprintf(request.ifr_name, sizeof(request.ifr_name), "%s", interface);
     if (fd < 0 || ioctl(fd, SIOCGIFFLAGS, &request) < 0)
-        return CAUSE_NONE; /* gone: reading says so */
+        return fd < 0 ? CAUSE_NONE : CAUSE_LINK_GONE;
     if (!(request.ifr_flags & IFF_UP))
         return CAUSE_LINK_DOWN;
     return request.ifr_flags & IFF_RUNNING ? CAUSE_NONE : CAUSE_NO_CARRIER;
 }
 
-void trouble_begin(Trouble *trouble, const char *interface, uint64_t now_ms) {
-    *trouble = (Trouble){
-        .interface = interface,
+void trouble_add(Trouble *trouble, const char *interface, uint64_t now_ms) {
+    if (trouble->n == TROUBLE_INTERFACES_MAX)
+        return;
+    trouble->interfaces[trouble->n++] = (TroubleInterface){
+        .name = interface,
         .link = CAUSE_NONE,
         .packet_ms = now_ms,
         .patience_ms = SILENT_FIRST_MS,
     };
 }
 
-static void warn(const Trouble *trouble, Cause cause, const char *detail) {
+static void warn(const TroubleInterface *one, Cause cause, const char *detail) {
     char at[IF_NAMESIZE + 4];
     char line[512];
-    (void)snprintf(at, sizeof(at), "-i %s", trouble->interface);
+    (void)snprintf(at, sizeof(at), "-i %s", one->name);
     cause_line(line, sizeof(line), cause, at, detail);
     log_warning("%s", line);
 }
 
-static void look_at_link(Trouble *trouble, uint64_t now_ms) {
-    Cause link = trouble_link(trouble->interface);
-    if (link == trouble->link)
+static void look_at_link(TroubleInterface *one, uint64_t now_ms) {
+    Cause link = trouble_link(one->name);
+    if (link == one->link)
         return;
-    trouble->link = link;
+    one->link = link;
     if (link != CAUSE_NONE) {
-        warn(trouble, link, "");
+        warn(one, link, "");
         return;
     }
-    log_notice("-i %s: the interface is up", trouble->interface);
-    trouble->packet_ms = now_ms; /* patience begins anew */
+    log_notice("-i %s: the interface is up", one->name);
+    one->packet_ms = now_ms; /* patience begins anew */
 }
 
-static void look_at_packets(Trouble *trouble, uint64_t packets, uint64_t now_ms) {
-    uint64_t quiet_ms = now_ms - trouble->packet_ms;
-    if (packets != trouble->packets) {
-        if (trouble->silent)
-            log_notice("-i %s: packets come again", trouble->interface);
-        trouble->packets = packets;
-        trouble->packet_ms = now_ms;
-        trouble->silent = false;
-    } else if (!trouble->silent && trouble->link == CAUSE_NONE &&
-               quiet_ms >= trouble->patience_ms) {
+static void look_at_packets(TroubleInterface *one, uint64_t packets, uint64_t now_ms) {
+    uint64_t quiet_ms = now_ms - one->packet_ms;
+    if (packets != one->packets) {
+        if (one->silent)
+            log_notice("-i %s: packets come again", one->name);
+        one->packets = packets;
+        one->packet_ms = now_ms;
+        one->silent = false;
+    } else if (!one->silent && one->link == CAUSE_NONE && quiet_ms >= one->patience_ms) {
         char detail[32];
         (void)snprintf(detail, sizeof(detail), "%u s", (unsigned)(quiet_ms / 1000));
-        warn(trouble, CAUSE_NO_PACKETS, detail);
-        trouble->silent = true;
-        if (trouble->patience_ms < SILENT_MOST_MS)
-            trouble->patience_ms *= 2;
+        warn(one, CAUSE_NO_PACKETS, detail);
+        one->silent = true;
+        if (one->patience_ms < SILENT_MOST_MS)
+            one->patience_ms *= 2;
     }
 }
 
@@ -83,11 +84,19 @@ void trouble_spool(Trouble *trouble, bool letting_go, bool disk_failing, uint64_
     trouble->disk_failing = disk_failing;
 }
 
-void trouble_second(Trouble *trouble, uint64_t packets, uint64_t now_ms) {
-    if (!trouble->interface)
+void trouble_second(Trouble *trouble, size_t i, uint64_t packets, uint64_t now_ms) {
+    if (i >= trouble->n)
         return;
-    look_at_link(trouble, now_ms);
-    look_at_packets(trouble, packets, now_ms);
+    look_at_link(&trouble->interfaces[i], now_ms);
+    look_at_packets(&trouble->interfaces[i], packets, now_ms);
+}
+
+/* of several interfaces the first that has one */
+static Cause link_cause(const Trouble *trouble) {
+    for (size_t i = 0; i < trouble->n; i++)
+        if (trouble->interfaces[i].link != CAUSE_NONE)
+            return trouble->interfaces[i].link;
+    return CAUSE_NONE;
 }
 
 size_t trouble_causes(const Trouble *trouble, uint64_t now_ms, Cause causes[TROUBLE_MAX]) {
@@ -96,7 +105,8 @@ size_t trouble_causes(const Trouble *trouble, uint64_t now_ms, Cause causes[TROU
         causes[n++] = CAUSE_SPOOL_FULL;
     if (trouble->disk_failing)
         causes[n++] = CAUSE_SPOOL_DISK;
-    if (trouble->link != CAUSE_NONE)
-        causes[n++] = trouble->link;
+    const Cause link = link_cause(trouble);
+    if (link != CAUSE_NONE)
+        causes[n++] = link;
     return n;
 }
