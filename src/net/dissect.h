@@ -138,6 +138,7 @@ typedef struct Packet {
     uint32_t fragment_bytes; /* of a later fragment: ip_bytes without headers */
     uint32_t tcp_seq;
     uint16_t tcp_flags;
+    uint16_t header_bytes; /* of the transport header, which ends at payload */
     uint8_t tos;
     uint8_t icmp_type;
     uint8_t icmp_code;

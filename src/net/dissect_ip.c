@@ -115,6 +115,7 @@ static void dissect_transport(Walk *w) {
     if (!c->failed) {
         p->payload = c->at;
         p->payload_bytes = (uint32_t)(c->end - c->at);
+        p->header_bytes = (uint16_t)(c->at - start);
     }
 }
 

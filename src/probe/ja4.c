@@ -173,7 +173,7 @@ static void hash_list(crypto_hash_sha256_state *hash, const List *list) {
     for (size_t i = 0; i < list->n; i++) {
         char text[8];
         int n = snprintf(text, sizeof(text), "%s%04x", i ? "," : "", list->values[i]);
-        (void)crypto_hash_sha256_update(hash, (const uint8_t *)text, (size_t)n);
+        (void)crypto_hash_sha256_update(hash, (const uint8_t *)text, (unsigned long long)n);
     }
 }
 
