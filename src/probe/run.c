@@ -61,9 +61,12 @@ int run_said(int r, const Reason *reason) {
 static int open_parts(Run *run) {
     Reason reason = {""};
     int r = 0;
-    for (size_t i = 0; r == 0 && i < PARTS; i++)
-        r = parts[i]->open ? parts[i]->open(run, &reason) : 0;
-    if (r == CAPTURE_E_USAGE && !run->workers && !run->export) {
+    const RunPart *part = NULL;
+    for (size_t i = 0; r == 0 && i < PARTS; i++) {
+        part = parts[i];
+        r = part->open ? part->open(run, &reason) : 0;
+    }
+    if (r == CAPTURE_E_USAGE && part == &run_input) {
         (void)run_said(r, &reason);
         return RUN_USAGE;
     }
