@@ -328,30 +328,43 @@ static void block_release(AfPacket *live) {
     live->held = false;
 }
 
-/* an error is the interface going down, and nothing to be done, or going away */
+static bool time_to_look(AfPacket *live) {
+    const uint64_t now_ms = clock_monotonic_ms();
+    if (now_ms - live->looked_ms < AWAY_LOOK_MS)
+        return false;
+    live->looked_ms = now_ms;
+    return true;
+}
+
+/* the kernel says that an interface goes down, and no more when it then goes away: a quiet one is
+ * looked at now and then */
 static void wait_readable(Capture *capture, unsigned timeout_ms) {
     AfPacket *live = capture->state;
     struct pollfd pollfd = {.fd = live->fd, .events = POLLIN | POLLERR};
-    if (poll(&pollfd, 1, (int)timeout_ms) <= 0 || !(pollfd.revents & (POLLERR | POLLNVAL)))
+    const int n = poll(&pollfd, 1, (int)timeout_ms);
+    if (n > 0 && (pollfd.revents & (POLLERR | POLLNVAL))) {
+        int error = 0;
+        socklen_t size = sizeof(error);
+        (void)getsockopt(live->fd, SOL_SOCKET, SO_ERROR, &error, &size); /* and takes it away */
+    } else if (n > 0) {
         return;
-    int error = 0;
-    socklen_t size = sizeof(error);
-    (void)getsockopt(live->fd, SOL_SOCKET, SO_ERROR, &error, &size); /* and takes it away */
-    if ((int)if_nametoindex(live->name) != live->index)
+    }
+    if (time_to_look(live) && (int)if_nametoindex(live->name) != live->index)
         let_go(capture);
 }
 
-/* one that is gone: is it back? */
+/* one that is gone: is it back? Workers take it again in their order */
 static void look_for(Capture *capture, unsigned timeout_ms) {
     AfPacket *live = capture->state;
     Reason reason = {""};
-    const uint64_t now_ms = clock_monotonic_ms();
-    if (now_ms - live->looked_ms < AWAY_LOOK_MS) {
-        (void)poll(NULL, 0, (int)timeout_ms);
+    if (!time_to_look(live)) {
+        (void)poll(NULL, 0, timeout_ms < BEGIN_STEP_MS ? (int)timeout_ms : BEGIN_STEP_MS);
         return;
     }
-    live->looked_ms = now_ms;
-    if (if_nametoindex(live->name) && take(capture, NULL, &reason))
+    const int index = (int)if_nametoindex(live->name);
+    const CaptureConfig *config = &live->config;
+    if (index && (!config->fanout || capture_fanout_turn(config->fanout, config->member, index)) &&
+        take(capture, NULL, &reason))
         let_go(capture);
 }
 

@@ -202,6 +202,13 @@ static int join(CaptureFanout *fanout, int fd, bool ethernet) {
     return 0;
 }
 
+bool capture_fanout_turn(CaptureFanout *fanout, unsigned member, int index) {
+    (void)pthread_mutex_lock(&fanout->lock);
+    const bool turn = member == 0 || (fanout->index == index && fanout->joined == member);
+    (void)pthread_mutex_unlock(&fanout->lock);
+    return turn;
+}
+
 int capture_fanout_join(CaptureFanout *fanout, unsigned member, int fd, int index, bool ethernet) {
     int r = CAPTURE_FANOUT_E_EARLY;
     (void)pthread_mutex_lock(&fanout->lock);

@@ -37,6 +37,9 @@ enum {
 void capture_fanout_init(CaptureFanout *fanout, unsigned members);
 void capture_fanout_deinit(CaptureFanout *fanout);
 
+/** capture_fanout_turn() - may this one join? */
+bool capture_fanout_turn(CaptureFanout *fanout, unsigned member, int index);
+
 /** capture_fanout_join() - a bound socket; ethernet: packets have a link header */
 int capture_fanout_join(CaptureFanout *fanout, unsigned member, int fd, int index, bool ethernet);
 
