@@ -19,6 +19,7 @@
 #include "channel/cause.h"
 #include "channel/keystring.h"
 #include "probe/capture.h"
+#include "probe/capture_list.h"
 #include "probe/check_inside.h"
 #include "probe/collect_ports.h"
 #include "probe/trouble.h"
@@ -154,12 +155,7 @@ static void check_collector(Check *check) {
     capture_free(capture);
 }
 
-void check_input(Check *check) {
-    if (check->config->collector_ports.n) {
-        check_collector(check);
-        return;
-    }
-    const char *input = check->config->inputs.values[0];
+static void check_one_input(Check *check, const char *input) {
     if (strcmp(input, "-") == 0) {
         check_note(check, "input -: standard input is not looked at");
         return;
@@ -175,6 +171,28 @@ void check_input(Check *check) {
     }
     cause_line(line, sizeof(line), link, input, "");
     check_fail(check, "input %s", line);
+}
+
+static void check_list(Check *check, const char *path) {
+    CaptureList list = {.names = NULL};
+    Reason reason = {""};
+    if (capture_list_read(&list, path, &reason))
+        check_fail(check, "input %s", reason.text);
+    for (size_t i = 0; i < list.n; i++)
+        check_one_input(check, list.names[i]);
+    capture_list_deinit(&list);
+}
+
+void check_input(Check *check) {
+    const ProbeConfig *config = check->config;
+    if (config->collector_ports.n) {
+        check_collector(check);
+        return;
+    }
+    for (size_t i = 0; i < config->inputs.n; i++)
+        check_one_input(check, config->inputs.values[i]);
+    if (config->file_list)
+        check_list(check, config->file_list);
 }
 
 /* --- offloads: with them packets are seen before they are cut, or after they were joined ---- */
@@ -198,10 +216,7 @@ static bool is_on(int fd, const char *interface, size_t i) {
     return ioctl(fd, SIOCETHTOOL, &request) == 0 && (value.data & offloads[i].bit);
 }
 
-void check_offloads(Check *check) {
-    if (check->config->collector_ports.n)
-        return;
-    const char *interface = check->config->inputs.values[0];
+static void check_offloads_of(Check *check, const char *interface) {
     cleanup(closep) int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     Reason on = {""};
     if (!is_interface(interface) || fd < 0)
@@ -216,6 +231,12 @@ void check_offloads(Check *check) {
                    interface, interface, on.text);
     else
         check_ok(check, "offloads of %s: none that join or cut packets", interface);
+}
+
+void check_offloads(Check *check) {
+    const ProbeConfig *config = check->config;
+    for (size_t i = 0; !config->collector_ports.n && i < config->inputs.n; i++)
+        check_offloads_of(check, config->inputs.values[i]);
 }
 
 /* --- spool -------------------------------------------------------------------------------- */

@@ -144,6 +144,8 @@
         "or what is longer than a message.")                                                       \
     ROW(COLLECTOR_WITHHELD, "collector_flows_withheld", NULL, COUNTER, "flows",                    \
         "Flows not sent to a collector because the limit of a run without licence was reached.")   \
+    ROW(COLLECTOR_SKIPPED, "collector_flows_skipped", NULL, COUNTER, "flows",                      \
+        "Records not sent to a collector, for only one of so many flows is (-S).")                 \
     ROW(COLLECTOR_LIMITED, "collector_limited", NULL, GAUGE, "",                                   \
         "1 while neither a licence nor a lease lifts the limit of 25,000 records.")                \
     ROW(COLLECTOR_LEFT, "collector_records_left", NULL, GAUGE, "records",                          \

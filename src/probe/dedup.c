@@ -68,8 +68,9 @@ static uint64_t digest_of(const Dedup *dedup, const Frame *frame) {
     const uint32_t kernel_tag = frame->tag_type ? TAG_BYTES : 0;
     const uint32_t captured = frame->captured_bytes - at;
     const uint32_t wire = frame->wire_bytes - at - kernel_tag;
-    return hash_bytes(frame->bytes + at, captured < LOOK_BYTES ? captured : LOOK_BYTES,
-                      dedup->seed ^ wire);
+    const uint64_t bytes =
+        hash_bytes(frame->bytes + at, captured < LOOK_BYTES ? captured : LOOK_BYTES, dedup->seed);
+    return hash_u64(bytes, wire); /* in the seed, it would weigh as much as a bit of the packet */
 }
 
 static bool seen_before(Dedup *dedup, const Frame *frame) {

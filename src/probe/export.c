@@ -109,16 +109,38 @@ static int submit(Export *export, const Parcel *parcel) {
     return 0;
 }
 
+/* all records of a flow go to collectors, or none; what has no number is told by the flow's ends */
+static bool goes_out(const Export *export, const FlowRecord *record) {
+    const uint64_t flow =
+        record->flow_id ? record->flow_id
+                        : hash_bytes(&record->src_ip, sizeof(record->src_ip), record->src_port) ^
+                              hash_bytes(&record->dst_ip, sizeof(record->dst_ip), record->dst_port);
+    return hash_u64(flow, 0) % export->config.doors_rate == 0;
+}
+
+/* last, for of several flows only those that go out stay in the batch */
+static void to_doors(Export *export, FlowBatch *batch) {
+    size_t n = batch->n;
+    if (export->config.doors_rate > 1) {
+        n = 0;
+        for (size_t i = 0; i < batch->n; i++)
+            if (goes_out(export, &batch->records[i]))
+                batch->records[n++] = batch->records[i];
+        metric_add(export->config.skipped, batch->n - n);
+    }
+    doors_batch(export->config.doors, batch->records, n);
+}
+
 static void export_parcel(Export *export, const Parcel *parcel) {
     if (export->json)
         write_lines(export, parcel->batch);
+    if (export->config.submit && !export->submit_failure) {
+        int r = submit(export, parcel);
+        if (r < 0)
+            export->submit_failure = r;
+    }
     if (export->config.doors)
-        doors_batch(export->config.doors, parcel->batch->records, parcel->batch->n);
-    if (!export->config.submit || export->submit_failure)
-        return;
-    int r = submit(export, parcel);
-    if (r < 0)
-        export->submit_failure = r;
+        to_doors(export, parcel->batch);
 }
 
 static void *export_run(void *userdata) {

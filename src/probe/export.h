@@ -35,8 +35,10 @@ typedef struct ExportConfig {
     int (*submit)(void *userdata, unsigned lane, const void *bytes, size_t size,
                   const BatchCounts *counts);
     void *userdata;
-    Doors *doors;   /* borrowed; NULL: no collectors of others */
-    unsigned lanes; /* at most EXPORT_LANES_MAX */
+    Doors *doors;         /* borrowed; NULL: no collectors of others */
+    uint32_t doors_rate;  /* one of so many flows goes there; 0 and 1: all */
+    MetricValue *skipped; /* counts the records of the others, on the export's thread */
+    unsigned lanes;       /* at most EXPORT_LANES_MAX */
 } ExportConfig;
 
 enum { EXPORT_LANES_MAX = 16 };

@@ -193,6 +193,8 @@ static int open_export(Run *run, Reason *reason) {
         .submit = run->deliver ? deliver_submit : NULL,
         .userdata = run->deliver,
         .doors = run->outside.doors,
+        .doors_rate = options_sampling(run->config).exported,
+        .skipped = &run->counters[COUNTER_COLLECTOR_SKIPPED],
         .lanes = run->deliver ? deliver_lanes(run->deliver) : 1,
     };
     return export_new(&run->export, &export, reason);

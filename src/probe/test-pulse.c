@@ -104,10 +104,44 @@ static void test_the_heaviest_come(void **state) {
     pulse_free(pulse);
 }
 
+/* of workers: what two have seen of one host and one conversation is one line each, and gone from
+ * them */
+static void test_merged(void **state) {
+    (void)state;
+    Pulse *all = NULL;
+    Pulse *parts[2] = {NULL, NULL};
+    Pulse *alone = NULL;
+    Buffer buffer = {0};
+    Buffer expected = {0};
+    assert_int_equal(pulse_new(&all, NULL, 1), 0);
+    assert_int_equal(pulse_new(&alone, NULL, 2), 0);
+    for (unsigned i = 0; i < 2; i++)
+        assert_int_equal(pulse_new(&parts[i], NULL, 3 + i), 0);
+    for (unsigned round = 0; round < 3; round++) {
+        for (unsigned i = 0; i < 40; i++) {
+            const Came came = {(uint8_t)(i / 2 % 7), 250, 100 * (i + 1), 10, i + 1, i % 2};
+            add(parts[i % 3 == 0], came);
+            add(alone, came);
+        }
+        for (unsigned i = 0; i < 2; i++)
+            pulse_merge(all, parts[i]);
+        assert_string_equal(written(all, &buffer), written(alone, &expected));
+    }
+    pulse_merge(all, parts[0]);
+    assert_non_null(strstr(written(all, &buffer), "\"apps\":[],\"hosts\":[],"));
+    buffer_deinit(&buffer);
+    buffer_deinit(&expected);
+    pulse_free(all);
+    pulse_free(alone);
+    for (unsigned i = 0; i < 2; i++)
+        pulse_free(parts[i]);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_sums_by_host_and_conversation),
         cmocka_unit_test(test_the_heaviest_come),
+        cmocka_unit_test(test_merged),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -85,6 +85,18 @@ static int open_meter(Worker *worker, const WorkerConfig *config, Reason *reason
     return meter_new(&worker->meter, &meter);
 }
 
+/* what exporters said, and the command line of those that did not say how they sample */
+static void record_collected(void *userdata, const FlowRecord *record) {
+    const Worker *worker = userdata;
+    if (record->sampling || worker->collected <= 1) {
+        export_record(worker->out, record);
+        return;
+    }
+    FlowRecord copy = *record;
+    copy.sampling = worker->collected;
+    export_record(worker->out, &copy);
+}
+
 static int open_feed(Worker *worker, const WorkerConfig *config, Reason *reason) {
     const CollectFeedConfig feed = {
         .options = config->config,
@@ -93,8 +105,8 @@ static int open_feed(Worker *worker, const WorkerConfig *config, Reason *reason)
         .packets = &worker->counters[COUNTER_PACKETS_RECEIVED],
         .bytes = &worker->counters[COUNTER_BYTES_RECEIVED],
         .exported = &worker->counters[COUNTER_FLOWS_COLLECTED],
-        .record = config->deliver ? export_record : NULL,
-        .userdata = worker->out,
+        .record = config->deliver ? record_collected : NULL,
+        .userdata = worker,
     };
     if (!probe_collects(config->config))
         return 0;
@@ -109,7 +121,9 @@ static void learn_indexes(Worker *worker) {
 }
 
 int worker_open(Worker *worker, const WorkerConfig *config, Reason *reason) {
-    *worker = (Worker){.capture = config->capture, .told_if = config->config->input_if};
+    *worker = (Worker){.capture = config->capture,
+                       .told_if = config->config->input_if,
+                       .collected = options_sampling(config->config).collected};
     learn_indexes(worker);
     int r = export_inlet(&worker->out, config->export, worker->counters);
     if (r == 0)

@@ -33,6 +33,7 @@ typedef struct Worker {
     Meter *meter;
     CollectFeed *feed; /* collects in the meter's place; NULL: packets are metered */
     ExportInlet *out;
+    uint32_t collected;                      /* how exporters sample that do not say it (-S) */
     uint32_t told_if;                        /* index of all inputs by -u, 0: their own */
     uint32_t input_ifs[CAPTURE_INPUTS_MAX];  /* index of each input, as flows say it */
     CaptureStats inputs[CAPTURE_INPUTS_MAX]; /* as of the last worker_count() */
