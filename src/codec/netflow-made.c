@@ -54,6 +54,9 @@ static void make_names(NetflowMade *made, const NetflowStream *stream, const Flo
     made->exporter = record->exporter_ip.family ? record->exporter_ip : stream->self;
     made->self = stream->self;
     made->mpls = record->mpls_label ? record->mpls_label << 4 | 1 : 0;
+    made->client_latency_ms = record->client_latency_us / 1000;
+    made->server_latency_ms = record->server_latency_us / 1000;
+    made->app_latency_ms = record->app_latency_us / 1000;
     made->total_flows = (uint32_t)stream->records;
     if (speaks(record, NDPI_TLS, NDPI_QUIC))
         made->tls_name = record->server_name;

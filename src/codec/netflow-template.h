@@ -52,6 +52,7 @@ typedef struct NetflowMade {
     uint32_t total_flows;        /* records sent before in this stream */
     uint32_t sampling;           /* 1: all packets */
     uint32_t sampler;            /* id of the options record that describes it, 0: none */
+    uint32_t client_latency_ms, server_latency_ms, app_latency_ms;
     uint32_t mpls;               /* label, no class, bottom of the stack: 24 bits */
     uint16_t src_port, dst_port; /* of ICMP 0, and type * 256 + code */
     uint16_t icmp;
