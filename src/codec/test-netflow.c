@@ -42,6 +42,19 @@ static void init(NetflowStream *stream, NetflowVersion version, uint32_t domain,
     netflow_stream_init(stream, &shape);
 }
 
+/* one whole message to the end of a buffer, filled by one call */
+static int encode(NetflowStream *stream, Buffer *to, const FlowRecord *records, size_t n,
+                  const NetflowRoom *room, uint64_t export_ms, NetflowTaken *taken) {
+    NetflowMessage message = {0};
+    int r = netflow_add(stream, &message, records, n, room, export_ms, taken);
+    if (r == 0)
+        r = netflow_end(stream, &message, export_ms);
+    if (r == 0)
+        buffer_put(to, message.bytes.bytes, message.bytes.size);
+    netflow_message_deinit(&message);
+    return r;
+}
+
 static uint32_t u32_at(const Buffer *message, size_t at) {
     Cursor c = cursor_make(message->bytes + at, message->size - at);
     return cursor_u32(&c);
@@ -70,9 +83,33 @@ static void same_record(const FlowRecord *a, const FlowRecord *b) {
     assert_int_equal(a->vlan, b->vlan);
     assert_int_equal(a->flow_id, b->flow_id);
     assert_int_equal(a->sampling > 1 ? a->sampling : 0, b->sampling);
+    assert_int_equal(a->tunnel_id, b->tunnel_id);
+    assert_int_equal(a->rev_tunnel_id, b->rev_tunnel_id);
+    assert_int_equal(a->tunnel_vlan, b->tunnel_vlan);
+    assert_int_equal(a->inner_vlan, b->inner_vlan);
+    assert_int_equal(a->tunnel_type.size, b->tunnel_type.size);
+    assert_true(net_address_equal(&a->tunnel_src_ip, &b->tunnel_src_ip));
+    assert_true(net_address_equal(&a->tunnel_dst_ip, &b->tunnel_dst_ip));
     assert_int_equal(a->server_name.size, b->server_name.size);
     if (a->server_name.size)
         assert_memory_equal(a->server_name.text, b->server_name.text, a->server_name.size);
+}
+
+/* what is said again and again, into our own decoder */
+static void announce_to(NetflowStream *stream, IpfixDecoder *decoder, FlowBatch *out,
+                        IpfixCounts *counts) {
+    const NetflowFacts facts = {.name = "here", .interface = "eth0", .unsent_flows = 0};
+    NetflowMessage message = {0};
+    unsigned step = 0;
+    size_t n = 0;
+    while (netflow_announce(stream, &facts, &message, DATAGRAM, START_MS * 1000ull, &step)) {
+        assert_in_range(message.bytes.size, 16, DATAGRAM);
+        assert_int_equal(
+            ipfix_decode(decoder, message.bytes.bytes, message.bytes.size, out, counts), 0);
+        n++;
+    }
+    assert_in_range(n, 1, 5);
+    netflow_message_deinit(&message);
 }
 
 /* random in every field, through our own decoder, templates remembered over messages */
@@ -83,6 +120,15 @@ static void test_ipfix_there_and_back(void **state) {
     for (size_t i = 0; i < N; i++) {
         records[i] = sample_realistic(&sample, SAMPLE_ALL);
         records[i].sampling = i % 5 == 4 ? 100 : 0;
+        if (i % 7 == 3) {
+            records[i].tunnel_type = (FlowText){"vxlan", 5};
+            records[i].tunnel_id = (uint32_t)i;
+            records[i].rev_tunnel_id = 7;
+            records[i].tunnel_src_ip = sample_address(i % 2, 77);
+            records[i].tunnel_dst_ip = sample_address(i % 2, (uint32_t)i);
+            records[i].tunnel_vlan = 12;
+            records[i].inner_vlan = 13;
+        }
     }
     NetflowStream stream;
     init(&stream, NETFLOW_IPFIX, 3, false);
@@ -94,17 +140,17 @@ static void test_ipfix_there_and_back(void **state) {
     Buffer message = {0};
     NetflowTaken taken;
     for (size_t at = 0, turn = 0; at < N; at += taken.flows, turn++) {
-        const NetflowRoom room = {
-            .bytes = DATAGRAM, .records = SIZE_MAX, .templates = turn % 20 == 0};
+        const NetflowRoom room = {.bytes = DATAGRAM, .records = SIZE_MAX};
+        if (turn % 20 == 0)
+            announce_to(&stream, decoder, out, &counts);
         buffer_clear(&message);
         const uint32_t sequence = stream.sequence;
         assert_int_equal(
-            netflow_encode(&stream, &message, records + at, N - at, &room, sample.now_ms, &taken),
-            0);
+            encode(&stream, &message, records + at, N - at, &room, sample.now_ms, &taken), 0);
         assert_in_range(message.size, 1, DATAGRAM);
         assert_int_equal(u32_at(&message, 8), sequence);
         assert_int_equal(u32_at(&message, 12), 3);
-        assert_int_equal(sequence, at);
+        assert_int_equal(sequence, at + counts.options);
         assert_int_equal(ipfix_decode(decoder, message.bytes, message.size, out, &counts), 0);
     }
     assert_int_equal(out->n, N);
@@ -128,20 +174,19 @@ static void test_room_for_records(void **state) {
         Buffer message = {0};
         init(&stream, versions[v], 0, false);
         NetflowRoom room = {.bytes = DATAGRAM, .records = 7};
-        assert_int_equal(
-            netflow_encode(&stream, &message, records, 10, &room, START_MS * 1000ull, &taken), 0);
+        assert_int_equal(encode(&stream, &message, records, 10, &room, START_MS * 1000ull, &taken),
+                         0);
         assert_int_equal(taken.flows, 3);
         assert_int_equal(taken.records, 6);
-        assert_int_equal(taken.counts.octets, 450);
         room.records = 1;
         buffer_clear(&message);
-        assert_int_equal(
-            netflow_encode(&stream, &message, records, 10, &room, START_MS * 1000ull, &taken), 0);
+        assert_int_equal(encode(&stream, &message, records, 10, &room, START_MS * 1000ull, &taken),
+                         0);
         assert_int_equal(taken.flows, 0);
         assert_int_equal(message.size, 0);
         room.records = 0;
-        assert_int_equal(
-            netflow_encode(&stream, &message, records, 10, &room, START_MS * 1000ull, &taken), 0);
+        assert_int_equal(encode(&stream, &message, records, 10, &room, START_MS * 1000ull, &taken),
+                         0);
         assert_int_equal(taken.flows + message.size, 0);
         buffer_deinit(&message);
     }
@@ -156,15 +201,14 @@ static void test_unfit(void **state) {
     NetflowTaken taken;
     Buffer message = {0};
     init(&stream, NETFLOW_5, 0, false);
-    assert_int_equal(
-        netflow_encode(&stream, &message, records, 3, &roomy, START_MS * 1000ull, &taken), 0);
+    assert_int_equal(encode(&stream, &message, records, 3, &roomy, START_MS * 1000ull, &taken), 0);
     assert_int_equal(taken.flows, 3);
     assert_int_equal(taken.unfit, 1);
     assert_int_equal(taken.records, 4);
     assert_int_equal(message.size, 24 + 4 * 48);
     buffer_clear(&message);
-    assert_int_equal(
-        netflow_encode(&stream, &message, records + 1, 1, &roomy, START_MS * 1000ull, &taken), 0);
+    assert_int_equal(encode(&stream, &message, records + 1, 1, &roomy, START_MS * 1000ull, &taken),
+                     0);
     assert_int_equal(taken.flows, 1);
     assert_int_equal(taken.unfit, 1);
     assert_int_equal(message.size, 0);
@@ -186,8 +230,8 @@ static void test_v5_times(void **state) {
     init(&stream, NETFLOW_5, 0, false);
     for (size_t at = 0; at < 4; at += taken.flows) {
         buffer_clear(&message);
-        assert_int_equal(
-            netflow_encode(&stream, &message, records + at, 4 - at, &roomy, now_ms, &taken), 0);
+        assert_int_equal(encode(&stream, &message, records + at, 4 - at, &roomy, now_ms, &taken),
+                         0);
         assert_true(taken.flows > 0);
         const uint64_t boot_ms =
             u32_at(&message, 8) * 1000ull + u32_at(&message, 12) / 1000000 - u32_at(&message, 4);
@@ -209,8 +253,7 @@ static void test_v5_pieces(void **state) {
     NetflowTaken taken;
     Buffer message = {0};
     init(&stream, NETFLOW_5, 0, false);
-    assert_int_equal(
-        netflow_encode(&stream, &message, &record, 1, &roomy, START_MS * 1000ull, &taken), 0);
+    assert_int_equal(encode(&stream, &message, &record, 1, &roomy, START_MS * 1000ull, &taken), 0);
     assert_int_equal(taken.records, 4);
     uint64_t octets = 0;
     uint64_t packets = 0;
@@ -249,8 +292,8 @@ static void test_v5_too_many_pieces(void **state) {
         NetflowTaken taken;
         Buffer message = {0};
         init(&stream, NETFLOW_5, 0, false);
-        assert_int_equal(
-            netflow_encode(&stream, &message, &record, 1, &room, START_MS * 1000ull, &taken), 0);
+        assert_int_equal(encode(&stream, &message, &record, 1, &room, START_MS * 1000ull, &taken),
+                         0);
         assert_int_equal(taken.flows, cases[i].taken.flows);
         assert_int_equal(taken.unfit, cases[i].taken.unfit);
         assert_int_equal(taken.records, cases[i].taken.records);
@@ -272,8 +315,8 @@ static void test_introduce(void **state) {
         Buffer before = {0};
         init(&stream, versions[v], 0, true);
         stream.sequence = 70000;
-        assert_int_equal(
-            netflow_encode(&stream, &message, &record, 1, &roomy, START_MS * 1000ull, &taken), 0);
+        assert_int_equal(encode(&stream, &message, &record, 1, &roomy, START_MS * 1000ull, &taken),
+                         0);
         netflow_introduce(&stream, message.bytes, &before);
         assert_false(before.failed);
         assert_int_equal(u32_at(&before, v9 ? 12 : 8), v9 ? 69999 : 70000);
@@ -294,25 +337,84 @@ static void test_templates_alone(void **state) {
     NetflowStream stream;
     NetflowTaken taken;
     Buffer message = {0};
-    init(&stream, NETFLOW_IPFIX, 0, true); /* all were used */
-    NetflowRoom room = {.bytes = DATAGRAM, .records = SIZE_MAX, .templates = true};
-    assert_int_equal(
-        netflow_encode(&stream, &message, &record, 1, &room, START_MS * 1000ull, &taken), 0);
+    init(&stream, NETFLOW_IPFIX, 0, false);
+    NetflowRoom room = {.bytes = 950, .records = SIZE_MAX};
+    assert_int_equal(encode(&stream, &message, &record, 1, &room, START_MS * 1000ull, &taken), 0);
     assert_int_equal(taken.flows, 0);
-    assert_in_range(message.size, 100, DATAGRAM);
-    room.templates = false;
+    assert_true(taken.full);
+    assert_in_range(message.size, 100, 400);
     buffer_clear(&message);
-    assert_int_equal(
-        netflow_encode(&stream, &message, &record, 1, &room, START_MS * 1000ull, &taken), 0);
+    assert_int_equal(encode(&stream, &message, &record, 1, &room, START_MS * 1000ull, &taken), 0);
     assert_int_equal(taken.records, 1);
     /* and what never fits is left out */
     room.bytes = 600;
     buffer_clear(&message);
-    assert_int_equal(
-        netflow_encode(&stream, &message, &record, 1, &room, START_MS * 1000ull, &taken), 0);
+    assert_int_equal(encode(&stream, &message, &record, 1, &room, START_MS * 1000ull, &taken), 0);
     assert_int_equal(taken.unfit, 1);
+    assert_int_equal(taken.left_out.octets, 150);
     assert_int_equal(message.size, 0);
     buffer_deinit(&message);
+}
+
+/* a message is filled by several calls, and its header says what is in it in the end */
+static void test_filled_in_steps(void **state) {
+    (void)state;
+    const NetflowVersion versions[] = {NETFLOW_5, NETFLOW_9, NETFLOW_IPFIX};
+    for (size_t v = 0; v < 3; v++) {
+        NetflowStream stream;
+        NetflowTaken taken = {0};
+        NetflowMessage message = {0};
+        init(&stream, versions[v], 0, false);
+        uint32_t n = 0;
+        for (; !taken.full; n++) {
+            const FlowRecord record = record_of(n);
+            assert_int_equal(
+                netflow_add(&stream, &message, &record, 1, &roomy, START_MS * 1000ull + n, &taken),
+                0);
+            assert_int_equal(taken.flows, !taken.full);
+        }
+        assert_int_equal(message.counts.flows, n - 1);
+        assert_int_equal(netflow_end(&stream, &message, START_MS * 1000ull + 5000), 0);
+        assert_in_range(message.bytes.size, 1300, DATAGRAM + (versions[v] == NETFLOW_5 ? 100 : 0));
+        const unsigned count = u16_at(&message.bytes, 2);
+        const size_t records = versions[v] == NETFLOW_IPFIX ? n - 1 : 2 * (n - 1);
+        assert_int_equal(count, versions[v] == NETFLOW_5   ? records
+                                : versions[v] == NETFLOW_9 ? records + 1
+                                                           : message.bytes.size);
+        assert_int_equal(u32_at(&message.bytes, versions[v] == NETFLOW_IPFIX ? 4 : 8),
+                         START_MS + 5);
+        netflow_message_deinit(&message);
+    }
+}
+
+/* the sampler's record says what flows that name it need; a rate is told once */
+static void test_sampling(void **state) {
+    (void)state;
+    NetflowStream stream;
+    NetflowMessage message = {0};
+    unsigned step = 0;
+    const NetflowFacts facts = {.name = "p", .unsent_flows = 3, .dropped_packets = 9};
+    init(&stream, NETFLOW_IPFIX, 0, false);
+    assert_false(netflow_learn(&stream, 0));
+    assert_false(netflow_learn(&stream, 1));
+    assert_true(netflow_learn(&stream, 100));
+    assert_false(netflow_learn(&stream, 100));
+    assert_true(netflow_learn(&stream, 7));
+    assert_true(netflow_announce(&stream, &facts, &message, DATAGRAM, START_MS * 1000ull, &step));
+    assert_int_equal(message.templates, NETFLOW_OPTIONS);
+    assert_int_equal(message.records, 2 + 1 + 1);
+    /* the first data set: the samplers */
+    const size_t at = 16 + (10 + 4 * 6) + (10 + 4 * 9) + (10 + 4 * 5) + (10 + 4 * 2);
+    assert_int_equal(u16_at(&message.bytes, at), FIRST + NETFLOW_VARIANTS);
+    const uint32_t expected[] = {1, 3, 1, 99, 1, 100, 2, 3, 1, 6, 1, 7};
+    for (size_t i = 0, from = at + 4; i < 12; i++) {
+        assert_int_equal(i % 6 == 1 ? u16_at(&message.bytes, from) : u32_at(&message.bytes, from),
+                         expected[i]);
+        from += i % 6 == 1 ? 2 : 4;
+    }
+    assert_int_equal(stream.sequence, 4);
+    assert_false(netflow_announce(&stream, &facts, &message, DATAGRAM, START_MS * 1000ull, &step));
+    netflow_message_deinit(&message);
 }
 
 int main(void) {
@@ -325,6 +427,8 @@ int main(void) {
         cmocka_unit_test(test_v5_too_many_pieces),
         cmocka_unit_test(test_introduce),
         cmocka_unit_test(test_templates_alone),
+        cmocka_unit_test(test_filled_in_steps),
+        cmocka_unit_test(test_sampling),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

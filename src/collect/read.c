@@ -34,6 +34,9 @@ static void read_special(const PlanOp *op, const uint8_t *p, size_t size, uint8_
         memcpy(at, p, sizeof(FlowMac));
         break;
     case PLAN_TEXT:
+        /* a text of the flow that stands in a field of fixed length has zeros behind it */
+        while (op->to < sizeof(FlowRecord) && size && p[size - 1] == 0)
+            size--;
         *(FlowText *)(void *)at = (FlowText){.text = (const char *)p, .size = (uint32_t)size};
         break;
     case PLAN_SECONDS:

@@ -27,6 +27,7 @@
 #include "base/error.h"
 #include "codec/ipfix-wire.h"
 #include "collect/message.h"
+#include "flow/field.h"
 
 /* what is not here v9 has as IPFIX has it */
 enum {
@@ -225,6 +226,9 @@ static void read_held(Sets *sets, uint16_t id) {
 
 /* --- templates --- */
 
+/* v9 has no PEN: nProbe and weir put ntop's elements here, which nobody else uses */
+enum { V9_NTOP = 57472, V9_NTOP_END = 58800 };
+
 static PlanField read_field(Cursor *c, bool ipfix, bool scope) {
     PlanField f = {.element = cursor_u16(c), .length = cursor_u16(c)};
     if (ipfix && f.element & IPFIX_ENTERPRISE_BIT) {
@@ -232,6 +236,9 @@ static PlanField read_field(Cursor *c, bool ipfix, bool scope) {
         f.pen = cursor_u32(c);
     } else if (!ipfix && scope) {
         f.pen = PLAN_V9_SCOPE;
+    } else if (!ipfix && f.element >= V9_NTOP && f.element < V9_NTOP_END) {
+        f.element = (uint16_t)(f.element - V9_NTOP);
+        f.pen = FLOW_PEN_NTOP;
     }
     return f;
 }

@@ -4,6 +4,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <netdb.h>
+#include <netinet/in.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -30,12 +32,14 @@ enum {
     AGAIN_FIRST_MS = 1000,
     AGAIN_MOST_MS = 10000,
     PATIENCE_MS = 10000, /* of who reads a file, for a queue that does not move */
-    BURST = 16,          /* datagrams, then a pause, when the source has no pace of its own */
+    BURST = 16, /* datagrams a call; then a pause, when the source has no pace of its own */
 };
 
 typedef struct Letter {
     size_t size;
     size_t records;
+    BatchCounts counts;
+    bool farewell;
     uint8_t bytes[];
 } Letter;
 
@@ -50,14 +54,18 @@ struct Door {
     _Atomic uint64_t end_ms; /* monotonic; 0: not yet */
     _Atomic uint64_t sent_messages, sent_records;
     _Atomic uint64_t failed_messages, failed_records;
+    _Atomic uint64_t failed_flows, failed_packets, failed_octets;
+    _Atomic size_t room_bytes;
 
     /* the thread's */
     int fd;
+    int family;
     uint64_t again_ms; /* not tried before */
     uint64_t pause_ms;
     bool in_doubt; /* the last datagram: the kernel may still hear that it was refused */
     size_t doubt_records;
-    unsigned burst;
+    BatchCounts doubt_counts;
+    size_t burst;
     bool told; /* that something is wrong */
     uint64_t trouble_ms;
     Buffer introduction;
@@ -68,9 +76,16 @@ struct Door {
 static int refuse(const char *text, Reason *reason) {
     reason_set(reason,
                "-n %s: a collector is HOST:PORT, udp://HOST:PORT or tcp://HOST:PORT "
-               "(IPv6: [ADDRESS]:PORT), or none",
+               "(IPv6: [ADDRESS]:PORT; without a port 2055), or none",
                text);
     return DOOR_E_USAGE;
+}
+
+static bool parse_port(const char *text, unsigned long *port) {
+    char *end = NULL;
+    const unsigned long v = strtoul(text, &end, 10);
+    *port = v;
+    return text[0] >= '0' && text[0] <= '9' && !*end && v && v <= UINT16_MAX;
 }
 
 int door_parse(DoorAddress *address, const char *text, Reason *reason) {
@@ -81,19 +96,18 @@ int door_parse(DoorAddress *address, const char *text, Reason *reason) {
     if (found.tcp || strncmp(text, udp, sizeof(udp) - 1) == 0)
         host += sizeof(udp) - 1;
     const char *colon = strrchr(host, ':');
-    if (!colon)
-        return refuse(text, reason);
-    size_t size = (size_t)(colon - host);
+    if (!colon || strchr(colon, ']')) /* that of an IPv6 address */
+        colon = NULL;
+    size_t size = colon ? (size_t)(colon - host) : strlen(host);
     const bool brackets = size > 2 && host[0] == '[' && host[size - 1] == ']';
     if (brackets) {
         host++;
         size -= 2;
     }
-    char *end = NULL;
-    const unsigned long port = strtoul(colon + 1, &end, 10);
+    unsigned long port = DOOR_PORT;
     if (!size || size >= sizeof(found.host) || strcspn(host, "/@?") < size ||
-        (!brackets && memchr(host, ':', size)) || colon[1] < '0' || colon[1] > '9' || *end ||
-        port == 0 || port > UINT16_MAX)
+        (!brackets && memchr(host, ':', size)) || strcmp(host, "none") == 0 ||
+        (colon && !parse_port(colon + 1, &port)))
         return refuse(text, reason);
     memcpy(found.host, host, size);
     (void)snprintf(found.port, sizeof(found.port), "%lu", port);
@@ -133,14 +147,22 @@ static void well(Door *door) {
     door->told = false;
 }
 
-static void count(Door *door, bool sent, size_t records) {
+static void count(Door *door, bool sent, size_t records, const BatchCounts *counts) {
     if (sent) {
         door->sent_messages++;
         door->sent_records += records;
     } else {
         door->failed_messages++;
         door->failed_records += records;
+        door->failed_flows += counts->flows;
+        door->failed_packets += counts->packets;
+        door->failed_octets += counts->octets;
     }
+}
+
+static void count_letter(Door *door, bool sent, const Letter *letter) {
+    if (!letter->farewell)
+        count(door, sent, letter->records, &letter->counts);
 }
 
 static void shut(Door *door) {
@@ -164,13 +186,27 @@ static int await(Door *door, short events, unsigned timeout_ms) {
     return ETIMEDOUT;
 }
 
+/* how long a datagram the way takes: the kernel's route, and what routers said */
+static void measure_room(Door *door, int family) {
+    enum { V4_UDP_BYTES = 28, V6_UDP_BYTES = 48 };
+    const bool v6 = family == AF_INET6;
+    int mtu = 0;
+    socklen_t size = sizeof(mtu);
+    if (door->address.tcp ||
+        getsockopt(door->fd, v6 ? IPPROTO_IPV6 : IPPROTO_IP, v6 ? IPV6_MTU : IP_MTU, &mtu, &size))
+        return;
+    const int room = mtu - (v6 ? V6_UDP_BYTES : V4_UDP_BYTES);
+    door->room_bytes = room > DOOR_DATAGRAM_MAX   ? DOOR_DATAGRAM_MAX
+                       : room < DOOR_DATAGRAM_MIN ? DOOR_DATAGRAM_MIN
+                                                  : (size_t)room;
+    door->family = family;
+}
+
 static int try_address(Door *door, const struct addrinfo *at) {
     door->fd = socket(at->ai_family, at->ai_socktype | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (door->fd < 0)
         return errno;
-    if (connect(door->fd, at->ai_addr, at->ai_addrlen) == 0)
-        return 0;
-    int error = errno;
+    int error = connect(door->fd, at->ai_addr, at->ai_addrlen) == 0 ? 0 : errno;
     socklen_t size = sizeof(error);
     if (error == EINPROGRESS)
         error = await(door, POLLOUT, CONNECT_MS);
@@ -179,6 +215,8 @@ static int try_address(Door *door, const struct addrinfo *at) {
     if (error) {
         (void)close(door->fd);
         door->fd = -1;
+    } else {
+        measure_room(door, at->ai_family);
     }
     return error;
 }
@@ -224,7 +262,7 @@ int door_try(const DoorAddress *address, Reason *reason) {
 
 static void settle(Door *door, bool refused) {
     if (door->in_doubt)
-        count(door, !refused, door->doubt_records);
+        count(door, !refused, door->doubt_records, &door->doubt_counts);
     door->in_doubt = false;
     if (refused)
         trouble(door, "nothing listens there");
@@ -240,39 +278,68 @@ static void settle_last(Door *door) {
     settle(door, error == ECONNREFUSED);
 }
 
-static void pace(Door *door) {
-    if (door->patient && ++door->burst % BURST == 0)
-        nap(1);
+/* they are under way; of the last one alone it may still be heard that it was refused */
+static void went(Door *door, Letter *const *letters, size_t n) {
+    if (door->in_doubt)
+        well(door);
+    settle(door, false);
+    for (size_t i = 0; i + 1 < n; i++)
+        count_letter(door, true, letters[i]);
+    door->in_doubt = true;
+    door->doubt_records = letters[n - 1]->records;
+    door->doubt_counts = letters[n - 1]->counts;
 }
 
-static void send_datagram(Door *door, const Letter *letter) {
-    if (door->fd < 0 && (clock_monotonic_ms() < door->again_ms || !open_door(door))) {
-        count(door, false, letter->records);
-        return;
+/* one that the kernel does not take */
+static void did_not_go(Door *door, const Letter *letter, int error) {
+    settle(door, false);
+    trouble(door, strerror(error));
+    count_letter(door, false, letter);
+    if (error != EAGAIN && error != EMSGSIZE && error != ENOBUFS)
+        shut(door); /* another route or address may do */
+}
+
+/* how many went; or -1, errno of the first */
+static int send_some(Door *door, Letter *const *letters, size_t n) {
+    struct mmsghdr messages[BURST] = {0};
+    struct iovec parts[BURST];
+    for (size_t i = 0; i < n; i++) {
+        parts[i] = (struct iovec){.iov_base = letters[i]->bytes, .iov_len = letters[i]->size};
+        messages[i].msg_hdr.msg_iov = &parts[i];
+        messages[i].msg_hdr.msg_iovlen = 1;
     }
-    ssize_t n = send(door->fd, letter->bytes, letter->size, MSG_NOSIGNAL);
-    if (n < 0 && errno == EAGAIN && await(door, POLLOUT, STEP_MS) == 0)
-        n = send(door->fd, letter->bytes, letter->size, MSG_NOSIGNAL);
-    if (n < 0 && errno == ECONNREFUSED) { /* the one before was; this one was not tried */
-        settle(door, true);
-        n = send(door->fd, letter->bytes, letter->size, MSG_NOSIGNAL);
-    } else if (n >= 0) {
-        if (door->in_doubt)
-            well(door);
-        settle(door, false);
+    return sendmmsg(door->fd, messages, (unsigned)n, MSG_NOSIGNAL);
+}
+
+static void send_datagrams(Door *door, Letter *const *letters, size_t n) {
+    bool again = false;
+    for (size_t at = 0; at < n;) {
+        if (door->fd < 0 && (clock_monotonic_ms() < door->again_ms || !open_door(door))) {
+            count_letter(door, false, letters[at++]);
+            continue;
+        }
+        const int sent = send_some(door, letters + at, n - at);
+        if (sent > 0) {
+            went(door, letters + at, (size_t)sent);
+            at += (size_t)sent;
+            again = false;
+        } else if (errno == ECONNREFUSED && !again) { /* the one before was; these were not tried */
+            settle(door, true);
+            again = true;
+        } else if (errno == EAGAIN && !again && await(door, POLLOUT, STEP_MS) == 0) {
+            again = true;
+        } else {
+            did_not_go(door, letters[at++], errno);
+            again = false;
+        }
     }
-    if (n < 0) {
-        const int error = errno;
-        settle(door, false);
-        trouble(door, strerror(error));
-        count(door, false, letter->records);
-        if (error != EAGAIN && error != EMSGSIZE && error != ENOBUFS)
-            shut(door); /* another route or address may do */
-        return;
+    if (door->fd >= 0)
+        measure_room(door, door->family);
+    door->burst += n;
+    if (door->patient && door->burst >= BURST) {
+        door->burst = 0;
+        nap(1);
     }
-    door->in_doubt = true;
-    door->doubt_records = letter->records;
-    pace(door);
 }
 
 /* --- TCP ---------------------------------------------------------------------------------- */
@@ -330,14 +397,16 @@ static void send_stream(Door *door, const Letter *letter) {
         trouble(door, "the collector closed the connection");
         shut(door);
     }
+    if (door->fd < 0 && letter->farewell)
+        return;
     while (door->fd < 0 && !connect_for(door, letter)) {
         if (is_over(door)) {
-            count(door, false, letter->records);
+            count_letter(door, false, letter);
             return;
         }
     }
     int error = send_all(door, letter->bytes, letter->size);
-    count(door, error == 0, letter->records);
+    count_letter(door, error == 0, letter);
     if (error) {
         trouble(door, strerror(error));
         shut(door);
@@ -346,25 +415,90 @@ static void send_stream(Door *door, const Letter *letter) {
     }
 }
 
+/* what waits, at most so many; the first one is waited for */
+static size_t take_letters(Door *door, Letter *letters[BURST]) {
+    size_t n = 0;
+    while (n < BURST) {
+        letters[n] = queue_pop(door->queue, n ? 0 : IDLE_MS);
+        if (!letters[n])
+            break;
+        n++;
+    }
+    return n;
+}
+
+static void deliver_letters(Door *door, Letter *const *letters, size_t n) {
+    if (!door->address.tcp && !is_over(door)) {
+        send_datagrams(door, letters, n);
+        return;
+    }
+    for (size_t i = 0; i < n; i++) {
+        if (is_over(door))
+            count_letter(door, false, letters[i]);
+        else
+            send_stream(door, letters[i]);
+    }
+}
+
 static void *door_run(void *userdata) {
     Door *door = userdata;
     for (;;) {
-        Letter *letter = queue_pop(door->queue, IDLE_MS);
-        if (!letter && !door->address.tcp)
+        Letter *letters[BURST];
+        const size_t n = take_letters(door, letters);
+        if (n)
+            deliver_letters(door, letters, n);
+        else if (!door->address.tcp)
             settle_last(door);
-        if (letter && is_over(door))
-            count(door, false, letter->records);
-        else if (letter && door->address.tcp)
-            send_stream(door, letter);
-        else if (letter)
-            send_datagram(door, letter);
-        else if (queue_closed(door->queue))
+        if (!n && queue_closed(door->queue))
             return NULL;
-        free(letter);
+        for (size_t i = 0; i < n; i++)
+            free(letters[i]);
     }
 }
 
 /* --- life --------------------------------------------------------------------------------- */
+
+/* a socket of a numeric address, connected: nothing is sent by that. -1: none */
+static int look(const char *host, const char *port, Door *door) {
+    const struct addrinfo hints = {.ai_socktype = SOCK_DGRAM,
+                                   .ai_flags = AI_NUMERICHOST | AI_NUMERICSERV};
+    struct addrinfo *found = NULL;
+    if (getaddrinfo(host, port, &hints, &found))
+        return -1;
+    (void)try_address(door, found);
+    freeaddrinfo(found);
+    return door->fd;
+}
+
+/* of a name it is known only when it was asked for */
+static size_t room_of(const DoorAddress *address) {
+    Door door = {.fd = -1, .room_bytes = DOOR_DATAGRAM_MAX};
+    const int fd = look(address->host, address->port, &door);
+    if (fd >= 0)
+        (void)close(fd);
+    return door.room_bytes;
+}
+
+NetAddress door_self(const DoorAddress *address) {
+    union {
+        struct sockaddr_storage any;
+        struct sockaddr_in v4;
+        struct sockaddr_in6 v6;
+    } at = {0};
+    socklen_t size = sizeof(at);
+    Door door = {.fd = -1};
+    int fd = look(address->host, address->port, &door);
+    if (fd < 0)
+        fd = look("192.0.2.1", address->port, &door); /* as to anywhere (RFC 5737) */
+    const bool known = fd >= 0 && getsockname(fd, (struct sockaddr *)&at.any, &size) == 0;
+    if (fd >= 0)
+        (void)close(fd);
+    if (known && at.any.ss_family == AF_INET)
+        return net_address_v4((const uint8_t *)&at.v4.sin_addr);
+    if (known && at.any.ss_family == AF_INET6)
+        return net_address_v6(at.v6.sin6_addr.s6_addr);
+    return (NetAddress){0};
+}
 
 int door_new(Door **doorp, const DoorAddress *address, const NetflowStream *stream, bool patient) {
     cleanup(door_freep) Door *door = calloc(1, sizeof(*door));
@@ -374,6 +508,7 @@ int door_new(Door **doorp, const DoorAddress *address, const NetflowStream *stre
     door->stream = *stream;
     door->patient = patient;
     door->fd = -1;
+    door->room_bytes = room_of(address);
     int r = queue_new(&door->queue, DOOR_WAITING_MAX);
     if (r == 0)
         r = -pthread_create(&door->thread, NULL, door_run, door);
@@ -417,23 +552,40 @@ static bool enqueue(Door *door, Letter *letter) {
     return queued;
 }
 
-void door_send(Door *door, const uint8_t *bytes, size_t size, size_t records) {
-    Letter *letter = malloc(sizeof(*letter) + size);
+static void post(Door *door, const uint8_t *bytes, const Letter *like) {
+    Letter *letter = malloc(sizeof(*letter) + like->size);
     if (letter) {
-        letter->size = size;
-        letter->records = records;
-        memcpy(letter->bytes, bytes, size);
+        *letter = *like;
+        memcpy(letter->bytes, bytes, like->size);
         if (enqueue(door, letter))
             return;
         free(letter);
     }
-    count(door, false, records);
+    count_letter(door, false, like);
+}
+
+void door_send(Door *door, const uint8_t *bytes, size_t size, size_t records,
+               const BatchCounts *counts) {
+    const Letter like = {.size = size, .records = records, .counts = *counts};
+    post(door, bytes, &like);
+}
+
+void door_farewell(Door *door, const uint8_t *bytes, size_t size) {
+    const Letter like = {.size = size, .farewell = true};
+    if (door->address.tcp && size)
+        post(door, bytes, &like);
+}
+
+size_t door_room_bytes(const Door *door) {
+    return door->room_bytes;
 }
 
 void door_status(Door *door, DoorStatus *status) {
-    *status = (DoorStatus){.sent_messages = door->sent_messages,
-                           .sent_records = door->sent_records,
-                           .failed_messages = door->failed_messages,
-                           .failed_records = door->failed_records,
-                           .waiting_messages = queue_length(door->queue)};
+    *status =
+        (DoorStatus){.sent_messages = door->sent_messages,
+                     .sent_records = door->sent_records,
+                     .failed_messages = door->failed_messages,
+                     .failed_records = door->failed_records,
+                     .waiting_messages = queue_length(door->queue),
+                     .failed = {door->failed_flows, door->failed_packets, door->failed_octets}};
 }

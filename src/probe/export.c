@@ -150,6 +150,8 @@ static void *export_run(void *userdata) {
         if (!parcel) {
             if (queue_closed(export->full) && queue_length(export->full) == 0)
                 return NULL;
+            if (export->config.doors)
+                doors_tick(export->config.doors);
             continue;
         }
         export_parcel(export, parcel);

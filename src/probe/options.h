@@ -61,6 +61,8 @@ typedef struct ProbeConfig {
     uint32_t flow_version;
     bool all_collectors;
     uint32_t first_template;
+    const char *flow_fields; /* -T; NULL: the usual ones */
+    uint32_t queue_timeout_s;
     uint32_t templates_messages;
     const char *license;
     uint32_t exit_timeout_s;

@@ -2,6 +2,10 @@
 
 #include "probe/outside.h"
 
+#include <net/if.h>
+#include <string.h>
+#include <unistd.h>
+
 #include "base/error.h"
 #include "base/log.h"
 #include "probe/counters.h"
@@ -13,12 +17,29 @@ DoorsConfig outside_doors(const ProbeConfig *config) {
                          .version = (NetflowVersion)config->flow_version,
                          .all = config->all_collectors,
                          .first_template = config->first_template,
-                         .templates_messages = config->templates_messages};
+                         .templates_messages = config->templates_messages,
+                         .linger_ms = config->queue_timeout_s * SECOND_MS,
+                         .fields = config->flow_fields,
+                         .collecting = config->collector_ports.n != 0,
+                         .name = config->probe_name};
+}
+
+/* the one interface captured from, as options records name it */
+static void name_interface(Outside *outside, const ProbeConfig *config, DoorsConfig *doors) {
+    if (!doors->name && gethostname(outside->host, sizeof(outside->host) - 1) == 0)
+        doors->name = outside->host;
+    if (outside->patient || config->inputs.n != 1 || strcmp(config->inputs.values[0], "none") == 0)
+        return;
+    doors->interface = config->inputs.values[0];
+    doors->interface_index = config->input_if ? config->input_if : if_nametoindex(doors->interface);
 }
 
 int outside_open(Outside *outside, const ProbeConfig *config, bool patient, Reason *reason) {
     const bool exports = doors_wanted(&config->collectors);
     *outside = (Outside){.patient = patient};
+    if (!exports && config->flow_fields)
+        log_notice(
+            "-T says what collectors (-n) are sent, and there is none; hubs get every field");
     if (!exports && config->hubs.n == 0)
         return 0;
     const LicensingConfig licensing = licensing_config(config);
@@ -26,6 +47,7 @@ int outside_open(Outside *outside, const ProbeConfig *config, bool patient, Reas
     if (r == 0 && exports) {
         DoorsConfig doors = outside_doors(config);
         doors.patient = patient;
+        name_interface(outside, config, &doors);
         doors.limited = !licensing_unlocked(outside->licensing);
         r = doors_new(&outside->doors, &doors, reason);
     }
@@ -77,10 +99,26 @@ void outside_close(Outside *outside) {
     *outside = (Outside){0};
 }
 
+static DoorsMetered metered(const MetricValue *counters) {
+    DoorsMetered sum = {.dropped_packets = metric_get(&counters[COUNTER_PACKETS_DROPPED]) +
+                                           metric_get(&counters[COUNTER_PACKETS_OVERRUN]),
+                        .flows = metric_get(&counters[COUNTER_FLOWS_CREATED]) +
+                                 metric_get(&counters[COUNTER_FLOWS_COLLECTED])};
+    sum.ignored_packets = sum.dropped_packets;
+#define ANSWER(id, ...)                                                                            \
+    sum.ignored_packets += metric_get(&counters[COUNTER_IGNORED_PACKETS_##id]);                    \
+    sum.ignored_octets += metric_get(&counters[COUNTER_IGNORED_BYTES_##id]);
+    DISSECT_ANSWERS(ANSWER)
+#undef ANSWER
+    return sum;
+}
+
 void outside_count(Outside *outside, MetricValue *counters) {
     DoorsStatus *status = &outside->status;
     if (!outside->doors)
         return;
+    const DoorsMetered now = metered(counters);
+    doors_metered(outside->doors, &now);
     doors_status(outside->doors, status);
     const struct {
         int id;
@@ -103,6 +141,7 @@ void outside_count(Outside *outside, MetricValue *counters) {
 void outside_finish(Outside *outside, MetricValue *counters) {
     if (!outside->doors)
         return;
+    outside_count(outside, counters);
     doors_finish(outside->doors, outside->patient ? FINISH_FILE_MS : FINISH_LIVE_MS);
     outside_count(outside, counters);
     const DoorStatus *sum = &outside->status.sum;

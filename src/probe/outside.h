@@ -23,6 +23,7 @@ typedef struct Outside {
     Licensing *licensing;
     Doors *doors; /* NULL: no collectors */
     bool patient;
+    char host[65];      /* its name, that of the exporter when there is no --probe-name */
     DoorsStatus status; /* of the last outside_count() */
 
     Deliver *deliver; /* NULL: no hub */

@@ -18,6 +18,7 @@ class Decoder:
         self.counting = counting
         self.templates, self.records, self.messages, self.unknown_sets = {}, [], 0, 0
         self.sequences, self.announced = [], 0
+        self.scopes, self.options, self.options_announced, self.withdrawn = {}, [], 0, 0
 
     def take(self, data):
         self.messages += 1
@@ -29,20 +30,28 @@ class Decoder:
         assert length == len(data), f"length {length} of {len(data)} bytes"
         self.sequences.append(struct.unpack(">I", data[at - 8:at - 4])[0])
         if version == 9:
-            self.count, before = struct.unpack(">H", data[2:4])[0], len(self.records) + self.announced
+            self.count, before = struct.unpack(">H", data[2:4])[0], self.all()
         while at < len(data):
             set_id, size = struct.unpack(">HH", data[at:at + 4])
             assert size >= 4 and at + size <= len(data), f"set of {size} bytes"
             body = data[at + 4:at + size]
             if set_id in (0, 2):
                 self.take_templates(body, version)
+            elif set_id in (1, 3):
+                self.take_options_template(body, version)
+            elif set_id in self.scopes:
+                for record in self.read(body, self.templates[set_id]):
+                    self.options.append((set_id, self.scopes[set_id], record))
             elif set_id in self.templates:
                 self.take_data(body, self.templates[set_id])
             else:
                 self.unknown_sets += 1
             at += size
         if version == 9 and not self.unknown_sets:
-            assert self.count == len(self.records) + self.announced - before, "count of the header"
+            assert self.count == self.all() - before, "count of the header"
+
+    def all(self):
+        return len(self.records) + self.announced + self.options_announced + len(self.options)
 
     def take_v5(self, data):
         count = struct.unpack(">H", data[2:4])[0]
@@ -61,25 +70,50 @@ class Decoder:
         at = 0
         while at + 4 <= len(body):
             number, n = struct.unpack(">HH", body[at:at + 4])
-            at += 4
-            fields = []
-            for _ in range(n):
-                element, size = struct.unpack(">HH", body[at:at + 4])
-                at += 4
-                pen = 0
-                if version == 10 and element & 0x8000:
-                    pen = struct.unpack(">I", body[at:at + 4])[0]
-                    at += 4
-                fields.append((pen, element & 0x7fff, size))
-            self.templates[number] = fields
+            if not n:
+                assert number == 2 and version == 10, "all templates are withdrawn, or none"
+                self.templates = {k: v for k, v in self.templates.items() if k in self.scopes}
+                self.withdrawn += 1
+                return
+            self.templates[number], at = self.fields(body, at + 4, n, version)
+            self.scopes.pop(number, None)
             self.announced += 1
+
+    def fields(self, body, at, n, version):
+        fields = []
+        for _ in range(n):
+            element, size = struct.unpack(">HH", body[at:at + 4])
+            at += 4
+            pen = 0
+            if version == 10 and element & 0x8000:
+                element &= 0x7fff
+                pen = struct.unpack(">I", body[at:at + 4])[0]
+                at += 4
+            fields.append((pen, element, size))
+        return fields, at
+
+    def take_options_template(self, body, version):
+        if body == b"\0\3\0\0":
+            self.templates = {k: v for k, v in self.templates.items() if k not in self.scopes}
+            self.scopes, self.withdrawn = {}, self.withdrawn + 1
+            return
+        number, a, b = struct.unpack(">HHH", body[:6])
+        n, scopes = ((a + b) // 4, a // 4) if version == 9 else (a, b)
+        fields, end = self.fields(body, 6, n, version)
+        assert len(body) - end < 4, "one options template a set"
+        self.templates[number], self.scopes[number] = fields, scopes
+        self.options_announced += 1
 
     def take_data(self, body, fields):
         least = sum(1 if size == 65535 else size for _, _, size in fields)
         if self.counting:
             self.records += [None] * (len(body) // least)
             return
-        at = 0
+        self.records += self.read(body, fields)
+
+    def read(self, body, fields):
+        least = sum(1 if size == 65535 else size for _, _, size in fields)
+        at, records = 0, []
         while at + least <= len(body):
             record = {}
             for pen, element, size in fields:
@@ -98,7 +132,8 @@ class Decoder:
                     record[pen, element] = raw
                 else:
                     record[pen, element] = int.from_bytes(raw, "big")
-            self.records.append(record)
+            records.append(record)
+        return records
 
     def flows(self):
         """(source, destination, ports, protocol, packets, octets and, of IPFIX, those back)."""
