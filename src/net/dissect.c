@@ -198,10 +198,10 @@ static int dissect_type(Walk *w, uint16_t type) {
 
 int dissect_ethernet(Walk *w) {
     Packet *p = w->p;
-    const uint8_t *macs = cursor_take(&w->c, 12);
-    uint16_t type = cursor_u16(&w->c);
-    if (w->c.failed)
+    const uint8_t *macs = cursor_take(&w->c, 14);
+    if (!macs)
         return DISSECT_E_TRUNCATED;
+    const uint16_t type = load_u16(macs + 12);
     if (p->macs || p->path.depth) { /* a frame in a frame: its tags are those of the flow */
         if (!p->path.vlan)
             p->path.vlan = p->vlan;

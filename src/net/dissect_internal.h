@@ -55,6 +55,15 @@ int tunnel_enter(Walk *w, TunnelType type, uint32_t id, DissectStep *inner);
 /** walk_try() - a step that leaves no trace unless it answers 0 */
 int walk_try(Walk *w, DissectStep *step);
 
+/* of bytes that a cursor gave: a header is taken at once, for that costs one comparison */
+static inline uint16_t load_u16(const uint8_t *at) {
+    return (uint16_t)(at[0] << 8 | at[1]);
+}
+
+static inline uint32_t load_u32(const uint8_t *at) {
+    return (uint32_t)at[0] << 24 | (uint32_t)at[1] << 16 | (uint32_t)at[2] << 8 | at[3];
+}
+
 /** walk_bound() - what follows ends after so many bytes, if not before */
 static inline void walk_bound(Walk *w, size_t bytes) {
     size_t end = (size_t)(w->c.at - w->frame->bytes) + bytes;

@@ -17,25 +17,26 @@ enum { IPV6_NO_NEXT = 59 };
 static bool dissect_tcp(Walk *w) {
     Cursor *c = &w->c;
     Packet *p = w->p;
-    const uint8_t *start = c->at;
-    p->src_port = cursor_u16(c);
-    p->dst_port = cursor_u16(c);
-    p->tcp_seq = cursor_u32(c);
-    cursor_skip(c, 4);
-    uint16_t offset_flags = cursor_u16(c);
-    cursor_skip(c, 6);
-    if (c->failed) {
-        p->tcp_seq = 0;
+    const uint8_t *start = cursor_peek(c, 20);
+    if (!start) {
+        p->src_port = cursor_u16(c);
+        p->dst_port = cursor_u16(c);
+        c->failed = true;
         p->notes |= PACKET_TRANSPORT_CUT;
         return false;
     }
+    p->src_port = load_u16(start);
+    p->dst_port = load_u16(start + 2);
+    p->tcp_seq = load_u32(start + 4);
+    const uint16_t offset_flags = load_u16(start + 12);
     p->tcp_flags = offset_flags & 0x1ff;
     size_t header = (size_t)(offset_flags >> 12) * 4;
     if (header < 20) {
+        cursor_skip(c, 20);
         p->notes |= PACKET_TRANSPORT_BAD;
         return false;
     }
-    cursor_skip(c, header - (size_t)(c->at - start));
+    cursor_skip(c, header);
     if (c->failed)
         p->notes |= PACKET_TRANSPORT_CUT;
     return false;
@@ -186,18 +187,17 @@ int dissect_ipv4(Walk *w) {
     Cursor *c = &w->c;
     Packet *p = w->p;
     p->ip = c->at;
-    uint8_t version_length = cursor_u8(c);
-    p->tos = cursor_u8(c);
-    size_t total = cursor_u16(c);
-    uint16_t id = cursor_u16(c);
-    uint16_t fragment = cursor_u16(c);
-    cursor_skip(c, 1);
-    p->protocol = cursor_u8(c);
-    cursor_skip(c, 2);
-    cursor_copy(c, p->src, 4);
-    cursor_copy(c, p->dst, 4);
-    if (c->failed)
+    const uint8_t *start = cursor_take(c, 20);
+    if (!start)
         return DISSECT_E_TRUNCATED;
+    const uint8_t version_length = start[0];
+    p->tos = start[1];
+    size_t total = load_u16(start + 2);
+    const uint16_t id = load_u16(start + 4);
+    const uint16_t fragment = load_u16(start + 6);
+    p->protocol = start[9];
+    memcpy(p->src, start + 12, 4);
+    memcpy(p->dst, start + 16, 4);
     size_t header = (size_t)(version_length & 15) * 4;
     if (version_length >> 4 != 4 || header < 20)
         return DISSECT_E_BAD_HEADER;
@@ -208,7 +208,8 @@ int dissect_ipv4(Walk *w) {
     p->ip_version = 4;
     bound_ip(w, total);
 
-    cursor_skip(c, header - 20);
+    if (header > 20)
+        cursor_skip(c, header - 20);
     if (fragment & 0x1fff) {
         note_fragment(w, PACKET_FRAGMENT_LATER, id);
         return 0;

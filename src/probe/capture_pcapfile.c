@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * Capture files by libpcap: pcap in all its byte orders and resolutions, pcapng. libpcap's packet
- * is only good until the next one, so those of a batch are copied behind each other.
+ * Capture files: pcap and pcapng by our own reader, and by libpcap what that does not know, and
+ * pipes. libpcap's packet is only good until the next one, so those of a batch are copied behind
+ * each other.
  */
 
 #include <errno.h>
@@ -15,11 +16,14 @@
 #include "base/error.h"
 #include "probe/capture.h"
 #include "probe/capture_pipe.h"
+#include "probe/capture_reader.h"
 
 enum { MAX_FRAME_BYTES = 256 * 1024, BATCH_BYTES = 512 * 1024 };
 
 typedef struct PcapFile {
-    pcap_t *pcap;
+    pcap_t *pcap; /* of our own reader: without input, it compiles filters */
+    CaptureReader *own;
+    int fd;                     /* its, else -1 */
     CapturePipe *pipe;          /* NULL: a file that is all there */
     struct bpf_program program; /* without instructions: every packet passes */
     const char *input;
@@ -38,6 +42,9 @@ static void pcapfile_close(Capture *capture) {
         pcap_close(file->pcap);
     pcap_freecode(&file->program);
     capture_pipe_free(file->pipe);
+    capture_reader_free(file->own);
+    if (file->fd >= 0)
+        (void)close(file->fd);
     free(file);
     capture->state = NULL;
 }
@@ -98,6 +105,11 @@ static pcap_t *open_input(PcapFile *file, char *why) {
         fd = -1;
         return open_pipe(file, taken, why);
     }
+    if (capture_reader_new(&file->own, fd) == 0) {
+        file->fd = fd;
+        fd = -1;
+        return pcap_open_dead(capture_reader_link_type(file->own), MAX_FRAME_BYTES);
+    }
     return pcap_open_offline_with_tstamp_precision(file->input, PCAP_TSTAMP_PRECISION_NANO, why);
 }
 
@@ -108,6 +120,7 @@ static int pcapfile_open(Capture *capture, const CaptureConfig *config, Reason *
         return error_origin(-ENOMEM);
     capture->state = file; /* closed by whoever closes the capture */
     file->input = config->input;
+    file->fd = -1;
     file->snaplen = config->snaplen ? config->snaplen : MAX_FRAME_BYTES;
     file->pcap = open_input(file, why);
     if (!file->pcap) {
@@ -121,7 +134,7 @@ static int pcapfile_open(Capture *capture, const CaptureConfig *config, Reason *
                                                 : "");
         return CAPTURE_E_REFUSED;
     }
-    int link_type = pcap_datalink(file->pcap);
+    int link_type = file->own ? capture_reader_link_type(file->own) : pcap_datalink(file->pcap);
     if (!dissect_link_known(link_type)) {
         const char *name = pcap_datalink_val_to_description(link_type);
         reason_set(reason, "-i %s holds frames of link type %d (%s), which weir-probe cannot read",
@@ -145,12 +158,49 @@ static int note_end(PcapFile *file, int r) {
     return CAPTURE_E_BROKEN;
 }
 
-static int pcapfile_read(Capture *capture, Frame *frames, size_t max, size_t *np,
-                         unsigned timeout_ms, Reason *reason) {
-    PcapFile *file = capture->state;
+/* the frame was read; is it one, after filter and snaplen */
+static bool passes(const PcapFile *file, Frame *frame) {
+    if (file->program.bf_len) {
+        const struct pcap_pkthdr header = {.caplen = frame->captured_bytes,
+                                           .len = frame->wire_bytes};
+        if (!pcap_offline_filter(&file->program, &header, frame->bytes))
+            return false;
+    }
+    if (frame->captured_bytes > file->snaplen)
+        frame->captured_bytes = file->snaplen;
+    return true;
+}
+
+/* of one reading: fewer than asked for, where it ends */
+static size_t read_own(PcapFile *file, Frame *frames, size_t max) {
+    Reason why = {""};
+    size_t n = 0;
+    for (size_t looked = 0; looked < max && !file->pending;) {
+        int r = capture_reader_next(file->own, &frames[n], &why);
+        if (r == 0) {
+            n += passes(file, &frames[n]);
+            looked++;
+            continue;
+        }
+        if (r == CAPTURE_READER_E_EMPTY && n)
+            break;
+        if (r == CAPTURE_READER_E_EMPTY)
+            r = capture_reader_fill(file->own, &why);
+        if (r == 0)
+            continue;
+        file->pending = r == CAPTURE_READER_E_END ? CAPTURE_E_END : CAPTURE_E_BROKEN;
+        file->truncated = r == CAPTURE_READER_E_CUT;
+        if (r == CAPTURE_READER_E_CUT)
+            reason_set(&why, "truncated");
+        (void)snprintf(file->why, sizeof(file->why), "%s", why.text);
+    }
+    return n;
+}
+
+static size_t read_libpcap(PcapFile *file, Frame *frames, size_t max, unsigned timeout_ms,
+                           uint16_t link_type) {
     size_t used = 0;
     size_t n = 0;
-    *np = 0;
     for (size_t looked = 0; looked < max && used + MAX_FRAME_BYTES <= BATCH_BYTES; looked++) {
         struct pcap_pkthdr *header = NULL;
         const u_char *bytes = NULL;
@@ -162,20 +212,30 @@ static int pcapfile_read(Capture *capture, Frame *frames, size_t max, size_t *np
             file->pending = note_end(file, r);
             break;
         }
-        if (file->program.bf_len && !pcap_offline_filter(&file->program, header, bytes))
-            continue;
-        uint32_t captured = header->caplen < file->snaplen ? header->caplen : file->snaplen;
-        memcpy(file->bytes + used, bytes, captured);
-        frames[n++] = (Frame){
-            .bytes = file->bytes + used,
+        Frame frame = {
+            .bytes = bytes,
             /* at this precision tv_usec counts nanoseconds */
             .time_ns = (uint64_t)header->ts.tv_sec * 1000000000u + (uint64_t)header->ts.tv_usec,
-            .captured_bytes = captured,
+            .captured_bytes = header->caplen,
             .wire_bytes = header->len < header->caplen ? header->caplen : header->len,
-            .link_type = capture->link_type,
+            .link_type = link_type,
         };
-        used += captured;
+        if (!passes(file, &frame))
+            continue;
+        memcpy(file->bytes + used, bytes, frame.captured_bytes);
+        frame.bytes = file->bytes + used;
+        frames[n++] = frame;
+        used += frame.captured_bytes;
     }
+    return n;
+}
+
+static int pcapfile_read(Capture *capture, Frame *frames, size_t max, size_t *np,
+                         unsigned timeout_ms, Reason *reason) {
+    PcapFile *file = capture->state;
+    *np = 0;
+    const size_t n = file->own ? read_own(file, frames, max)
+                               : read_libpcap(file, frames, max, timeout_ms, capture->link_type);
     if (n == 0 && file->pending) {
         if (file->pending == CAPTURE_E_BROKEN)
             reason_set(reason, "-i %s %s; the packets before it are metered (%s)", file->input,

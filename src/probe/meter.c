@@ -236,12 +236,11 @@ static void item_key(const Meter *meter, Item *item) {
         memcpy(pair.address[!s], p->dst, 16);
         tag->address[0] = 0;
         tag->address[1] = meter_fold(meter, &pair);
-        item->hash = meter_hash(meter, tag, &pair);
-        return;
+    } else {
+        memcpy(&tag->address[s], p->src, 4);
+        memcpy(&tag->address[!s], p->dst, 4);
     }
-    memcpy(&tag->address[s], p->src, 4);
-    memcpy(&tag->address[!s], p->dst, 4);
-    item->hash = meter_hash(meter, tag, NULL);
+    item->hash = meter_hash(meter, tag);
 }
 
 static void count_oddities(Meter *meter, uint8_t notes) {

@@ -9,7 +9,9 @@
  */
 
 #include <stdbool.h>
+#include <string.h>
 
+#include "base/hash.h"
 #include "probe/counters.h"
 #include "probe/direction.h"
 #include "probe/flow_entry.h"
@@ -83,13 +85,27 @@ static inline uint64_t meter_active_end(const Meter *meter, uint32_t number) {
     return more_at(meter, number)->first_ns + meter->active_ns;
 }
 
-/* --- meter_table.c ------------------------------------------------------------------------ */
-
-/** meter_hash() - of a tag without the number of its pair */
-uint32_t meter_hash(const Meter *meter, const FlowTag *tag, const FlowPair *pair);
-
 /** meter_fold() - what stands for the addresses of an IPv6 flow in its tag */
-uint32_t meter_fold(const Meter *meter, const FlowPair *pair);
+static inline uint32_t meter_fold(const Meter *meter, const FlowPair *pair) {
+    uint64_t words[4];
+    memcpy(words, pair, sizeof(words));
+    return (uint32_t)(hash_mix(words[0] ^ meter->seeds[0], words[1] ^ meter->seeds[1]) ^
+                      hash_mix(words[2] ^ meter->seeds[1], words[3] ^ meter->seeds[2]));
+}
+
+/** meter_hash() - of all of a tag but the number of an IPv6 pair */
+static inline uint32_t meter_hash(const Meter *meter, const FlowTag *tag) {
+    uint64_t words[2];
+    uint32_t last = 0;
+    memcpy(words, tag, sizeof(words));
+    memcpy(&last, (const uint8_t *)tag + sizeof(words), sizeof(last));
+    if (tag->ip_version == 6)
+        memset(words, 0, sizeof(tag->address[0]));
+    const uint64_t hash = hash_mix(words[0] ^ meter->seeds[0], words[1] ^ meter->seeds[1]);
+    return (uint32_t)hash_mix(hash ^ last, meter->seeds[2]);
+}
+
+/* --- meter_table.c ------------------------------------------------------------------------ */
 
 /** meter_key() - what tells the flow from others, in full */
 void meter_key(const Meter *meter, const FlowEntry *entry, FlowKey *key);

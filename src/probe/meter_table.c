@@ -2,7 +2,6 @@
 
 #include <string.h>
 
-#include "base/hash.h"
 #include "probe/meter_internal.h"
 
 enum { EVICT_LOOK = 16 }; /* flows looked at to find one that has been idle for long */
@@ -11,25 +10,6 @@ static const uint64_t linger_ns = UINT64_C(2000000000);
 static const uint64_t nearly_ns = UINT64_C(2) << WHEEL_TICK_SHIFT; /* the wheel may be late by it */
 
 /* --- keys --------------------------------------------------------------------------------- */
-
-uint32_t meter_fold(const Meter *meter, const FlowPair *pair) {
-    uint64_t words[4];
-    memcpy(words, pair, sizeof(words));
-    return (uint32_t)(hash_mix(words[0] ^ meter->seeds[0], words[1] ^ meter->seeds[1]) ^
-                      hash_mix(words[2] ^ meter->seeds[1], words[3] ^ meter->seeds[2]));
-}
-
-uint32_t meter_hash(const Meter *meter, const FlowTag *tag, const FlowPair *pair) {
-    FlowTag bare = *tag;
-    if (pair)
-        bare.address[0] = 0;
-    uint64_t words[2];
-    uint32_t last = 0;
-    memcpy(words, &bare, sizeof(words));
-    memcpy(&last, (const uint8_t *)&bare + sizeof(words), sizeof(last));
-    uint64_t hash = hash_mix(words[0] ^ meter->seeds[0], words[1] ^ meter->seeds[1]);
-    return (uint32_t)hash_mix(hash ^ last, meter->seeds[2]);
-}
 
 void meter_key(const Meter *meter, const FlowEntry *entry, FlowKey *key) {
     const FlowTag *tag = &entry->tag;
@@ -59,10 +39,8 @@ void meter_end(Meter *meter, uint32_t number, uint8_t end_reason) {
     if (more->path)
         pool_return(&meter->paths, more->path);
     wheel_remove(&meter->wheel, number);
-    const bool v6 = entry->tag.ip_version == 6;
-    const FlowPair *pair = v6 ? pair_at(meter, entry->tag.address[0]) : NULL;
-    flow_index_remove(&meter->index, meter_hash(meter, &entry->tag, pair), number);
-    if (v6)
+    flow_index_remove(&meter->index, meter_hash(meter, &entry->tag), number);
+    if (entry->tag.ip_version == 6)
         pool_return(&meter->pairs, entry->tag.address[0]);
     entry->packets[0] = entry->packets[1] = 0; /* no young flow any more */
     pool_return(&meter->flows, number);
