@@ -191,7 +191,7 @@ int dissect_ipv4(Walk *w) {
     size_t total = cursor_u16(c);
     uint16_t id = cursor_u16(c);
     uint16_t fragment = cursor_u16(c);
-    cursor_skip(c, 1);
+    p->ttl = cursor_u8(c);
     p->protocol = cursor_u8(c);
     cursor_skip(c, 2);
     cursor_copy(c, p->src, 4);
@@ -281,7 +281,7 @@ int dissect_ipv6(Walk *w) {
     uint32_t version_class = cursor_u32(c);
     size_t payload = cursor_u16(c);
     p->protocol = cursor_u8(c);
-    cursor_skip(c, 1);
+    p->ttl = cursor_u8(c);
     cursor_copy(c, p->src, 16);
     cursor_copy(c, p->dst, 16);
     if (c->failed)

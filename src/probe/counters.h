@@ -91,6 +91,9 @@
     ROW(DPI_LIVE, "dpi_live", NULL, GAUGE, "flows", "Flows that nDPI is looking at now.")          \
     ROW(DPI_FULL, "dpi_full", NULL, COUNTER, "flows",                                              \
         "Flows told by port only, because --max-dpi-flows was reached.")                           \
+    ROW(MEASURES_FULL, "measures_full", NULL, COUNTER, "flows",                                    \
+        "Flows without TCP measures, jitter and histograms, for a quarter of --max-flows had "     \
+        "them.")                                                                                   \
     ROW(NAMES_FULL, "names_full", NULL, COUNTER, "flows",                                          \
         "Server names not kept, because their memory was full.")                                   \
     ROW(BATCHES, "batches", NULL, COUNTER, "batches", "Batches handed to the export.")             \

@@ -42,6 +42,10 @@ int meter_new(Meter **meterp, const MeterConfig *config) {
     if (r == 0)
         r = young_init(&meter->young, config->max_flows);
     if (r == 0)
+        r = pool_init(&meter->firsts, config->max_flows, sizeof(Firsts));
+    if (r == 0)
+        r = pool_init(&meter->measures, config->max_flows / 4 + 1, sizeof(Measures));
+    if (r == 0)
         r = pool_init(&meter->paths, config->max_flows, sizeof(FlowPath));
     if (r == 0)
         r = fragment_cache_new(&meter->fragments, FRAGMENT_DATAGRAMS, FRAGMENTS_HELD, config->seed);
@@ -61,6 +65,8 @@ Meter *meter_free(Meter *meter) {
     pool_deinit(&meter->apps);
     pool_deinit(&meter->pairs);
     pool_deinit(&meter->names);
+    pool_deinit(&meter->firsts);
+    pool_deinit(&meter->measures);
     pool_deinit(&meter->paths);
     flow_index_deinit(&meter->index);
     young_deinit(&meter->young);
@@ -146,6 +152,7 @@ static void flow_update(Meter *meter, uint32_t number, const Item *item) {
     const Packet *packet = &item->packet;
     FlowEntry *entry = entry_at(meter, number);
     FlowMore *more = more_at(meter, number); /* touched only where needed */
+    meter_measure(meter, number, item);
     note_time(entry, more, packet->time_ns);
     if (entry->packets[item->side] == 0)
         note_side(meter, entry, more, item);
@@ -314,6 +321,7 @@ void meter_frames(Meter *meter, const Frame *frames, size_t n) {
     uint64_t metered = 0;
     uint64_t octets = 0;
     size_t items = 0;
+    uint32_t numbers[METER_BATCH];
     for (size_t i = 0; i < n; i++) {
         bytes += frames[i].wire_bytes;
         if (!item_prepare(meter, &meter->items[items], &frames[i]))
@@ -324,8 +332,16 @@ void meter_frames(Meter *meter, const Frame *frames, size_t n) {
     for (size_t i = 0; i < items; i++) {
         uint32_t at = meter->items[i].hash;
         uint32_t number = flow_index_next(&meter->index, meter->items[i].hash, &at);
+        numbers[i] = number;
         if (number)
             __builtin_prefetch(entry_at(meter, number), 1);
+    }
+    for (size_t i = 0; i < items; i++) {
+        uint32_t measures = numbers[i] ? entry_at(meter, numbers[i])->measures : 0;
+        if (measures) {
+            __builtin_prefetch(measures_at(meter, measures), 1);
+            __builtin_prefetch((char *)measures_at(meter, measures) + 64, 1);
+        }
     }
     for (size_t i = 0; i < items; i++) {
         advance(meter, meter->items[i].packet.time_ns);

@@ -184,6 +184,7 @@ static void record_make(Meter *meter, uint32_t number, uint8_t end_reason) {
     unsigned r = !i;
     char app[128];
     char tunnels[TUNNEL_TEXT_MAX];
+    MeasuresTexts measured;
     FlowRecord record = {
         .first_ms = more->first_ns / 1000000,
         .last_ms = entry->last_ns / 1000000,
@@ -221,6 +222,7 @@ static void record_make(Meter *meter, uint32_t number, uint8_t end_reason) {
         record_path(&record, path_at(meter, more->path), i, tunnels);
     if (meter->config.dpi)
         record_app(meter, &record, app_at(meter, number), app, sizeof(app));
+    meter_measures_record(meter, number, &record, &measured);
     meter->config.record(meter->config.userdata, &record);
 }
 

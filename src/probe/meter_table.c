@@ -58,6 +58,8 @@ void meter_end(Meter *meter, uint32_t number, uint8_t end_reason) {
         pool_return(&meter->names, app_at(meter, number)->name);
     if (more->path)
         pool_return(&meter->paths, more->path);
+    if (entry->measures)
+        pool_return(&meter->measures, entry->measures);
     wheel_remove(&meter->wheel, number);
     const bool v6 = entry->tag.ip_version == 6;
     const FlowPair *pair = v6 ? pair_at(meter, entry->tag.address[0]) : NULL;
@@ -81,6 +83,8 @@ void meter_split(Meter *meter, uint32_t number) {
     FlowMore *more = more_at(meter, number);
     meter_pulse_add(meter, number); /* its mark stands on the counters */
     meter_emit(meter, number, FLOW_END_ACTIVE, false);
+    if (entry->measures)
+        measures_split(measures_at(meter, entry->measures));
     memset(entry->packets, 0, sizeof(entry->packets));
     memset(entry->octets, 0, sizeof(entry->octets));
     memset(entry->frame_octets, 0, sizeof(entry->frame_octets));
