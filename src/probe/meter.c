@@ -36,7 +36,7 @@ int meter_new(Meter **meterp, const MeterConfig *config) {
     if (r == 0)
         r = pool_init(&meter->pairs, config->max_flows, sizeof(FlowPair));
     if (r == 0)
-        r = pool_init(&meter->names, config->max_flows / 2 + 1, sizeof(((DpiResult *)0)->name));
+        r = pool_init(&meter->metadata, config->max_flows, METADATA_CHUNK_BYTES);
     if (r == 0)
         r = flow_index_init(&meter->index, config->max_flows);
     if (r == 0)
@@ -64,7 +64,7 @@ Meter *meter_free(Meter *meter) {
     pool_deinit(&meter->more);
     pool_deinit(&meter->apps);
     pool_deinit(&meter->pairs);
-    pool_deinit(&meter->names);
+    pool_deinit(&meter->metadata);
     pool_deinit(&meter->firsts);
     pool_deinit(&meter->measures);
     pool_deinit(&meter->paths);

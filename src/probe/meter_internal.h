@@ -15,6 +15,7 @@
 #include "probe/flow_entry.h"
 #include "probe/flow_index.h"
 #include "probe/measures.h"
+#include "probe/metadata.h"
 #include "probe/meter.h"
 #include "probe/pool.h"
 #include "probe/wheel.h"
@@ -42,7 +43,7 @@ struct Meter {
     Pool more;       /* FlowMore and... */
     Pool apps;       /* ...FlowApp, by the number of the entry */
     Pool pairs;      /* FlowPair */
-    Pool names;      /* char[80] */
+    Pool metadata;   /* chunks of it */
     Pool firsts;     /* Firsts, by the number of the entry */
     Pool measures;   /* Measures */
     Pool paths;      /* FlowPath */

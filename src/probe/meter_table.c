@@ -54,8 +54,8 @@ void meter_end(Meter *meter, uint32_t number, uint8_t end_reason) {
     meter_settle(meter, number, true);
     meter_pulse_add(meter, number);
     meter_emit(meter, number, end_reason, true);
-    if (meter->config.dpi && app_at(meter, number)->name)
-        pool_return(&meter->names, app_at(meter, number)->name);
+    if (meter->config.dpi)
+        metadata_drop(&meter->metadata, app_at(meter, number)->metadata);
     if (more->path)
         pool_return(&meter->paths, more->path);
     if (entry->measures)
