@@ -140,6 +140,7 @@ typedef struct Packet {
     uint16_t tcp_flags;
     uint16_t header_bytes; /* of the transport header, which ends at payload */
     uint8_t tos;
+    uint8_t ttl; /* or hop limit */
     uint8_t icmp_type;
     uint8_t icmp_code;
     uint8_t sctp_chunk; /* type of the first chunk */

@@ -195,6 +195,7 @@ int dissect_ipv4(Walk *w) {
     size_t total = load_u16(start + 2);
     const uint16_t id = load_u16(start + 4);
     const uint16_t fragment = load_u16(start + 6);
+    p->ttl = start[8];
     p->protocol = start[9];
     memcpy(p->src, start + 12, 4);
     memcpy(p->dst, start + 16, 4);
@@ -282,7 +283,7 @@ int dissect_ipv6(Walk *w) {
     uint32_t version_class = cursor_u32(c);
     size_t payload = cursor_u16(c);
     p->protocol = cursor_u8(c);
-    cursor_skip(c, 1);
+    p->ttl = cursor_u8(c);
     cursor_copy(c, p->src, 16);
     cursor_copy(c, p->dst, 16);
     if (c->failed)

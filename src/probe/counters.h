@@ -6,9 +6,8 @@
  *
  * Every number the probe keeps about itself is one row here. The rows balance:
  *
- *     packets received = ignored (by reason) + skipped (by reason) + in exported records + in live
- * flows
- *                        + fragments that wait
+ *     packets received = ignored (by reason) + skipped (by reason) + in exported records
+ *                        + filtered + in live flows + fragments that wait
  *     bytes received   = the same, in bytes of frames
  *
  * Packets that the kernel dropped were never received and stand beside it. Of flows:
@@ -91,8 +90,22 @@
     ROW(DPI_LIVE, "dpi_live", NULL, GAUGE, "flows", "Flows that nDPI is looking at now.")          \
     ROW(DPI_FULL, "dpi_full", NULL, COUNTER, "flows",                                              \
         "Flows told by port only, because --max-dpi-flows was reached.")                           \
+    ROW(DPI_GIVEN_UP, "dpi_given_up", NULL, COUNTER, "flows",                                      \
+        "Flows that nDPI did not know after as many packets or bytes as it is shown.")             \
+    ROW(HELLOS_FULL, "hellos_full", NULL, COUNTER, "flows",                                        \
+        "Flows without JA4, for too many hellos in several packets were being put together.")      \
+    ROW(FLOWS_FILTERED, "flows_filtered", "reason=\"protocol\"", COUNTER, "flows",                 \
+        "Flows not exported, for they are of no protocol of --ndpi-protocols.")                    \
+    ROW(PACKETS_FILTERED, "packets_filtered", "reason=\"protocol\"", COUNTER, "packets",           \
+        "Packets of these flows.")                                                                 \
+    ROW(BYTES_FILTERED, "bytes_filtered", "reason=\"protocol\"", COUNTER, "bytes",                 \
+        "Bytes of the frames of these.")                                                           \
+    ROW(MEASURES_FULL, "measures_full", NULL, COUNTER, "flows",                                    \
+        "Flows without TCP measures, jitter and histograms, for a quarter of --max-flows had "     \
+        "them.")                                                                                   \
     ROW(NAMES_FULL, "names_full", NULL, COUNTER, "flows",                                          \
-        "Server names not kept, because their memory was full.")                                   \
+        "Flows whose names, fingerprints and the like were not kept, because their memory was "    \
+        "full.")                                   \
     ROW(BATCHES, "batches", NULL, COUNTER, "batches", "Batches handed to the export.")             \
     ROW(EXPORT_DROPPED, "flows_dropped", "reason=\"export_queue\"", COUNTER, "flows",              \
         "Records lost because the export could not keep up.")                                      \

@@ -4,45 +4,77 @@
 
 #include <errno.h>
 #include <ndpi_main.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "base/error.h"
+#include "probe/client_hello.h"
 #include "probe/counters.h"
+#include "probe/dpi_facts.h"
 #include "probe/flow_entry.h"
 #include "probe/pool.h"
 
-/* packets after which nDPI will not find out any more; those of its own reader */
-enum { TCP_PACKETS_MAX = 80, OTHER_PACKETS_MAX = 24 };
+/* packets after which nDPI will not find out any more: those of its own reader; and bytes, so that
+ * a bulk transfer that it does not know ends sooner */
+enum { TCP_PACKETS_MAX = 80, OTHER_PACKETS_MAX = 24, BYTES_MAX = 128 << 10 };
+
+enum { HELLOS_MAX = 4096 }; /* that are being put together */
 
 struct Dpi {
     struct ndpi_detection_module_struct *module;
-    Pool states; /* struct ndpi_flow_struct */
+    HelloReader *hellos;
+    Pool states; /* DpiState */
     MetricValue *counters;
+    bool some; /* only those in `wanted` are exported */
+    NDPI_PROTOCOL_BITMASK wanted;
 };
 
-static_assert(sizeof(((struct ndpi_flow_struct *)0)->host_server_name) <=
-                  sizeof(((DpiResult *)0)->name),
-              "a server name fits");
+typedef struct DpiState {
+    struct ndpi_flow_struct flow;
+    HelloState hello;
+    uint32_t bytes;
+} DpiState;
 
-static struct ndpi_flow_struct *state_at(const Dpi *dpi, uint32_t state) {
+static DpiState *state_at(const Dpi *dpi, uint32_t state) {
     return pool_at(&dpi->states, state);
 }
 
-int dpi_new(Dpi **dpip, uint32_t max_flows, MetricValue *counters, Reason *reason) {
-    cleanup(dpi_freep) Dpi *dpi = calloc(1, sizeof(*dpi));
-    if (!dpi)
-        return error_origin(-ENOMEM);
-    dpi->counters = counters;
-    if (ndpi_get_api_version() != NDPI_API_VERSION) {
+/* one of --ndpi-protocols, which is cut off the list */
+static int want_one(Dpi *dpi, const char *name, size_t size, Reason *reason) {
+    char text[64];
+    (void)snprintf(text, sizeof(text), "%.*s", (int)size, name);
+    char *end = NULL;
+    unsigned long number = strtoul(text, &end, 10);
+    if (end == text || *end)
+        number = ndpi_get_proto_by_name(dpi->module, text);
+    const bool unknown = strcasecmp(text, "unknown") == 0;
+    if (size >= sizeof(text) || (number == NDPI_PROTOCOL_UNKNOWN && !unknown) ||
+        number >= ndpi_get_num_supported_protocols(dpi->module)) {
         reason_set(reason,
-                   "the installed libndpi (API %d) is not the one that weir-probe was built with "
-                   "(API %d); build again, or run with --no-dpi",
-                   ndpi_get_api_version(), NDPI_API_VERSION);
+                   "--ndpi-protocols: nDPI knows no protocol %s; names are as app_name has them, "
+                   "for example DNS,HTTP,BitTorrent",
+                   text);
         return DPI_E_REFUSED;
     }
-    int r = pool_init(&dpi->states, max_flows, sizeof(struct ndpi_flow_struct));
-    if (r < 0)
-        return error_trace(r);
+    NDPI_ADD_PROTOCOL_TO_BITMASK(dpi->wanted, number);
+    return 0;
+}
+
+static int want_protocols(Dpi *dpi, const char *list, Reason *reason) {
+    dpi->some = list != NULL;
+    while (list && *list) {
+        size_t size = strcspn(list, ",");
+        int r = want_one(dpi, list, size, reason);
+        if (r)
+            return r;
+        list += size + (list[size] == ',');
+    }
+    return 0;
+}
+
+static int start_module(Dpi *dpi, const DpiConfig *config, Reason *reason) {
     dpi->module = ndpi_init_detection_module(ndpi_no_prefs);
     if (!dpi->module) {
         reason_set(reason, "nDPI does not start (out of memory?); --no-dpi runs without it");
@@ -51,7 +83,37 @@ int dpi_new(Dpi **dpip, uint32_t max_flows, MetricValue *counters, Reason *reaso
     NDPI_PROTOCOL_BITMASK all;
     NDPI_BITMASK_SET_ALL(all);
     ndpi_set_protocol_detection_bitmask2(dpi->module, &all);
+    if (config->custom_protos &&
+        ndpi_load_protocols_file(dpi->module, config->custom_protos) != 0) {
+        reason_set(reason, "--ndpi-custom-protos %s cannot be read: %s", config->custom_protos,
+                   errno ? strerror(errno) : "nDPI does not take it");
+        return DPI_E_REFUSED;
+    }
     ndpi_finalize_initialization(dpi->module);
+    return want_protocols(dpi, config->protocols, reason);
+}
+
+int dpi_new(Dpi **dpip, const DpiConfig *config, Reason *reason) {
+    cleanup(dpi_freep) Dpi *dpi = calloc(1, sizeof(*dpi));
+    if (!dpi)
+        return error_origin(-ENOMEM);
+    dpi->counters = config->counters;
+    if (ndpi_get_api_version() != NDPI_API_VERSION) {
+        reason_set(reason,
+                   "the installed libndpi (API %d) is not the one that weir-probe was built with "
+                   "(API %d); build again, or run with --no-dpi",
+                   ndpi_get_api_version(), NDPI_API_VERSION);
+        return DPI_E_REFUSED;
+    }
+    int r = pool_init(&dpi->states, config->max_flows, sizeof(DpiState));
+    if (r < 0)
+        return error_trace(r);
+    r = start_module(dpi, config, reason);
+    if (r)
+        return r;
+    r = hello_reader_new(&dpi->hellos, HELLOS_MAX);
+    if (r < 0)
+        return error_trace(r);
     *dpip = dpi;
     dpi = NULL;
     return 0;
@@ -62,6 +124,7 @@ Dpi *dpi_free(Dpi *dpi) {
         return NULL;
     if (dpi->module)
         ndpi_exit_detection_module(dpi->module);
+    hello_reader_free(dpi->hellos);
     pool_deinit(&dpi->states);
     free(dpi);
     return NULL;
@@ -73,63 +136,76 @@ uint32_t dpi_begin(Dpi *dpi) {
         metric_add(&dpi->counters[COUNTER_DPI_FULL], 1);
         return 0;
     }
-    memset(state_at(dpi, state), 0, sizeof(struct ndpi_flow_struct));
+    memset(state_at(dpi, state), 0, sizeof(DpiState));
     metric_add(&dpi->counters[COUNTER_DPI_FLOWS], 1);
     metric_set(&dpi->counters[COUNTER_DPI_LIVE], dpi->states.used);
     return state;
 }
 
-bool dpi_packet(Dpi *dpi, uint32_t state, const Packet *packet, unsigned packets) {
-    struct ndpi_flow_struct *flow = state_at(dpi, state);
+static bool limit_reached(Dpi *dpi, const DpiState *state, const Packet *packet, unsigned packets) {
+    unsigned max = packet->protocol == IP_TCP ? TCP_PACKETS_MAX : OTHER_PACKETS_MAX;
+    if (packets + 1 < max && state->bytes < BYTES_MAX)
+        return false;
+    if (state->flow.detected_protocol_stack[0] == NDPI_PROTOCOL_UNKNOWN)
+        metric_add(&dpi->counters[COUNTER_DPI_GIVEN_UP], 1);
+    return true;
+}
+
+bool dpi_packet(Dpi *dpi, uint32_t number, const Packet *packet, unsigned packets) {
+    DpiState *state = state_at(dpi, number);
+    struct ndpi_flow_struct *flow = &state->flow;
     uint32_t size = packet->ip_captured_bytes;
     metric_add(&dpi->counters[COUNTER_DPI_PACKETS], 1);
     ndpi_protocol found = ndpi_detection_process_packet(
         dpi->module, flow, packet->ip, (unsigned short)(size > UINT16_MAX ? UINT16_MAX : size),
         packet->time_ns / 1000000);
-    unsigned max = packet->protocol == IP_TCP ? TCP_PACKETS_MAX : OTHER_PACKETS_MAX;
-    if (packets + 1 >= max)
+    if (!hello_packet(dpi->hellos, &state->hello, packet))
+        metric_add(&dpi->counters[COUNTER_HELLOS_FULL], 1);
+    state->bytes += packet->payload_bytes;
+    if (limit_reached(dpi, state, packet, packets))
         return true;
     return found.app_protocol != NDPI_PROTOCOL_UNKNOWN &&
            !ndpi_extra_dissection_possible(dpi->module, flow);
 }
 
-static void take_result(const Dpi *dpi, struct ndpi_flow_struct *flow, ndpi_protocol found,
+static void take_result(const Dpi *dpi, const DpiState *state, ndpi_protocol found,
                         DpiResult *result) {
+    const struct ndpi_flow_struct *flow = &state->flow;
     uint16_t client = 0;
     uint16_t server = 0;
-    *result = (DpiResult){
-        .app = found.app_protocol,
-        .master = found.master_protocol,
-        .category = (uint16_t)ndpi_get_proto_category(dpi->module, found),
-        .risk = flow->risk,
-        .risk_score = flow->risk ? ndpi_risk2score(flow->risk, &client, &server) : 0,
-        .confidence = (uint8_t)flow->confidence,
-    };
+    result->app = found.app_protocol;
+    result->master = found.master_protocol;
+    result->category = (uint16_t)ndpi_get_proto_category(dpi->module, found);
+    result->risk = flow->risk;
+    result->risk_score = flow->risk ? ndpi_risk2score(flow->risk, &client, &server) : 0;
+    result->confidence = (uint8_t)flow->confidence;
     if (flow->category != NDPI_PROTOCOL_CATEGORY_UNSPECIFIED)
         result->category = (uint16_t)flow->category;
     if (result->app == NDPI_PROTOCOL_UNKNOWN && result->master == NDPI_PROTOCOL_UNKNOWN)
         result->category = 0;
-    size_t n = strnlen(flow->host_server_name, sizeof(flow->host_server_name));
-    result->name_bytes = (uint8_t)n;
-    memcpy(result->name, flow->host_server_name, n);
+    metadata_clear(&result->metadata);
+    dpi_facts_take(flow, found, &result->metadata);
+    if (state->hello.has_ja4)
+        metadata_put(&result->metadata, METADATA_JA4, state->hello.ja4, JA4_BYTES);
 }
 
-void dpi_peek(const Dpi *dpi, uint32_t state, DpiResult *result) {
-    struct ndpi_flow_struct *flow = state_at(dpi, state);
+void dpi_peek(const Dpi *dpi, uint32_t number, DpiResult *result) {
+    const DpiState *state = state_at(dpi, number);
     /* nDPI keeps the application first and what carries it second */
-    ndpi_protocol found = {.app_protocol = flow->detected_protocol_stack[0],
-                           .master_protocol = flow->detected_protocol_stack[1],
-                           .category = flow->category};
-    take_result(dpi, flow, found, result);
+    ndpi_protocol found = {.app_protocol = state->flow.detected_protocol_stack[0],
+                           .master_protocol = state->flow.detected_protocol_stack[1],
+                           .category = state->flow.category};
+    take_result(dpi, state, found, result);
 }
 
-void dpi_end(Dpi *dpi, uint32_t state, DpiResult *result) {
-    struct ndpi_flow_struct *flow = state_at(dpi, state);
+void dpi_end(Dpi *dpi, uint32_t number, DpiResult *result) {
+    DpiState *state = state_at(dpi, number);
     uint8_t guessed = 0;
-    ndpi_protocol found = ndpi_detection_giveup(dpi->module, flow, 1, &guessed);
-    take_result(dpi, flow, found, result);
-    ndpi_free_flow_data(flow);
-    pool_return(&dpi->states, state);
+    ndpi_protocol found = ndpi_detection_giveup(dpi->module, &state->flow, 1, &guessed);
+    take_result(dpi, state, found, result);
+    hello_end(dpi->hellos, &state->hello);
+    ndpi_free_flow_data(&state->flow);
+    pool_return(&dpi->states, number);
     metric_set(&dpi->counters[COUNTER_DPI_LIVE], dpi->states.used);
 }
 
@@ -146,10 +222,18 @@ void dpi_by_port(Dpi *dpi, const FlowKey *key, unsigned initiator, DpiResult *re
         ndpi_guess_undetected_protocol(dpi->module, NULL, key->protocol, host_order(key, i),
                                        key->port[i], host_order(key, !i), key->port[!i]);
     *result = (DpiResult){.app = found.app_protocol, .master = found.master_protocol};
+    metadata_clear(&result->metadata);
     if (result->app == NDPI_PROTOCOL_UNKNOWN && result->master == NDPI_PROTOCOL_UNKNOWN)
         return;
     result->category = (uint16_t)ndpi_get_proto_category(dpi->module, found);
     result->confidence = NDPI_CONFIDENCE_MATCH_BY_PORT;
+}
+
+bool dpi_wanted(const Dpi *dpi, uint16_t master, uint16_t app) {
+    if (!dpi->some)
+        return true;
+    return NDPI_ISSET(&dpi->wanted, app) ||
+           (master != NDPI_PROTOCOL_UNKNOWN && NDPI_ISSET(&dpi->wanted, master));
 }
 
 size_t dpi_app_name(Dpi *dpi, uint16_t master, uint16_t app, char *text, size_t size) {

@@ -4,9 +4,10 @@
 /*
  * Application Detection
  *
- * nDPI behind a small door. A flow is given a state (700 bytes) with its first payload, shows its
- * packets until nDPI knows or a limit is reached, and returns the state at once; the states are a
- * fixed pool. What stays of a flow is a DpiResult's numbers and at most one name.
+ * nDPI behind a small door, and JA4 beside it. A flow is given a state (750 bytes) with its first
+ * payload, shows its packets until nDPI knows or a limit of packets or bytes is reached, and
+ * returns the state at once; the states are a fixed pool. What stays of a flow is what a DpiResult
+ * says.
  *
  * One thread. nDPI keeps caches between flows, so each meter has a Dpi of its own.
  */
@@ -19,6 +20,7 @@
 #include "base/metric.h"
 #include "base/reason.h"
 #include "net/dissect.h"
+#include "probe/metadata.h"
 
 typedef struct Dpi Dpi;
 typedef struct FlowKey FlowKey;
@@ -30,17 +32,22 @@ typedef struct DpiResult {
     uint16_t risk_score;
     uint64_t risk;
     uint8_t confidence;
-    uint8_t name_bytes;
-    char name[80]; /* server name asked for; not NUL-terminated */
+    Metadata metadata;
 } DpiResult;
+
+typedef struct DpiConfig {
+    uint32_t max_flows;        /* undecided at a time */
+    const char *custom_protos; /* nDPI's file of protocols, or NULL */
+    const char *protocols;     /* names or numbers with commas: only these are wanted; or NULL */
+    MetricValue *counters;     /* borrowed: _COUNTER_N values, of which the DPI_ rows are written */
+} DpiConfig;
 
 enum {
     _DPI_E_SUCCESS,
-    DPI_E_REFUSED, /* nDPI does not start: the reason says so */
+    DPI_E_REFUSED, /* nDPI does not start, or what it was given is wrong: the reason says so */
 };
 
-/** dpi_new() - counters: an array of _COUNTER_N values, to which the DPI_ rows are written */
-int dpi_new(Dpi **dpip, uint32_t max_flows, MetricValue *counters, Reason *reason);
+int dpi_new(Dpi **dpip, const DpiConfig *config, Reason *reason);
 Dpi *dpi_free(Dpi *dpi);
 
 /** dpi_begin() - a state for a flow, 0 when all are in use */
@@ -60,6 +67,9 @@ void dpi_end(Dpi *dpi, uint32_t state, DpiResult *result);
 
 /** dpi_by_port() - for a flow that never had a state; `initiator` is the side that opened it */
 void dpi_by_port(Dpi *dpi, const FlowKey *key, unsigned initiator, DpiResult *result);
+
+/** dpi_wanted() - whether flows of the application are to be exported */
+bool dpi_wanted(const Dpi *dpi, uint16_t master, uint16_t app);
 
 /** dpi_app_name() - "TLS.Wikipedia"; returns the length, 0 when unknown */
 size_t dpi_app_name(Dpi *dpi, uint16_t master, uint16_t app, char *text, size_t size);

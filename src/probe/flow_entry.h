@@ -6,7 +6,8 @@
  *
  * A live flow in memory, in parts by how often they are needed: FlowEntry is the one cache line
  * that every packet touches; FlowMore is for the first and the last packet and for timers; FlowApp
- * is what nDPI found; pairs, paths and names are in pools of their own for flows that have them.
+ * is what nDPI found; pairs, paths, measures and metadata are in
+ * pools of their own for flows that have them.
  * The first three go by the same number.
  *
  * Both directions share an entry: ends are put in one order (the lower address and port first),
@@ -93,15 +94,14 @@ typedef struct FlowMore {
 /* never touched without nDPI */
 typedef struct FlowApp {
     uint64_t risk;
-    uint32_t name; /* number in the pool of server names, 0: none */
-    uint32_t dpi;  /* number of nDPI's state, 0: none */
+    uint32_t metadata; /* number of its first chunk (metadata.h), 0: none */
+    uint32_t dpi;      /* number of nDPI's state, 0: none */
     uint16_t app;
     uint16_t master;
     uint16_t category;
     uint16_t risk_score;
     uint8_t confidence;
-    uint8_t name_bytes;
-    uint8_t spare[6];
+    uint8_t spare[7];
 } FlowApp;
 
 /* what carried a flow; by side as of the first packet from there */

@@ -40,12 +40,6 @@ static bool seq_after(uint32_t a, uint32_t b) {
 
 /* --- first packets ------------------------------------------------------------------------ */
 
-static uint8_t ttl_of(const Packet *packet) {
-    if (packet->ip_captured_bytes < TCP_HEADER_BYTES)
-        return 0;
-    return packet->ip[packet->ip_version == 4 ? 8 : 7];
-}
-
 /* RFC 9293 section 3.2: kind, and but for the first two a length and what belongs to it */
 static void take_options(Firsts *firsts, Cursor c) {
     enum { END = 0, NOP = 1, MSS = 2, SCALE = 3, OTHER = 15, OPTIONS_MAX = 8 };
@@ -111,7 +105,7 @@ static void take_first(Firsts *firsts, const Packet *packet, const uint8_t *tcp)
 void firsts_note(Firsts *firsts, unsigned side, const Packet *packet, bool first) {
     if (first)
         *firsts = (Firsts){0};
-    firsts->ttl[side] = ttl_of(packet);
+    firsts->ttl[side] = packet->ttl;
     const uint8_t *tcp = first && packet->protocol == IP_TCP ? tcp_header(packet) : NULL;
     if (tcp)
         take_first(firsts, packet, tcp);
@@ -354,7 +348,7 @@ void measures_packet(Measures *m, unsigned side, unsigned initiator, const Packe
                      uint64_t last_ns) {
     m->sizes[size_bucket(packet->ip_bytes)]++;
     m->gaps[gap_bucket(packet->time_ns > last_ns ? packet->time_ns - last_ns : 0)]++;
-    uint8_t ttl = ttl_of(packet);
+    uint8_t ttl = packet->ttl;
     if (ttl && (m->ttl_min[side] == 0 || ttl < m->ttl_min[side]))
         m->ttl_min[side] = ttl;
     if (ttl > m->ttl_max[side])

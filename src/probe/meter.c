@@ -36,11 +36,15 @@ int meter_new(Meter **meterp, const MeterConfig *config) {
     if (r == 0)
         r = pool_init(&meter->pairs, config->max_flows, sizeof(FlowPair));
     if (r == 0)
-        r = pool_init(&meter->names, config->max_flows / 2 + 1, sizeof(((DpiResult *)0)->name));
+        r = pool_init(&meter->metadata, config->max_flows, METADATA_CHUNK_BYTES);
     if (r == 0)
         r = flow_index_init(&meter->index, config->max_flows);
     if (r == 0)
         r = young_init(&meter->young, config->max_flows);
+    if (r == 0)
+        r = pool_init(&meter->firsts, config->max_flows, sizeof(Firsts));
+    if (r == 0)
+        r = pool_init(&meter->measures, config->max_flows / 4 + 1, sizeof(Measures));
     if (r == 0)
         r = pool_init(&meter->paths, config->max_flows, sizeof(FlowPath));
     if (r == 0)
@@ -60,7 +64,9 @@ Meter *meter_free(Meter *meter) {
     pool_deinit(&meter->more);
     pool_deinit(&meter->apps);
     pool_deinit(&meter->pairs);
-    pool_deinit(&meter->names);
+    pool_deinit(&meter->metadata);
+    pool_deinit(&meter->firsts);
+    pool_deinit(&meter->measures);
     pool_deinit(&meter->paths);
     flow_index_deinit(&meter->index);
     young_deinit(&meter->young);
@@ -146,6 +152,7 @@ static void flow_update(Meter *meter, uint32_t number, const Item *item) {
     const Packet *packet = &item->packet;
     FlowEntry *entry = entry_at(meter, number);
     FlowMore *more = more_at(meter, number); /* touched only where needed */
+    meter_measure(meter, number, item);
     note_time(entry, more, packet->time_ns);
     if (entry->packets[item->side] == 0)
         note_side(meter, entry, more, item);
@@ -313,6 +320,7 @@ void meter_frames(Meter *meter, const Frame *frames, size_t n) {
     uint64_t metered = 0;
     uint64_t octets = 0;
     size_t items = 0;
+    uint32_t numbers[METER_BATCH];
     for (size_t i = 0; i < n; i++) {
         bytes += frames[i].wire_bytes;
         if (!item_prepare(meter, &meter->items[items], &frames[i]))
@@ -323,8 +331,16 @@ void meter_frames(Meter *meter, const Frame *frames, size_t n) {
     for (size_t i = 0; i < items; i++) {
         uint32_t at = meter->items[i].hash;
         uint32_t number = flow_index_next(&meter->index, meter->items[i].hash, &at);
+        numbers[i] = number;
         if (number)
             __builtin_prefetch(entry_at(meter, number), 1);
+    }
+    for (size_t i = 0; i < items; i++) {
+        uint32_t measures = numbers[i] ? entry_at(meter, numbers[i])->measures : 0;
+        if (measures) {
+            __builtin_prefetch(measures_at(meter, measures), 1);
+            __builtin_prefetch((char *)measures_at(meter, measures) + 64, 1);
+        }
     }
     for (size_t i = 0; i < items; i++) {
         advance(meter, meter->items[i].packet.time_ns);

@@ -14,16 +14,10 @@ static void keep_result(Meter *meter, FlowApp *app, const DpiResult *result) {
     app->confidence = result->confidence;
     app->risk = result->risk;
     app->risk_score = result->risk_score;
-    if (result->name_bytes == 0)
-        return;
-    if (!app->name)
-        app->name = pool_take(&meter->names);
-    if (!app->name) {
+    bool full = false;
+    app->metadata = metadata_keep(&meter->metadata, app->metadata, &result->metadata, &full);
+    if (full)
         meter_count(meter, COUNTER_NAMES_FULL, 1);
-        return;
-    }
-    app->name_bytes = result->name_bytes;
-    memcpy(pool_at(&meter->names, app->name), result->name, result->name_bytes);
 }
 
 static void dpi_finish(Meter *meter, FlowEntry *entry, FlowApp *app) {
@@ -126,15 +120,17 @@ static uint8_t told_how(const FlowEntry *entry) {
     return entry->state & ENTRY_REVERSED ? FLOW_DIRECTION_REVERSE : FLOW_DIRECTION_INITIATOR;
 }
 
-static void record_app(Meter *meter, FlowRecord *record, const FlowApp *app, char *name,
-                       size_t size) {
+static void record_app(Meter *meter, FlowRecord *record, const FlowApp *app, Metadata *metadata,
+                       char *name, size_t size) {
     record->app_id = app->app;
     record->app_master_id = app->master;
     record->app_confidence = app->confidence;
     record->app_risk = app->risk;
     record->app_risk_score = app->risk_score;
-    if (app->name_bytes)
-        record->server_name = (FlowText){pool_at(&meter->names, app->name), app->name_bytes};
+    if (app->metadata) {
+        metadata_read(&meter->metadata, app->metadata, metadata);
+        metadata_record(metadata, record);
+    }
     if (app->app == 0 && app->master == 0)
         return;
     size_t n = dpi_app_name(meter->config.dpi, app->master, app->app, name, size);
@@ -184,6 +180,8 @@ static void record_make(Meter *meter, uint32_t number, uint8_t end_reason) {
     unsigned r = !i;
     char app[128];
     char tunnels[TUNNEL_TEXT_MAX];
+    MeasuresTexts measured;
+    Metadata metadata;
     FlowRecord record = {
         .first_ms = more->first_ns / 1000000,
         .last_ms = entry->last_ns / 1000000,
@@ -220,8 +218,16 @@ static void record_make(Meter *meter, uint32_t number, uint8_t end_reason) {
     if (more->path)
         record_path(&record, path_at(meter, more->path), i, tunnels);
     if (meter->config.dpi)
-        record_app(meter, &record, app_at(meter, number), app, sizeof(app));
+        record_app(meter, &record, app_at(meter, number), &metadata, app, sizeof(app));
+    meter_measures_record(meter, number, &record, &measured);
     meter->config.record(meter->config.userdata, &record);
+}
+
+static bool is_wanted(const Meter *meter, uint32_t number) {
+    if (!meter->config.dpi)
+        return true;
+    const FlowApp *app = app_at(meter, number);
+    return dpi_wanted(meter->config.dpi, app->master, app->app);
 }
 
 void meter_emit(Meter *meter, uint32_t number, uint8_t end_reason, bool last) {
@@ -230,9 +236,16 @@ void meter_emit(Meter *meter, uint32_t number, uint8_t end_reason, bool last) {
     meter_settle(meter, number, last);
     if (entry_silent(entry)) /* nothing came since its last record */
         return;
+    const uint64_t frame_octets =
+        flow_frame_octets(entry, more, 0) + flow_frame_octets(entry, more, 1);
+    if (!is_wanted(meter, number)) {
+        meter_count(meter, COUNTER_FLOWS_FILTERED, 1);
+        meter_count(meter, COUNTER_PACKETS_FILTERED, flow_packets(entry));
+        meter_count(meter, COUNTER_BYTES_FILTERED, frame_octets);
+        return;
+    }
     record_make(meter, number, end_reason);
     meter_count(meter, COUNTER_EXPORTED_IDLE + end_reason - FLOW_END_IDLE, 1);
     meter_count(meter, COUNTER_PACKETS_EXPORTED, flow_packets(entry));
-    meter_count(meter, COUNTER_BYTES_EXPORTED,
-                flow_frame_octets(entry, more, 0) + flow_frame_octets(entry, more, 1));
+    meter_count(meter, COUNTER_BYTES_EXPORTED, frame_octets);
 }

@@ -16,6 +16,8 @@
 #include "probe/direction.h"
 #include "probe/flow_entry.h"
 #include "probe/flow_index.h"
+#include "probe/measures.h"
+#include "probe/metadata.h"
 #include "probe/meter.h"
 #include "probe/pool.h"
 #include "probe/wheel.h"
@@ -43,7 +45,9 @@ struct Meter {
     Pool more;       /* FlowMore and... */
     Pool apps;       /* ...FlowApp, by the number of the entry */
     Pool pairs;      /* FlowPair */
-    Pool names;      /* char[80] */
+    Pool metadata;   /* chunks of it */
+    Pool firsts;     /* Firsts, by the number of the entry */
+    Pool measures;   /* Measures */
     Pool paths;      /* FlowPath */
     FlowIndex index;
     FragmentCache *fragments;
@@ -70,6 +74,14 @@ static inline FlowPath *path_at(const Meter *meter, uint32_t number) {
 
 static inline FlowPair *pair_at(const Meter *meter, uint32_t number) {
     return (FlowPair *)(void *)meter->pairs.items + number;
+}
+
+static inline Firsts *firsts_at(const Meter *meter, uint32_t number) {
+    return (Firsts *)(void *)meter->firsts.items + number;
+}
+
+static inline Measures *measures_at(const Meter *meter, uint32_t number) {
+    return (Measures *)(void *)meter->measures.items + number;
 }
 
 static inline void meter_count(Meter *meter, int counter, uint64_t n) {
@@ -150,3 +162,12 @@ void meter_pulse_mark(Meter *meter, uint32_t number);
 
 /** meter_pulse_add() - what came since, if there is a mark */
 void meter_pulse_add(Meter *meter, uint32_t number);
+
+/* --- meter_measures.c --------------------------------------------------------------------- */
+
+/** meter_measure() - a packet, before it is counted */
+void meter_measure(Meter *meter, uint32_t number, const Item *item);
+
+/** meter_measures_record() - into a record that has its other fields already */
+void meter_measures_record(const Meter *meter, uint32_t number, FlowRecord *record,
+                           MeasuresTexts *texts);

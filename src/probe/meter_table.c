@@ -34,10 +34,12 @@ void meter_end(Meter *meter, uint32_t number, uint8_t end_reason) {
     meter_settle(meter, number, true);
     meter_pulse_add(meter, number);
     meter_emit(meter, number, end_reason, true);
-    if (meter->config.dpi && app_at(meter, number)->name)
-        pool_return(&meter->names, app_at(meter, number)->name);
+    if (meter->config.dpi)
+        metadata_drop(&meter->metadata, app_at(meter, number)->metadata);
     if (more->path)
         pool_return(&meter->paths, more->path);
+    if (entry->measures)
+        pool_return(&meter->measures, entry->measures);
     wheel_remove(&meter->wheel, number);
     flow_index_remove(&meter->index, meter_hash(meter, &entry->tag), number);
     if (entry->tag.ip_version == 6)
@@ -59,6 +61,8 @@ void meter_split(Meter *meter, uint32_t number) {
     FlowMore *more = more_at(meter, number);
     meter_pulse_add(meter, number); /* its mark stands on the counters */
     meter_emit(meter, number, FLOW_END_ACTIVE, false);
+    if (entry->measures)
+        measures_split(measures_at(meter, entry->measures));
     memset(entry->packets, 0, sizeof(entry->packets));
     memset(entry->octets, 0, sizeof(entry->octets));
     memset(entry->frame_octets, 0, sizeof(entry->frame_octets));

@@ -236,8 +236,23 @@ static const Option probe_options[] = {
      .max = 16 << 20,
      .unit = "flows",
      .group = "Flows",
-     .help = "Flows whose application is being detected at a time, 700 bytes each; those beyond "
+     .help = "Flows whose application is being detected at a time, 750 bytes each; those beyond "
              "are told by port."},
+    {.name = "ndpi-custom-protos",
+     .type = OPTION_TEXT,
+     AT(custom_protos),
+     .metavar = "FILE",
+     .group = "Flows",
+     .help = "Protocols of one's own, by ports, addresses and names, in the form of nDPI's "
+             "protos.txt."},
+    {.name = "ndpi-protocols",
+     .letter = 'O',
+     .type = OPTION_TEXT,
+     AT(protocols),
+     .metavar = "NAME,NAME",
+     .group = "Flows",
+     .help = "Export only flows of these application protocols, by nDPI's names or numbers, as "
+             "app_name has them or what carries it: DNS,HTTP. Others are metered and counted."},
 
     /* output */
     {.name = "ntopng",
@@ -499,7 +514,6 @@ static const Option probe_options[] = {
     REPLACED("no-ipv6", 'W', false, "use -f 'not ip6'"),
     REPLACED("min-flow-size", 'z', true, "use the hub's filters; every flow is reported"),
     REPLACED("flow-lock", 'C', true, "use the hub's admission of probes"),
-    REPLACED("ndpi-protocols", 'O', true, "use the hub's filters on app_name"),
     REPLACED("track-local-hosts", 'c', false, "use -f with the local networks"),
     REPLACED("biflows-export-policy", 0, true, "use the hub's filters on rev_packets"),
     REPLACED("show-version", 'v', false, "use --version"),

@@ -41,6 +41,8 @@ typedef struct ProbeConfig {
     int vlan_key; /* MeterVlan */
     bool no_dpi;
     uint32_t max_dpi_flows;
+    const char *custom_protos;
+    const char *protocols;
 
     OptionList hubs;
     OptionList events;

@@ -216,14 +216,17 @@ static size_t open_packet(QuicReader *reader, const Initial *initial, const Keys
     /* what is authenticated is the header as it was before it was masked */
     uint8_t header[QUIC_DATAGRAM_MAX];
     uint8_t nonce[IV_BYTES];
+    uint32_t number = 0;
     memcpy(header, initial->header, header_bytes);
     memcpy(nonce, keys->iv, IV_BYTES);
     header[0] = first;
     for (size_t i = 0; i < number_bytes; i++) {
         uint8_t b = (uint8_t)(initial->number[i] ^ mask[1 + i]);
         header[header_bytes - number_bytes + i] = b;
-        nonce[IV_BYTES - number_bytes + i] ^= b;
+        number = number << 8 | b;
     }
+    for (size_t i = 0; i < sizeof(number); i++)
+        nonce[IV_BYTES - 1 - i] ^= (uint8_t)(number >> (8 * i));
     const uint8_t *payload = initial->number + number_bytes;
     if (gcry_cipher_setkey(reader->packet, keys->key, KEY_BYTES) ||
         gcry_cipher_setiv(reader->packet, nonce, sizeof(nonce)) ||

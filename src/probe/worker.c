@@ -57,12 +57,22 @@ static uint64_t first_flow_id(const WorkerConfig *config, bool live) {
     return (drawn + config->number) % (UINT64_C(1) << 21) << 32;
 }
 
+static int open_dpi(Worker *worker, const WorkerConfig *config, Reason *reason) {
+    const DpiConfig dpi = {
+        .max_flows = share(config->config->max_dpi_flows, config),
+        .custom_protos = config->config->custom_protos,
+        .protocols = config->config->protocols,
+        .counters = worker->counters,
+    };
+    return dpi_new(&worker->dpi, &dpi, reason);
+}
+
 static int open_meter(Worker *worker, const WorkerConfig *config, Reason *reason) {
     const ProbeConfig *options = config->config;
     const bool live = worker->capture->backend->live;
     int r = 0;
     if (!options->no_dpi && !probe_collects(options))
-        r = dpi_new(&worker->dpi, share(options->max_dpi_flows, config), worker->counters, reason);
+        r = open_dpi(worker, config, reason);
     if (r == 0 && config->pulse)
         r = pulse_new(&worker->pulse, worker->dpi, random_u64());
     if (r)
