@@ -88,6 +88,7 @@ static int open_meter(Worker *worker, const WorkerConfig *config, Reason *reason
 static int open_feed(Worker *worker, const WorkerConfig *config, Reason *reason) {
     const CollectFeedConfig feed = {
         .options = config->config,
+        .number = config->number,
         .seed = random_u64(),
         .live = worker->capture->backend->live,
         .packets = &worker->counters[COUNTER_PACKETS_RECEIVED],
