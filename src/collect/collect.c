@@ -19,9 +19,12 @@ int collector_new(Collector **collectorp, const CollectConfig *config) {
     if (!collector)
         return error_origin(-ENOMEM);
     collector->config = *config;
+    collector->serial = config->serial;
     collector->clear_bytes = offsetof(CollectRecord, mpls_labels);
     if (!config->held_bytes)
         collector->config.held_bytes = COLLECT_HELD_BYTES;
+    if (!config->held_exporter_bytes)
+        collector->config.held_exporter_bytes = COLLECT_HELD_EXPORTER_BYTES;
     if (!config->held_ms)
         collector->config.held_ms = COLLECT_HELD_MS;
     *collectorp = collector;
@@ -54,7 +57,22 @@ bool message_domain(Message *message, uint8_t version, uint32_t id, uint32_t sub
     domain->source = message->source->address;
     if (!domain->first_ms)
         domain->first_ms = domain->last_ms;
+    message->relayed = !net_address_equal(&message->exporter->address, &message->source->address);
     return true;
+}
+
+CollectRecord *message_records(Message *message, const Plan *plan, size_t *np) {
+    Collector *collector = message->collector;
+    const size_t n = *np < COLLECT_BATCH ? *np : COLLECT_BATCH;
+    if (collector->records_plan != plan || !plan->whole)
+        collector->records_clean = 0;
+    for (size_t i = collector->records_clean; i < n; i++)
+        record_clear(&collector->records[i], collector->clear_bytes);
+    if (collector->records_clean < n)
+        collector->records_clean = n;
+    collector->records_plan = plan;
+    *np = n;
+    return collector->records;
 }
 
 void message_emit(Message *message, CollectRecord *record, const MessageClock *when) {
@@ -62,7 +80,7 @@ void message_emit(Message *message, CollectRecord *record, const MessageClock *w
     record->flow.exporter_ip = message->exporter->address;
     collect_see(record, COLLECT_PROTO_VERSION);
     collect_see(record, COLLECT_EXPORTER_IP);
-    if (!net_address_equal(&record->flow.exporter_ip, &message->source->address)) {
+    if (message->relayed) {
         record->source_ip = message->source->address;
         collect_see(record, COLLECT_SOURCE_IP);
     }

@@ -23,6 +23,7 @@
 #include "collect/counters.h"
 #include "collect/record.h"
 
+typedef struct Buffer Buffer;
 typedef struct Collector Collector;
 
 typedef struct CollectSource {
@@ -64,11 +65,14 @@ typedef struct CollectName {
 } CollectName;
 
 typedef struct CollectConfig {
-    uint64_t seed;         /* of hashes; random where datagrams come from outside */
-    size_t held_bytes;     /* 0: COLLECT_HELD_BYTES */
-    uint64_t held_ms;      /* 0: COLLECT_HELD_MS */
-    MetricValue *counters; /* borrowed; _COLLECT_COUNT_N of them */
-    /* takes each record; it is good until it returns, and may be changed */
+    uint64_t seed;              /* of hashes; random where datagrams come from outside */
+    uint64_t serial;            /* of its first domain */
+    size_t held_bytes;          /* 0: COLLECT_HELD_BYTES */
+    size_t held_exporter_bytes; /* of these of one exporter, 0: COLLECT_HELD_EXPORTER_BYTES */
+    uint64_t held_ms;           /* 0: COLLECT_HELD_MS */
+    MetricValue *counters;      /* borrowed; _COLLECT_COUNT_N of them */
+    /* takes each record; it is good until it returns; its rate and where that is
+     * from may be changed */
     void (*record)(void *userdata, CollectRecord *record);
     /* takes what sFlow says of an interface; NULL: nobody wants it */
     void (*interface)(void *userdata, const CollectInterface *interface);
@@ -104,9 +108,19 @@ enum {
     COLLECT_TEMPLATES_MAX = 65536, /* of all domains */
     COLLECT_NAMES_MAX = 65536,     /* of all domains */
     COLLECT_SAMPLERS_MAX = 64,     /* of a domain; then the oldest goes */
-    COLLECT_HELD_BYTES = 8 << 20,
+    COLLECT_HELD_BYTES = 32 << 20,
+    COLLECT_HELD_EXPORTER_BYTES = 8 << 20,
     COLLECT_HELD_MS =
         35 * 60 * 1000, /* templates of v9 come every 30 minutes where nobody set it */
+    COLLECT_KEPT_BYTES = 64 << 20,
+};
+
+/* what is kept over a restart holds for so long after it was told last: 24 hours */
+#define COLLECT_KEPT_MS (UINT64_C(24) * 60 * 60 * 1000)
+
+enum {
+    _COLLECT_E_SUCCESS,
+    COLLECT_E_DAMAGED, /* what was kept is none of it */
 };
 
 int collector_new(Collector **collectorp, const CollectConfig *config);
@@ -134,6 +148,24 @@ void collector_each_name(const Collector *collector,
                          void (*each)(void *userdata, const CollectName *name), void *userdata);
 /** collector_names_changed() - how often one was learnt or changed */
 uint64_t collector_names_changed(const Collector *collector);
+
+/*
+ * What exporters have said (templates, sampling, names, when they started), for a later run: of any
+ * number of collectors, between collect_keep_begin() and _end(). Connections' is left out.
+ */
+void collect_keep_begin(Buffer *to);
+void collect_keep(const Collector *collector, Buffer *to);
+void collect_keep_end(Buffer *to);
+
+/** collect_changes() - grows whenever collect_keep() would write something else */
+uint64_t collect_changes(const Collector *collector);
+
+/**
+ * collect_recall() - what was kept, of those exporters that are mine (NULL: all of them). It holds
+ * until it is told again. COLLECT_E_DAMAGED: it is not what was written, and nothing was taken.
+ */
+int collect_recall(Collector *collector, const uint8_t *bytes, size_t size, uint64_t now_ms,
+                   bool (*mine)(void *userdata, const NetAddress *exporter), void *userdata);
 
 /**
  * collect_mend_times() - of a record that is to be stored. Uptimes that began anew are put right;

@@ -77,7 +77,9 @@
         "Counters of interfaces beyond as many as are kept.")                                      \
     ROW(EXPORTERS, "exporters", NULL, GAUGE, "exporters", "Exporters known.")                      \
     ROW(EXPORTERS_LET_GO, "exporters_let_go", NULL, COUNTER, "exporters",                          \
-        "Exporters forgotten, for there were too many.")
+        "Exporters forgotten, for there were too many.")                                           \
+    ROW(CHECKSUM, "checksum", NULL, GAUGE, "",                                                     \
+        "With --json none: the sum of checksums of all records that were read.")
 
 enum {
 #define ROW(id, ...) COLLECT_COUNT_##id,

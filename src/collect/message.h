@@ -13,6 +13,7 @@ typedef struct Message {
     const CollectSource *source;
     Exporter *exporter;
     Domain *domain; /* NULL until the header is read */
+    bool relayed;   /* the exporter is not who sent it */
     MessageClock when;
     const uint8_t *bytes;
     size_t size;
@@ -27,6 +28,10 @@ int collect_netflow9(Message *message);
 int collect_ipfix(Message *message);
 int collect_sflow(Message *message);
 
+/** collect_define() - records of templates, as in their set, for the message's domain; 0 or -ENOMEM
+ */
+int collect_define(Message *message, bool options, const uint8_t *bytes, size_t size);
+
 /** message_domain() - false, counted: there are too many */
 bool message_domain(Message *message, uint8_t version, uint32_t id, uint32_t sub_id);
 
@@ -35,14 +40,21 @@ static inline void message_malformed(Message *message, int reason) {
     message->fate = collect_worse(message->fate, COLLECT_MALFORMED);
 }
 
-/** message_record() - the collector's record, cleared; of its lists, which are long and mostly
+/* a record for reading, cleared; of its lists, which are long and mostly
  * empty, only the lengths. The size is a variable so that it is libc's memset that does it. */
-static inline CollectRecord *message_record(Message *message) {
-    CollectRecord *record = &message->collector->record;
-    memset(record, 0, message->collector->clear_bytes);
+static inline void record_clear(CollectRecord *record, size_t clear_bytes) {
+    memset(record, 0, clear_bytes);
     record->mpls_labels.n = record->hdr_vlans.n = record->as_path.n = 0;
-    return record;
 }
+
+static inline CollectRecord *message_record(Message *message) {
+    record_clear(&message->collector->record, message->collector->clear_bytes);
+    return &message->collector->record;
+}
+
+/** message_records() - the collector's records, as a plan wants them to read n; at most
+ * COLLECT_BATCH, whatever is asked */
+CollectRecord *message_records(Message *message, const Plan *plan, size_t *np);
 
 /** message_emit() - a flow has been read: what the domain knows is added, and it goes on its way */
 void message_emit(Message *message, CollectRecord *record, const MessageClock *when);

@@ -59,14 +59,15 @@ static void complete_v5(CollectRecord *record, const Header *header) {
     record->engine_id = header->engine_id;
     collect_see(record, COLLECT_ENGINE_TYPE);
     collect_see(record, COLLECT_ENGINE_ID);
-    if (header->sampling) {
-        record->flow.sampling = header->sampling;
-        record->sampling_from = COLLECT_RATE_HEADER;
+    record->flow.sampling = header->sampling;
+    record->sampling_from = header->sampling ? COLLECT_RATE_HEADER : COLLECT_RATE_NONE;
+    if (header->sampling)
         collect_see(record, COLLECT_SAMPLING);
-    }
-    if (record->flow.protocol == IP_ICMP) { /* v5 has type and code in the port */
-        record->flow.icmp_type = (uint8_t)(record->flow.dst_port >> 8);
-        record->flow.icmp_code = (uint8_t)record->flow.dst_port;
+    /* v5 has type and code in the port */
+    const uint16_t type_code = record->flow.protocol == IP_ICMP ? record->flow.dst_port : 0;
+    record->flow.icmp_type = (uint8_t)(type_code >> 8);
+    record->flow.icmp_code = (uint8_t)type_code;
+    if (record->flow.protocol == IP_ICMP) {
         collect_see(record, COLLECT_ICMP_TYPE);
         collect_see(record, COLLECT_ICMP_CODE);
     }
@@ -74,15 +75,20 @@ static void complete_v5(CollectRecord *record, const Header *header) {
 
 /* as many records as are there, whatever the count says */
 static uint16_t read_records(Message *message, const Plan *plan, Cursor c, const Header *header) {
-    for (uint16_t i = 0; i < header->count; i++) {
-        CollectRecord *record = message_record(message);
-        if (!plan_read(plan, &c, record, &message->when.clock)) {
+    for (uint16_t done = 0; done < header->count;) {
+        size_t n = (size_t)(header->count - done);
+        CollectRecord *records = message_records(message, plan, &n);
+        n = plan_read(plan, &c, records, n, &message->when.clock);
+        if (n == 0) {
             message_malformed(message, COLLECT_MALFORMED_RECORD);
-            return i;
+            return done;
         }
-        if (header->version == 5)
-            complete_v5(record, header);
-        message_emit(message, record, &message->when);
+        done = (uint16_t)(done + n);
+        for (size_t i = 0; i < n; i++) {
+            if (header->version == 5)
+                complete_v5(&records[i], header);
+            message_emit(message, &records[i], &message->when);
+        }
     }
     return header->count;
 }

@@ -217,6 +217,30 @@ static void family_first(Plan *plan) {
     }
 }
 
+static bool is_address(const PlanOp *op) {
+    return op->code == PLAN_IPV4 || op->code == PLAN_IPV6;
+}
+
+/* what need not look at what another element has said */
+static void simplify(Plan *plan) {
+    for (size_t i = 0; i < plan->n_ops; i++) {
+        bool only = is_address(&plan->ops[i]);
+        for (size_t k = 0; only && k < plan->n_ops; k++)
+            only = k == i || plan->ops[k].to != plan->ops[i].to || !is_address(&plan->ops[k]);
+        if (only)
+            plan->ops[i].code = plan->ops[i].code == PLAN_IPV4 ? PLAN_IPV4_ONLY : PLAN_IPV6_ONLY;
+    }
+    plan->fixed = true;
+    plan->whole = !plan->has_frame && !plan->has_sampling;
+    for (size_t i = 0; i < plan->n_ops; i++) {
+        const uint8_t code = plan->ops[i].code;
+        plan->fixed = plan->fixed && code != PLAN_VARIABLE_RUN;
+        plan->whole = plan->whole && code != PLAN_NUMBER_ELSE && code != PLAN_TYPE_CODE &&
+                      code != PLAN_LABEL && !is_address(&plan->ops[i]);
+    }
+    plan->whole = plan->whole && plan->fixed;
+}
+
 int plan_make(Plan *plan, const PlanField *fields, size_t n) {
     Plan made = {0};
     Maker maker = {.plan = &made};
@@ -229,6 +253,7 @@ int plan_make(Plan *plan, const PlanField *fields, size_t n) {
         maker_field(&maker, &fields[i]);
     made.two_layers = maker.protocols > 1;
     family_first(&made);
+    simplify(&made);
     PlanOp *ops = reallocarray(made.ops, made.n_ops + 1, sizeof(*ops));
     if (ops)
         made.ops = ops;

@@ -38,6 +38,8 @@ typedef struct Plan {
     bool has_frame, frame_is_ip;
     bool has_sampling;
     bool two_layers; /* outer IP header and inner one: the last ones named count */
+    bool fixed;      /* every record has record_bytes */
+    bool whole;      /* every record writes every member that any record of the plan does */
     size_t n_ops;
     struct PlanOp *ops;
 } Plan;
@@ -54,5 +56,10 @@ typedef struct PlanClock {
 int plan_make(Plan *plan, const PlanField *fields, size_t n);
 void plan_deinit(Plan *plan);
 
-/** plan_read() - one record into a zeroed CollectRecord; false when cut short */
-bool plan_read(const Plan *plan, Cursor *c, CollectRecord *record, const PlanClock *clock);
+/**
+ * plan_read() - up to n records into zeroed CollectRecords; how many. Of a fixed plan as many as
+ * there are, an element of all of them at a time; else until one is cut short, which c->failed
+ * says. Of a whole plan the records may be those of its last call as they were left.
+ */
+size_t plan_read(const Plan *plan, Cursor *c, CollectRecord *records, size_t n,
+                 const PlanClock *clock);

@@ -123,70 +123,135 @@ static void finish_sampling(CollectRecord *record) {
     collect_see(record, COLLECT_SAMPLING);
 }
 
-static bool read_ops(const Plan *plan, Cursor *c, CollectRecord *record, const PlanClock *clock) {
+static void read_one(const PlanOp *op, const uint8_t *p, size_t size, CollectRecord *record,
+                     const Plan *plan, const PlanClock *clock) {
+    uint8_t *at = (uint8_t *)record + op->to;
+    switch ((PlanCode)op->code) {
+    case PLAN_IPV4:
+    case PLAN_IPV4_ONLY:
+        store_address((NetAddress *)(void *)at, 4, p, 4, record, plan->two_layers);
+        break;
+    case PLAN_IPV6:
+    case PLAN_IPV6_ONLY:
+        store_address((NetAddress *)(void *)at, 6, p, 16, record, plan->two_layers);
+        break;
+    default:
+        read_special(op, p, size, at, record, clock);
+    }
+}
+
+/* --- an element of many records at a time --- */
+
+/* to each record's member, from each record's place */
+#define COLUMN(store)                                                                              \
+    for (size_t i = 0; i < n; i++, p += stride, at += sizeof(CollectRecord))                       \
+    store
+
+static void read_column(const PlanOp *op, const uint8_t *p, size_t stride, CollectRecord *records,
+                        size_t n, const Plan *plan, const PlanClock *clock) {
+    uint8_t *at = (uint8_t *)records + op->to;
+    switch ((PlanCode)op->code) {
+    case PLAN_8_TO_8:
+        COLUMN(*at = *p);
+        break;
+    case PLAN_16_TO_16:
+        COLUMN(*(uint16_t *)(void *)at = ipfix_load_16(p));
+        break;
+    case PLAN_32_TO_32:
+        COLUMN(*(uint32_t *)(void *)at = ipfix_load_32(p));
+        break;
+    case PLAN_64_TO_64:
+        COLUMN(*(uint64_t *)(void *)at = ipfix_load_64(p));
+        break;
+    case PLAN_32_TO_64:
+        COLUMN(*(uint64_t *)(void *)at = ipfix_load_32(p));
+        break;
+    case PLAN_8_TO_16:
+        COLUMN(*(uint16_t *)(void *)at = *p);
+        break;
+    case PLAN_16_TO_32:
+        COLUMN(*(uint32_t *)(void *)at = ipfix_load_16(p));
+        break;
+    case PLAN_IPV4_ONLY:
+        COLUMN({
+            *at = 4;
+            memcpy(at + offsetof(NetAddress, bytes), p, 4);
+        });
+        break;
+    case PLAN_IPV6_ONLY:
+        COLUMN({
+            *at = 6;
+            memcpy(at + offsetof(NetAddress, bytes), p, 16);
+        });
+        break;
+    default:
+        for (size_t i = 0; i < n; i++, p += stride)
+            read_one(op, p, op->bytes, &records[i], plan, clock);
+    }
+}
+
+static size_t read_columns(const Plan *plan, Cursor *c, CollectRecord *records, size_t n,
+                           const PlanClock *clock) {
+    const size_t stride = plan->record_bytes;
+    const size_t there = stride ? cursor_left(c) / stride : 0;
+    n = n < there ? n : there;
+    const uint8_t *run = cursor_take(c, n * stride);
+    const uint8_t *next = run;
+    const PlanOp *end = plan->ops + plan->n_ops;
+    for (const PlanOp *op = plan->ops; run && op < end; op++) {
+        if (op->code == PLAN_RUN) {
+            run = next;
+            next = run + op->bytes;
+        } else {
+            read_column(op, run + op->from, stride, records, n, plan, clock);
+        }
+    }
+    return run ? n : 0;
+}
+
+/* --- a record at a time, for its lengths vary --- */
+
+static bool read_record(const Plan *plan, Cursor *c, CollectRecord *record,
+                        const PlanClock *clock) {
     static const uint8_t nothing[1];
     const uint8_t *run = nothing; /* a plan begins with a run of either kind */
     bool variable = false;
     size_t size = 0;
     const PlanOp *end = plan->ops + plan->n_ops;
     for (const PlanOp *op = plan->ops; op < end; op++) {
-        const uint8_t *p = run + op->from;
-        uint8_t *at = (uint8_t *)record + op->to;
-        switch ((PlanCode)op->code) {
-        case PLAN_RUN:
-        case PLAN_VARIABLE_RUN:
+        if (op->code == PLAN_RUN || op->code == PLAN_VARIABLE_RUN) {
             variable = op->code == PLAN_VARIABLE_RUN;
             run = variable ? ipfix_take_variable(c, &size) : cursor_take(c, op->bytes);
             if (!run)
                 return false;
-            break;
-        case PLAN_8_TO_8:
-            *at = *p;
-            break;
-        case PLAN_16_TO_16:
-            *(uint16_t *)(void *)at = ipfix_load_16(p);
-            break;
-        case PLAN_32_TO_32:
-            *(uint32_t *)(void *)at = ipfix_load_32(p);
-            break;
-        case PLAN_64_TO_64:
-            *(uint64_t *)(void *)at = ipfix_load_64(p);
-            break;
-        case PLAN_32_TO_64:
-            *(uint64_t *)(void *)at = ipfix_load_32(p);
-            break;
-        case PLAN_8_TO_16:
-            *(uint16_t *)(void *)at = *p;
-            break;
-        case PLAN_16_TO_32:
-            *(uint32_t *)(void *)at = ipfix_load_16(p);
-            break;
-        case PLAN_IPV4:
-        case PLAN_IPV6: {
-            const bool v6 = op->code == PLAN_IPV6;
-            if (!variable || size == (v6 ? 16 : 4))
-                store_address((NetAddress *)(void *)at, v6 ? 6 : 4, p, v6 ? 16 : 4, record,
-                              plan->two_layers);
-            break;
-        }
-        default:
-            if (!variable)
-                read_special(op, p, op->bytes, at, record, clock);
-            else if (plan_code_reads(op->code, size))
-                read_special(op, p, size, at, record, clock);
+        } else if (!variable) {
+            read_column(op, run + op->from, 0, record, 1, plan, clock);
+        } else if (plan_code_reads(op->code, size)) {
+            read_one(op, run, size, record, plan, clock);
         }
     }
     return true;
 }
 
-bool plan_read(const Plan *plan, Cursor *c, CollectRecord *record, const PlanClock *clock) {
-    record->seen[0] = plan->seen[0];
-    record->seen[1] = plan->seen[1];
-    if (!read_ops(plan, c, record, clock))
-        return false;
+static void finish(const Plan *plan, CollectRecord *record, const PlanClock *clock) {
     if (plan->first_uptime || plan->last_uptime || plan->has_duration)
         finish_times(plan, record, clock);
     if (plan->has_sampling)
         finish_sampling(record);
-    return true;
+}
+
+size_t plan_read(const Plan *plan, Cursor *c, CollectRecord *records, size_t n,
+                 const PlanClock *clock) {
+    size_t done = 0;
+    if (plan->fixed)
+        done = read_columns(plan, c, records, n, clock);
+    else
+        while (done < n && cursor_left(c) >= plan->record_bytes &&
+               read_record(plan, c, &records[done], clock))
+            done++;
+    for (size_t i = 0; i < done; i++) {
+        memcpy(records[i].seen, plan->seen, sizeof(plan->seen));
+        finish(plan, &records[i], clock);
+    }
+    return done;
 }

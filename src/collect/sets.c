@@ -64,13 +64,14 @@ static void learn(Message *message, const CollectRecord *record) {
     Domain *domain = message->domain;
     Collector *collector = message->collector;
     if (record->boot_ms)
-        domain->boot_ms = record->boot_ms;
+        state_learn_boot(collector, domain, record->boot_ms);
     if (record->flow.sampling) {
         const bool of_interface = !collect_seen(record, COLLECT_SELECTOR) &&
                                   collect_seen(record, COLLECT_INPUT_IF) && record->flow.input_if;
-        state_learn_sampler(
-            domain, of_interface ? interface_sampler(record->flow.input_if) : record->selector,
-            record->flow.sampling);
+        state_learn_sampler(collector, domain,
+                            of_interface ? interface_sampler(record->flow.input_if)
+                                         : record->selector,
+                            record->flow.sampling);
     }
     const FlowText *interface = record->if_name.size ? &record->if_name : &record->if_description;
     if (interface->size && collect_seen(record, COLLECT_INPUT_IF))
@@ -101,15 +102,16 @@ static uint32_t rate_of(const Domain *domain, const CollectRecord *record) {
     return rate;
 }
 
-static void complete(Sets *sets, CollectRecord *record, uint16_t id) {
+static void complete(Sets *sets, CollectRecord *record, const Template *t) {
     const Domain *domain = sets->message.domain;
     record->flow.observation_domain = domain->id;
-    record->template_id = id;
+    record->template_id = t->id;
     collect_see(record, COLLECT_OBSERVATION_DOMAIN);
     collect_see(record, COLLECT_TEMPLATE_ID);
-    if (record->flow.sampling)
-        record->sampling_from = COLLECT_RATE_RECORD;
-    else if (domain->n_samplers) {
+    if (!collect_seen(record, COLLECT_SAMPLING))
+        record->flow.sampling = 0;
+    record->sampling_from = record->flow.sampling ? COLLECT_RATE_RECORD : COLLECT_RATE_NONE;
+    if (domain->n_samplers && !record->flow.sampling) {
         record->flow.sampling = rate_of(domain, record);
         record->sampling_from = record->flow.sampling ? COLLECT_RATE_OPTIONS : COLLECT_RATE_NONE;
         if (record->flow.sampling)
@@ -155,6 +157,21 @@ static void frame_section(CollectRecord *record, const Plan *plan) {
         flow->packets = 1;
 }
 
+static void take_record(Sets *sets, const Template *t, CollectRecord *record,
+                        const MessageClock *when) {
+    Message *message = &sets->message;
+    if (t->options) {
+        collect_count(message->collector, COLLECT_COUNT_OPTIONS, 1);
+        message->domain->options++;
+        learn(message, record);
+        return;
+    }
+    if (t->plan.has_frame)
+        frame_section(record, &t->plan);
+    complete(sets, record, t);
+    message_emit(message, record, when);
+}
+
 static void read_data(Sets *sets, const Template *t, Cursor c, const MessageClock *when) {
     Message *message = &sets->message;
     const Plan *plan = &t->plan;
@@ -162,24 +179,19 @@ static void read_data(Sets *sets, const Template *t, Cursor c, const MessageCloc
     clock.boot_ms = message->domain->boot_ms;
     /* less than a record is padding */
     while (cursor_left(&c) >= plan->record_bytes) {
-        CollectRecord *record = message_record(message);
-        if (!plan_read(plan, &c, record, &clock)) {
+        /* an option may change how the next record is to be read */
+        size_t n = t->options ? 1 : cursor_left(&c) / plan->record_bytes;
+        CollectRecord *records = message_records(message, plan, &n);
+        n = plan_read(plan, &c, records, n, &clock);
+        sets->records += (uint32_t)n;
+        for (size_t i = 0; i < n; i++)
+            take_record(sets, t, &records[i], when);
+        clock.boot_ms = message->domain->boot_ms;
+        if (c.failed) {
             message_malformed(message, COLLECT_MALFORMED_RECORD);
             sets_doubt(sets, COLLECT_MALFORMED);
             return;
         }
-        sets->records++;
-        if (t->options) {
-            collect_count(message->collector, COLLECT_COUNT_OPTIONS, 1);
-            message->domain->options++;
-            learn(message, record);
-            clock.boot_ms = message->domain->boot_ms;
-            continue;
-        }
-        if (plan->has_frame)
-            frame_section(record, plan);
-        complete(sets, record, t->id);
-        message_emit(message, record, when);
     }
 }
 
@@ -299,6 +311,7 @@ static bool read_sizes(const Sets *sets, Cursor *c, bool options, size_t *np, si
 /* one definition; a fault ends its set, for where the next one begins is not known */
 static int read_template(Sets *sets, Cursor *c, bool options) {
     Message *message = &sets->message;
+    const uint8_t *begin = c->at;
     const uint16_t id = cursor_u16(c);
     size_t n = 0;
     size_t scopes = 0;
@@ -311,13 +324,17 @@ static int read_template(Sets *sets, Cursor *c, bool options) {
         read_withdrawal(sets, id, options);
         return 0;
     }
-    const uint8_t *definition = c->at;
     if (!read_fields(sets, c, n, scopes, id)) {
         c->failed = c->failed || id < IPFIX_SET_DATA;
         return 0;
     }
-    int r = state_define(message->collector, message->domain, id, options, definition,
-                         (size_t)(c->at - definition), n);
+    const Definition definition = {.id = id,
+                                   .options = options,
+                                   .bytes = begin,
+                                   .size = (size_t)(c->at - begin),
+                                   .n = n,
+                                   .told_ms = message->when.received_ms};
+    int r = state_define(message->collector, message->domain, &definition);
     if (r == 0 && message->domain->held)
         read_held(sets, id);
     return error_trace(r);
@@ -334,6 +351,11 @@ static int read_templates(Sets *sets, Cursor c, bool options) {
             return error_trace(r);
     }
     return 0;
+}
+
+int collect_define(Message *message, bool options, const uint8_t *bytes, size_t size) {
+    Sets sets = {.message = *message, .ipfix = message->domain->version == IPFIX_VERSION};
+    return error_trace(read_templates(&sets, cursor_make(bytes, size), options));
 }
 
 /* --- messages --- */

@@ -16,13 +16,16 @@ enum {
 /* --- letting go --- */
 
 static void template_free(Collector *collector, Template *template) {
+    if (collector->records_plan == &template->plan)
+        collector->records_plan = NULL;
     plan_deinit(&template->plan);
     free(template->definition);
     free(template);
     collector->n_templates--;
 }
 
-static void held_gone(Collector *collector, const Held *held) {
+static void held_gone(Collector *collector, const Domain *domain, const Held *held) {
+    domain->exporter->held_bytes -= held->size;
     collector->held_bytes -= held->size;
     collector->held_sets--;
 }
@@ -45,7 +48,7 @@ static void domain_free(Collector *collector, Domain *domain) {
         }
     for (Held *held = domain->held, *next = NULL; held; held = next) {
         next = held->next;
-        held_gone(collector, held);
+        held_gone(collector, domain, held);
         collect_count(collector, COLLECT_COUNT_NO_TEMPLATE, 1);
         free(held);
     }
@@ -133,6 +136,7 @@ Domain *state_domain(Collector *collector, Exporter *exporter, uint8_t version, 
         if (!d)
             return NULL;
         *d = (Domain){.next = exporter->domains,
+                      .exporter = exporter,
                       .id = id,
                       .sub_id = sub_id,
                       .version = version,
@@ -166,34 +170,42 @@ static Template *template_add(Collector *collector, Domain *domain, uint16_t id)
     return t;
 }
 
-int state_define(Collector *collector, Domain *domain, uint16_t id, bool options,
-                 const uint8_t *definition, size_t definition_bytes, size_t n) {
-    Template *t = state_template(domain, id);
-    if (t && t->options == options && t->definition_bytes == definition_bytes &&
-        memcmp(t->definition, definition, definition_bytes) == 0)
+static bool same_definition(const Template *t, const Definition *d) {
+    return t->options == d->options && t->definition_bytes == d->size &&
+           memcmp(t->definition, d->bytes, d->size) == 0;
+}
+
+int state_define(Collector *collector, Domain *domain, const Definition *definition) {
+    Template *t = state_template(domain, definition->id);
+    if (t && same_definition(t, definition)) {
+        t->told_ms = definition->told_ms;
         return 0;
+    }
     if (!t && collector->n_templates >= COLLECT_TEMPLATES_MAX) {
         collect_count(collector, COLLECT_MALFORMED_LIMIT, 1);
         return 0;
     }
     Plan plan;
-    int r = plan_make(&plan, collector->fields, n);
+    int r = plan_make(&plan, collector->fields, definition->n);
     if (r)
         return error_trace(r);
-    uint8_t *kept = malloc(definition_bytes);
-    t = t ? t : template_add(collector, domain, id);
+    uint8_t *kept = malloc(definition->size);
+    t = t ? t : template_add(collector, domain, definition->id);
     if (!kept || !t) {
         free(kept);
         plan_deinit(&plan);
         return error_origin(-ENOMEM);
     }
-    memcpy(kept, definition, definition_bytes);
+    memcpy(kept, definition->bytes, definition->size);
     free(t->definition);
     plan_deinit(&t->plan);
     t->definition = kept;
-    t->definition_bytes = definition_bytes;
-    t->options = options;
+    t->definition_bytes = definition->size;
+    t->options = definition->options;
+    t->told_ms = definition->told_ms;
     t->plan = plan;
+    collector->records_plan = NULL;
+    collector->changes++;
     return 0;
 }
 
@@ -206,6 +218,7 @@ void state_withdraw(Collector *collector, Domain *domain, uint16_t id) {
         return;
     *at = t->next;
     domain->n_templates--;
+    collector->changes++;
     template_free(collector, t);
 }
 
@@ -227,8 +240,11 @@ static void held_show(Collector *collector) {
 
 bool state_hold(Collector *collector, Domain *domain, uint16_t id, const MessageClock *when,
                 const uint8_t *bytes, size_t size) {
+    const CollectConfig *config = &collector->config;
+    Exporter *exporter = domain->exporter;
     Held *held = NULL;
-    if (collector->held_bytes + size <= collector->config.held_bytes)
+    if (collector->held_bytes + size <= config->held_bytes &&
+        exporter->held_bytes + size <= config->held_exporter_bytes)
         held = malloc(sizeof(*held) + size);
     if (!held) {
         collect_count(collector, COLLECT_COUNT_HELD_FULL, 1);
@@ -239,6 +255,7 @@ bool state_hold(Collector *collector, Domain *domain, uint16_t id, const Message
     *domain->held_end = held;
     domain->held_end = &held->next;
     collector->held_bytes += size;
+    exporter->held_bytes += size;
     collector->held_sets++;
     held_show(collector);
     return true;
@@ -266,7 +283,7 @@ Held *state_release(Collector *collector, Domain *domain, uint16_t id) {
         held->next = NULL;
         *out_end = held;
         out_end = &held->next;
-        held_gone(collector, held);
+        held_gone(collector, domain, held);
     }
     domain->held_end = at;
     held_show(collector);
@@ -281,7 +298,7 @@ static void domain_expire(Collector *collector, Domain *domain, uint64_t now_ms)
         domain->held = held->next;
         if (!domain->held)
             domain->held_end = &domain->held;
-        held_gone(collector, held);
+        held_gone(collector, domain, held);
         collect_count(collector, COLLECT_COUNT_NO_TEMPLATE, 1);
         account_late(domain, held, 0, COLLECT_NO_TEMPLATE);
         free(held);
@@ -298,7 +315,12 @@ void state_expire(Collector *collector, uint64_t now_ms) {
 
 /* --- what options say --- */
 
-void state_learn_sampler(Domain *domain, uint64_t id, uint32_t rate) {
+void state_learn_boot(Collector *collector, Domain *domain, uint64_t boot_ms) {
+    collector->changes += domain->boot_ms != boot_ms;
+    domain->boot_ms = boot_ms;
+}
+
+void state_learn_sampler(Collector *collector, Domain *domain, uint64_t id, uint32_t rate) {
     unsigned i = 0;
     while (i < domain->n_samplers && domain->samplers[i].id != id)
         i++;
@@ -308,6 +330,7 @@ void state_learn_sampler(Domain *domain, uint64_t id, uint32_t rate) {
         else
             i = domain->next_sampler++ % COLLECT_SAMPLERS_MAX;
     }
+    collector->changes += domain->samplers[i].id != id || domain->samplers[i].rate != rate;
     domain->samplers[i] = (Sampler){.id = id, .rate = rate};
 }
 
@@ -348,6 +371,7 @@ void state_learn_name(Collector *collector, Domain *domain, CollectNameKind kind
     memcpy(name->text, text->text, size);
     *at = name;
     collector->n_names += old == NULL;
+    collector->changes++;
     collector->names_changed++;
     free(old);
 }

@@ -23,6 +23,7 @@ typedef struct Template {
     bool options;
     uint8_t *definition; /* as on the wire: the same again need not be compiled again */
     size_t definition_bytes;
+    uint64_t told_ms; /* when it came last */
     Plan plan;
 } Template;
 
@@ -57,10 +58,17 @@ typedef struct Sampler {
     uint32_t rate; /* 0: free */
 } Sampler;
 
-enum { DOMAIN_BUCKETS = 32, NAME_BUCKETS = 256, NAME_TEXT_MAX = 255, STATE_BUCKETS = 4096 };
+enum {
+    DOMAIN_BUCKETS = 32,
+    NAME_BUCKETS = 256,
+    NAME_TEXT_MAX = 255,
+    STATE_BUCKETS = 4096,
+    COLLECT_BATCH = 8
+};
 
 struct Domain {
     Domain *next; /* of the same exporter */
+    Exporter *exporter;
     uint32_t id;
     uint32_t sub_id; /* of sFlow */
     uint8_t version;
@@ -87,6 +95,7 @@ struct Exporter {
     uint64_t last_ms;
     Domain *domains;
     Domain *latest;
+    size_t held_bytes; /* of all its domains */
 };
 
 struct Collector {
@@ -96,13 +105,17 @@ struct Collector {
     size_t n_exporters, n_domains, n_templates, n_names;
     uint64_t names_changed;
     size_t held_bytes, held_sets;
+    uint64_t changes;      /* of what collector_keep() writes */
     uint32_t message;      /* number of the one being read */
     uint64_t serial;       /* of the domain made last */
     uint64_t held_look_ms; /* when those held too long were looked for */
     Plan plan_v1, plan_v5, plan_v7;
-    PlanField fields[PLAN_FIELDS_MAX]; /* of the template being read */
-    CollectRecord record;              /* the one being read */
-    size_t clear_bytes;                /* of it */
+    PlanField fields[PLAN_FIELDS_MAX];    /* of the template being read */
+    CollectRecord record;                 /* the one being read, where no plan does it */
+    size_t clear_bytes;                   /* of it */
+    CollectRecord records[COLLECT_BATCH]; /* those that a plan reads */
+    const Plan *records_plan;             /* that read them last; NULL: they must be cleared */
+    size_t records_clean;                 /* so many are as it left them */
 };
 
 static inline void collect_count(Collector *collector, int id, uint64_t n) {
@@ -120,9 +133,18 @@ Domain *state_domain(Collector *collector, Exporter *exporter, uint8_t version, 
 
 Template *state_template(const Domain *domain, uint16_t id);
 
-/** state_define() - n of collector->fields as a template; -ENOMEM */
-int state_define(Collector *collector, Domain *domain, uint16_t id, bool options,
-                 const uint8_t *definition, size_t definition_bytes, size_t n);
+/* a template's record as it came, whose n fields are in collector->fields */
+typedef struct Definition {
+    uint16_t id;
+    bool options;
+    const uint8_t *bytes;
+    size_t size;
+    size_t n;
+    uint64_t told_ms;
+} Definition;
+
+/** state_define() - 0, or -ENOMEM */
+int state_define(Collector *collector, Domain *domain, const Definition *definition);
 void state_withdraw(Collector *collector, Domain *domain, uint16_t id);
 void state_withdraw_all(Collector *collector, Domain *domain, bool options);
 
@@ -135,7 +157,8 @@ Held *state_release(Collector *collector, Domain *domain, uint16_t id);
 Held *state_held_of(const Domain *domain, uint32_t message);
 void state_expire(Collector *collector, uint64_t now_ms);
 
-void state_learn_sampler(Domain *domain, uint64_t id, uint32_t rate);
+void state_learn_sampler(Collector *collector, Domain *domain, uint64_t id, uint32_t rate);
+void state_learn_boot(Collector *collector, Domain *domain, uint64_t boot_ms);
 /** state_rate() - 0: not known */
 uint32_t state_rate(const Domain *domain, uint64_t id);
 

@@ -148,7 +148,7 @@ static void check_collector(Check *check) {
     const ProbeConfig *config = check->config;
     Reason reason = {""};
     Capture *capture = NULL;
-    if (collect_ports_open(&capture, &config->collector_ports, config->filter, &reason) == 0)
+    if (collect_ports_open(&capture, 1, &config->collector_ports, config->filter, &reason) == 0)
         check_ok(check, "collector ports: can be opened");
     else
         check_fail(check, "%s", reason.text);

@@ -3,9 +3,11 @@
 #include "probe/collect_feed.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/buffer.h"
 #include "base/clock.h"
@@ -13,6 +15,8 @@
 #include "base/json.h"
 #include "collect/collect.h"
 #include "probe/capture.h"
+#include "probe/collect_ports.h"
+#include "probe/collect_receive.h"
 #include "probe/collect_report.h"
 
 enum {
@@ -33,21 +37,27 @@ struct CollectFeed {
     const CollectPolicyExporter *known; /* or NULL */
     MetricValue counters[_COLLECT_COUNT_N];
     FILE *json;
+    bool sums; /* in place of a file */
+    CollectChecksum checksum;
     Buffer lines;
     int write_failure; /* errno */
 };
 
 /* --- records --- */
 
+/* whole lines, and one feed after the other */
 static void lines_flush(CollectFeed *feed) {
+    static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
     Buffer *lines = &feed->lines;
     if (lines->failed && !feed->write_failure)
         feed->write_failure = ENOMEM;
     if (lines->size && !feed->write_failure) {
+        (void)pthread_mutex_lock(&lock);
         errno = 0;
         if (fwrite(lines->bytes, 1, lines->size, feed->json) != lines->size ||
             fflush(feed->json) != 0)
             feed->write_failure = errno ? errno : EIO;
+        (void)pthread_mutex_unlock(&lock);
     }
     buffer_clear(lines);
 }
@@ -105,6 +115,8 @@ static void take_record(void *userdata, CollectRecord *record) {
     put_rate(feed, record);
     if (feed->json)
         write_line(feed, record);
+    if (feed->sums)
+        collect_checksum_add(&feed->checksum, record);
     metric_add(feed->config.exported, 1);
     if (!feed->config.record)
         return;
@@ -122,9 +134,14 @@ static void take_record(void *userdata, CollectRecord *record) {
 
 static int json_open(CollectFeed *feed, Reason *reason) {
     const char *path = feed->config.options->json;
-    if (!path)
+    feed->sums = path && strcmp(path, COLLECT_FEED_NONE) == 0;
+    if (!path || feed->sums)
         return 0;
-    feed->json = strcmp(path, "-") == 0 ? stdout : fopen(path, "we");
+    /* several write behind one another, and the first one makes it new */
+    const bool several = probe_workers(feed->config.options) > 1;
+    if (several && feed->config.number == 0)
+        (void)truncate(path, 0);
+    feed->json = strcmp(path, "-") == 0 ? stdout : fopen(path, several ? "ae" : "we");
     if (feed->json)
         return 0;
     reason_set(reason, "--json %s cannot be written: %s", path, strerror(errno));
@@ -138,6 +155,7 @@ int collect_feed_new(CollectFeed **feedp, const CollectFeedConfig *config, Reaso
     feed->config = *config;
     const CollectConfig collect = {
         .seed = config->seed,
+        .serial = (uint64_t)config->number << 32, /* other ones than those of other feeds */
         .counters = feed->counters,
         .record = take_record,
         .interface = take_interface,
@@ -181,11 +199,22 @@ CollectFeed *collect_feed_free(CollectFeed *feed) {
     return NULL;
 }
 
-void collect_feed_write_counters(const CollectFeed *feed, Buffer *to) {
-    if (!feed)
+Collector *collect_feed_collector(CollectFeed *feed) {
+    return feed->collector;
+}
+
+void collect_feed_write_counters(CollectFeed *const *feeds, size_t n, Buffer *to) {
+    MetricValue sums[_COLLECT_COUNT_N] = {0};
+    Collector *collectors[COLLECT_WORKERS_MAX];
+    if (n == 0 || n > COLLECT_WORKERS_MAX)
         return;
-    metric_write(to, collect_counter_rows, feed->counters, _COLLECT_COUNT_N, NULL, 1);
-    collect_report_metrics(feed->policy, feed->collector, to);
+    for (size_t i = 0; i < n; i++) {
+        for (int id = 0; id < _COLLECT_COUNT_N; id++)
+            metric_add(&sums[id], metric_get(&feeds[i]->counters[id]));
+        collectors[i] = feeds[i]->collector;
+    }
+    metric_write(to, collect_counter_rows, sums, _COLLECT_COUNT_N, NULL, 1);
+    collect_report_metrics(feeds[0]->policy, collectors, n, to);
 }
 
 void collect_feed_write_report(CollectFeed *feed, uint64_t now_ms, Json *json) {
@@ -250,20 +279,23 @@ void collect_feed_empty(CollectFeed *feed, Capture *capture) {
     Frame frames[FRAMES];
     Reason reason = {""};
     const uint64_t end_ms = clock_monotonic_ms() + EMPTY_MS;
+    const bool ends = collect_ports_stop(capture);
     size_t n = 1;
-    while (n > 0 && clock_monotonic_ms() < end_ms &&
+    while ((n > 0 || ends) && clock_monotonic_ms() < end_ms &&
            capture_read(capture, frames, FRAMES, &n, EMPTY_STEP_MS, &reason) == 0)
         if (collect_feed_frames(feed, frames, n) != 0)
             return;
 }
 
 void collect_feed_tick(CollectFeed *feed, uint64_t now_ms) {
+    metric_set(&feed->counters[COLLECT_COUNT_CHECKSUM], feed->checksum.sum);
     if (feed->json)
         lines_flush(feed);
     collector_tick(feed->collector, now_ms);
 }
 
 int collect_feed_finish(CollectFeed *feed, Reason *reason) {
+    metric_set(&feed->counters[COLLECT_COUNT_CHECKSUM], feed->checksum.sum);
     collector_finish(feed->collector);
     if (!feed->json)
         return 0;

@@ -22,6 +22,7 @@
 typedef struct Buffer Buffer;
 typedef struct Capture Capture;
 typedef struct CollectFeed CollectFeed;
+typedef struct Collector Collector;
 typedef struct Json Json;
 
 /* the link type of frames that are datagrams: a CollectedFrame, then the payload */
@@ -38,6 +39,7 @@ typedef struct CollectedFrame {
 
 typedef struct CollectFeedConfig {
     const ProbeConfig *options; /* --json and those of exporters; borrowed */
+    unsigned number;            /* of this feed, of those of the run */
     uint64_t seed;
     bool live;             /* ours and the exporters' clocks may be compared */
     MetricValue *packets;  /* counters: frames taken, */
@@ -47,6 +49,9 @@ typedef struct CollectFeedConfig {
     void (*record)(void *userdata, const FlowRecord *record);
     void *userdata;
 } CollectFeedConfig;
+
+/* the name of a file that is none: records are read and summed up, and that is all */
+#define COLLECT_FEED_NONE "none"
 
 enum {
     _COLLECT_FEED_E_SUCCESS,
@@ -70,7 +75,10 @@ void collect_feed_empty(CollectFeed *feed, Capture *capture);
  * nothing */
 void collect_feed_write_report(CollectFeed *feed, uint64_t now_ms, Json *json);
 
-/** collect_feed_write_counters() - as OpenMetrics text; of NULL nothing */
-void collect_feed_write_counters(const CollectFeed *feed, Buffer *to);
+/** collect_feed_collector() - the feed's own */
+Collector *collect_feed_collector(CollectFeed *feed);
+
+/** collect_feed_write_counters() - of n feeds that stand still, as OpenMetrics text */
+void collect_feed_write_counters(CollectFeed *const *feeds, size_t n, Buffer *to);
 
 DEFINE_CLEANUP(CollectFeed *, collect_feed_free)

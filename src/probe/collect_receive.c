@@ -24,7 +24,9 @@ enum {
     EVENTS = 64,
     WAIT_MS = 200,
     CONTROL_BYTES = 64,
-    ROUNDS = 16, /* calls before other sockets have their turn */
+    ROUNDS = 16,      /* calls before other sockets have their turn */
+    GATHER_US = 1000, /* let datagrams gather in the kernel: a wake for many costs as one for one */
+    PATIENCE_MS = 2000, /* at the end, for room */
 };
 
 typedef enum SourceKind {
@@ -39,6 +41,7 @@ typedef struct Source {
     SourceKind kind;
     int fd;
     uint32_t kernel_drops; /* as its socket said last, modulo 2^32 */
+    MetricValue dropped;   /* the sum of these */
     /* of a stream */
     CollectedFrame from;
     uint32_t have;
@@ -47,7 +50,10 @@ typedef struct Source {
 
 struct Receiver {
     pthread_t thread;
-    bool running;
+    bool running, stopped;
+    bool gather;          /* sockets hold enough */
+    bool received;        /* something, since it was set to false */
+    unsigned patience_ms; /* for an empty chunk */
     int epoll;
     Queue *full;
     Queue *empty;
@@ -86,7 +92,7 @@ static bool make_room(Receiver *receiver, size_t bytes) {
     if (receiver->filling && receiver->filling->size + bytes > CHUNK_BYTES)
         hand_over(receiver);
     if (!receiver->filling) {
-        receiver->filling = queue_pop(receiver->empty, 0);
+        receiver->filling = queue_pop(receiver->empty, receiver->patience_ms);
         if (!receiver->filling)
             return false;
         receiver->filling->size = 0;
@@ -115,6 +121,7 @@ static void count_kernel_drops(Receiver *receiver, Source *port, struct msghdr *
         if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SO_RXQ_OVFL)
             continue;
         memcpy(&drops, CMSG_DATA(c), sizeof(drops));
+        metric_add(&port->dropped, drops - port->kernel_drops);
         metric_add(&receiver->dropped, drops - port->kernel_drops);
         port->kernel_drops = drops;
     }
@@ -152,6 +159,7 @@ static void receive_udp(Receiver *receiver, Source *port) {
         const uint64_t now_ns = clock_wall_ms() * 1000000;
         for (int i = 0; i < n; i++)
             take_datagram(receiver, port, (size_t)i, now_ns);
+        receiver->received |= n > 0;
         if (n < BATCH)
             return;
     }
@@ -265,6 +273,33 @@ static void receive_stream(Receiver *receiver, Source *stream) {
 
 /* --- the thread --- */
 
+static void receive(Receiver *receiver, Source *source) {
+    switch (source->kind) {
+    case SOURCE_STOP:
+        break;
+    case SOURCE_UDP:
+        receive_udp(receiver, source);
+        break;
+    case SOURCE_LISTENER:
+        accept_stream(receiver, source);
+        break;
+    case SOURCE_STREAM:
+        receive_stream(receiver, source);
+    }
+}
+
+/* what has come by now; who decodes has time to make room */
+static void receive_last(Receiver *receiver) {
+    receiver->patience_ms = PATIENCE_MS;
+    for (size_t i = 0; i < receiver->n_ports; i++)
+        receive(receiver, &receiver->ports[i]);
+    for (size_t i = 0; i < STREAMS_MAX; i++)
+        if (receiver->streams[i])
+            receive_stream(receiver, receiver->streams[i]);
+    hand_over(receiver);
+    queue_close(receiver->full);
+}
+
 static void *receiver_run(void *userdata) {
     Receiver *receiver = userdata;
     struct epoll_event events[EVENTS];
@@ -272,23 +307,20 @@ static void *receiver_run(void *userdata) {
         /* what is not handed over yet must not wait long */
         const bool some = receiver->filling && receiver->filling->size;
         const int n = epoll_wait(receiver->epoll, events, EVENTS, some ? 1 : WAIT_MS);
+        bool stop = false;
+        receiver->received = false;
         for (int i = 0; i < n; i++) {
             Source *source = events[i].data.ptr;
-            switch (source->kind) {
-            case SOURCE_STOP:
-                hand_over(receiver);
-                return NULL;
-            case SOURCE_UDP:
-                receive_udp(receiver, source);
-                break;
-            case SOURCE_LISTENER:
-                accept_stream(receiver, source);
-                break;
-            case SOURCE_STREAM:
-                receive_stream(receiver, source);
-            }
+            stop |= source->kind == SOURCE_STOP;
+            receive(receiver, source);
+        }
+        if (stop) {
+            receive_last(receiver);
+            return NULL;
         }
         hand_over_when_wanted(receiver);
+        if (receiver->gather && receiver->received)
+            (void)usleep(GATHER_US);
     }
 }
 
@@ -319,11 +351,12 @@ static int sources_watch(Receiver *receiver) {
     return error_origin(r);
 }
 
-int receiver_new(Receiver **receiverp, const int *udp, const int *tcp, size_t n) {
+int receiver_new(Receiver **receiverp, const int *udp, const int *tcp, size_t n, bool gather) {
     cleanup(receiver_freep) Receiver *receiver = calloc(1, sizeof(*receiver));
     if (!receiver)
         return error_origin(-ENOMEM);
     receiver->epoll = receiver->stop.fd = -1;
+    receiver->gather = gather;
     for (size_t i = 0; i < n; i++) {
         receiver->ports[receiver->n_ports++] = (Source){.kind = SOURCE_UDP, .fd = udp[i]};
         receiver->ports[receiver->n_ports++] = (Source){.kind = SOURCE_LISTENER, .fd = tcp[i]};
@@ -342,19 +375,20 @@ int receiver_new(Receiver **receiverp, const int *udp, const int *tcp, size_t n)
     return 0;
 }
 
-static void stop_thread(Receiver *receiver) {
+void receiver_stop(Receiver *receiver) {
     const uint64_t one = 1;
-    if (!receiver->running)
-        return;
-    if (write(receiver->stop.fd, &one, sizeof(one)) == (ssize_t)sizeof(one))
-        (void)pthread_join(receiver->thread, NULL);
-    receiver->running = false;
+    if (receiver->running && !receiver->stopped)
+        receiver->stopped = write(receiver->stop.fd, &one, sizeof(one)) == (ssize_t)sizeof(one);
 }
 
 Receiver *receiver_free(Receiver *receiver) {
     if (!receiver)
         return NULL;
-    stop_thread(receiver);
+    receiver_stop(receiver);
+    if (receiver->stopped) {
+        queue_close(receiver->empty); /* it need not wait for room */
+        (void)pthread_join(receiver->thread, NULL);
+    }
     for (size_t i = 0; i < receiver->n_ports; i++)
         (void)close(receiver->ports[i].fd);
     for (size_t i = 0; i < STREAMS_MAX; i++)
@@ -381,8 +415,12 @@ void receiver_give(Receiver *receiver, Chunk *chunk) {
     (void)queue_push(receiver->empty, chunk); /* has room for all there are */
 }
 
-uint64_t receiver_dropped(const Receiver *receiver) {
-    return metric_get(&receiver->dropped);
+bool receiver_ended(Receiver *receiver) {
+    return queue_closed(receiver->full) && queue_length(receiver->full) == 0;
+}
+
+uint64_t receiver_port_dropped(const Receiver *receiver, size_t port) {
+    return metric_get(&receiver->ports[2 * port].dropped);
 }
 
 uint64_t receiver_overrun(const Receiver *receiver) {

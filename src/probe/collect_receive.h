@@ -18,7 +18,7 @@
 
 typedef struct Receiver Receiver;
 
-enum { CHUNK_BYTES = 256 << 10, CHUNKS = 64, RECEIVER_PORTS_MAX = 64 };
+enum { CHUNK_BYTES = 256 << 10, CHUNKS = 64, RECEIVER_PORTS_MAX = 64, COLLECT_WORKERS_MAX = 16 };
 
 typedef struct Chunk {
     uint32_t size;
@@ -32,17 +32,27 @@ typedef struct Piece {
     CollectedFrame from; /* last: a frame begins with it */
 } Piece;
 
-/** receiver_new() - takes the sockets over, even when it fails */
-int receiver_new(Receiver **receiverp, const int *udp, const int *tcp, size_t n);
+/**
+ * receiver_new() - takes the sockets over, even when it fails: n of UDP and as many listeners.
+ * gather: the sockets hold enough that datagrams may wait for each other a moment
+ */
+int receiver_new(Receiver **receiverp, const int *udp, const int *tcp, size_t n, bool gather);
 Receiver *receiver_free(Receiver *receiver);
+
+/** receiver_stop() - take what has come by now, and no more; until it has ended it hands that over
+ */
+void receiver_stop(Receiver *receiver);
+
+/** receiver_ended() - it has been stopped, and all chunks have been taken */
+bool receiver_ended(Receiver *receiver);
 
 /** receiver_take() - the next chunk, NULL: nothing came in time. Give it back when it is read */
 Chunk *receiver_take(Receiver *receiver, unsigned timeout_ms);
 void receiver_give(Receiver *receiver, Chunk *chunk);
 
-/** receiver_dropped() - datagrams, by the kernel for a socket was full, by us for all chunks were
- */
-uint64_t receiver_dropped(const Receiver *receiver);
+/** receiver_port_dropped() - datagrams, by the kernel: the socket of this port was full */
+uint64_t receiver_port_dropped(const Receiver *receiver, size_t port);
+/** receiver_overrun() - datagrams, by us: all chunks were */
 uint64_t receiver_overrun(const Receiver *receiver);
 
 DEFINE_CLEANUP(Receiver *, receiver_free)

@@ -274,12 +274,14 @@ static void put_metrics(void *userdata, const CollectExporter *e) {
     }
 }
 
-void collect_report_metrics(const CollectPolicy *policy, Collector *collector, Buffer *to) {
+void collect_report_metrics(const CollectPolicy *policy, Collector *const *collectors, size_t n,
+                            Buffer *to) {
     Metrics metrics = {.policy = policy, .to = to};
     for (int i = 0; i < 2; i++) {
         metrics.fates = i == 1;
         buffer_printf(to, "# TYPE %s %s\n# HELP %s %s\n", samples[i].name,
                       metrics.fates ? "gauge" : "counter", samples[i].name, samples[i].help);
-        collector_each(collector, put_metrics, &metrics);
+        for (size_t k = 0; k < n; k++)
+            collector_each(collectors[k], put_metrics, &metrics);
     }
 }

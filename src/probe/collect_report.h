@@ -47,8 +47,9 @@ CollectReport *collect_report_free(CollectReport *report);
 int collect_report_write(CollectReport *report, Collector *collector, CollectInterfaces *interfaces,
                          uint64_t now_ms, Json *json);
 
-/** collect_report_metrics() - all rows as OpenMetrics text */
-void collect_report_metrics(const CollectPolicy *policy, Collector *collector, Buffer *to);
+/** collect_report_metrics() - all rows of n collectors as OpenMetrics text */
+void collect_report_metrics(const CollectPolicy *policy, Collector *const *collectors, size_t n,
+                            Buffer *to);
 
 extern const char *const collect_rate_names[_COLLECT_RATE_N];
 extern const char *const collect_name_kinds[_COLLECT_NAME_N];

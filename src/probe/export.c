@@ -164,7 +164,7 @@ static void *export_run(void *userdata) {
 
 static int json_open(Export *export, Reason *reason) {
     const char *path = export->config.json;
-    if (!path)
+    if (!path || strcmp(path, "none") == 0)
         return 0;
     if (strcmp(path, "-") == 0) {
         export->json = stdout;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 #include "probe/options.h"
+#include "probe/collect_receive.h"
 
 #include <stddef.h>
 
@@ -127,6 +128,16 @@ static const Option probe_options[] = {
      .group = "Input",
      .help = "Collect what routers and switches export to this port: NetFlow v1, v5, v7, v9, IPFIX "
              "(UDP and TCP) and sFlow v5, told apart by themselves."},
+    {.name = "collector-workers",
+     .type = OPTION_U32,
+     AT(collector_workers),
+     .metavar = "N",
+     .unset = "1",
+     .min = 1,
+     .max = COLLECT_WORKERS_MAX,
+     .group = "Input",
+     .help = "Threads that receive, and as many that decode, what comes to --collector-port; each "
+             "exporter belongs to one of them. One takes some millions of flows a second."},
     {.name = "interpret-flow-packets",
      .type = OPTION_FLAG,
      AT(interpret_flow_packets),
@@ -351,7 +362,8 @@ static const Option probe_options[] = {
      AT(json),
      .metavar = "FILE",
      .group = "Output",
-     .help = "Write flows as JSON, one a line; - is standard output."},
+     .help = "Write flows as JSON, one a line; - is standard output. none writes nothing: of what "
+             "is collected, --counters then has a checksum."},
     {.name = "counters",
      .type = OPTION_TEXT,
      AT(counters),

@@ -26,6 +26,7 @@ typedef struct ProbeConfig {
     uint32_t input_if;
     bool interpret_flow_packets;
     OptionList collector_ports;
+    uint32_t collector_workers;
     bool collector_passthrough;
     const char *reforge;
     const char *exporter_names;
@@ -94,6 +95,11 @@ int options_check(const ProbeConfig *config, Reason *reason);
 
 /** options_sampling() - it was checked */
 Sampling options_sampling(const ProbeConfig *config);
+
+/* threads that turn what comes into flows */
+static inline uint32_t probe_workers(const ProbeConfig *config) {
+    return config->collector_ports.n ? config->collector_workers : config->workers;
+}
 
 /** options_key() - the key string for the i-th hub; there is one at least */
 const char *options_key(const ProbeConfig *config, size_t i);

@@ -10,7 +10,6 @@
 #include "base/hash.h"
 #include "base/json.h"
 #include "net/address.h"
-#include "probe/collect_feed.h"
 #include "probe/dpi.h"
 
 enum {
@@ -336,7 +335,8 @@ void pulse_write(Pulse *pulse, const PulseTotals *totals, Json *json) {
         configuration_report_write(json, "configuration", totals->configuration);
     if (totals->collectors)
         write_collectors(totals->collectors, json);
-    collect_feed_write_report(totals->feed, totals->time_ms, json);
+    if (totals->exporters)
+        totals->exporters(totals->exporters_userdata, totals->time_ms, json);
     write_apps(pulse, json);
     write_hosts(pulse, json);
     write_conversations(pulse, json);

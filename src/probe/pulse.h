@@ -49,7 +49,6 @@
 #include "spool/spool.h"
 
 typedef struct Pulse Pulse;
-typedef struct CollectFeed CollectFeed;
 typedef struct Dpi Dpi;
 typedef struct Json Json;
 
@@ -70,7 +69,9 @@ typedef struct PulseTotals {
     size_t n_causes;
     const ConfigurationReport *configuration; /* NULL: none is kept */
     const DoorsStatus *collectors;            /* NULL: there are none */
-    CollectFeed *feed;                        /* NULL: nothing is collected */
+    /* writes what is told of exporters, see collect_report.h; NULL: nothing is collected */
+    void (*exporters)(void *userdata, uint64_t now_ms, Json *json);
+    void *exporters_userdata;
 } PulseTotals;
 
 /** pulse_new() - dpi, which names the applications, is borrowed and may be NULL */

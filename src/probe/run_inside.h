@@ -20,6 +20,7 @@
 #include "probe/capture.h"
 #include "probe/capture_fanout.h"
 #include "probe/capture_list.h"
+#include "probe/collect_keeper.h"
 #include "probe/counters.h"
 #include "probe/deliver.h"
 #include "probe/export.h"
@@ -42,6 +43,8 @@ typedef struct Run {
     Deliver *deliver;               /* NULL without a hub */
     Export *export;
     Workers *workers;
+    CollectKeeper *keeper;      /* of what exporters have said; NULL: it is not kept */
+    size_t told_of;             /* which worker's exporters the last pulse had */
     Pulse *pulse;               /* of all workers; NULL without a hub */
     pthread_mutex_t pulse_lock; /* workers add to it in turn */
     Configuration given;        /* by the command line */

@@ -96,7 +96,7 @@ static int open_input(Run *run, Reason *reason) {
     int r = 0;
     if (config->collector_ports.n) {
         (void)snprintf(run->input_names, sizeof(run->input_names), "collector");
-        r = collect_ports_open(&run->captures[0], &config->collector_ports,
+        r = collect_ports_open(run->captures, probe_workers(config), &config->collector_ports,
                                settings_filter(config, in_force(run)), reason);
     } else {
         r = open_interfaces(run, reason);
@@ -215,14 +215,15 @@ const RunPart run_export = {.open = open_export, .finish = finish_export, .close
 
 static int open_workers(Run *run, Reason *reason) {
     (void)pthread_mutex_init(&run->pulse_lock, NULL);
-    int r = workers_new(&run->workers, run->config->workers);
-    for (unsigned i = 0; r == 0 && i < run->config->workers; i++) {
+    const uint32_t n = probe_workers(run->config);
+    int r = workers_new(&run->workers, n);
+    for (unsigned i = 0; r == 0 && i < n; i++) {
         const WorkerConfig config = {
             .config = run->config,
             .capture = run->captures[i],
             .export = run->export,
             .number = i,
-            .n = run->config->workers,
+            .n = n,
             .pulse = run->deliver != NULL,
             .deliver = run->deliver || run->outside.doors,
         };
@@ -234,8 +235,11 @@ static int open_workers(Run *run, Reason *reason) {
     return error_trace(r);
 }
 
+/* what exporters have said before is there from the first datagram on */
 static int start_workers(Run *run, Reason *reason) {
     (void)reason;
+    if (run->config->collector_ports.n)
+        run->keeper = collect_keeper_new(run->workers, run->config->data_dir, run->deliver != NULL);
     return workers_start(run->workers);
 }
 
@@ -252,17 +256,26 @@ static int finish_workers(Run *run) {
         if (worker->feed && code == RUN_DONE)
             code = run_said(collect_feed_finish(worker->feed, &reason), &reason);
     }
+    collect_keeper_finish(run->keeper);
     return code;
 }
 
 static void close_workers(Run *run) {
+    collect_keeper_free(run->keeper);
     pulse_free(run->pulse);
     workers_free(run->workers);
     (void)pthread_mutex_destroy(&run->pulse_lock);
 }
 
-const RunPart run_workers = {
-    .open = open_workers, .start = start_workers, .finish = finish_workers, .close = close_workers};
+static void tick_workers(Run *run) {
+    collect_keeper_tick(run->keeper, clock_monotonic_ms());
+}
+
+const RunPart run_workers = {.open = open_workers,
+                             .start = start_workers,
+                             .tick = tick_workers,
+                             .finish = finish_workers,
+                             .close = close_workers};
 
 /* --- settings, by the command line and by the hub ------------------------------------------ */
 

@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/json.h"
 #include "base/log.h"
+#include "probe/collect_ports.h"
 #include "probe/run_inside.h"
 
 enum { PULSE_MIN_MS = 250 /* between two; they come once a second */ };
@@ -52,6 +53,24 @@ void run_count_spool(Run *run, SpoolStatus *status) {
         metric_set(&run->counters[rows[i].id], rows[i].value);
 }
 
+typedef struct Report {
+    uint64_t now_ms;
+    Json *json;
+} Report;
+
+static void write_report(Worker *worker, void *userdata) {
+    const Report *report = userdata;
+    collect_feed_write_report(worker->feed, report->now_ms, report->json);
+}
+
+/* the exporters of one worker a second, in turn */
+static void write_exporters(void *userdata, uint64_t now_ms, Json *json) {
+    Run *run = userdata;
+    Report report = {.now_ms = now_ms, .json = json};
+    run->told_of = (run->told_of + 1) % workers_n(run->workers);
+    workers_ask_one(run->workers, run->told_of, write_report, &report);
+}
+
 static void send_pulse(Run *run, uint64_t interval_ms, const SpoolStatus *spool) {
     uint64_t exported = grown(run, COUNTER_FLOWS_COLLECTED);
     for (int id = COUNTER_EXPORTED_IDLE; id <= COUNTER_EXPORTED_RESOURCES; id++)
@@ -71,7 +90,8 @@ static void send_pulse(Run *run, uint64_t interval_ms, const SpoolStatus *spool)
         .spool = *spool,
         .configuration = remote_report(run->remote),
         .collectors = run->outside.doors ? &run->outside.status : NULL,
-        .feed = workers_at(run->workers, 0)->feed,
+        .exporters = probe_collects(run->config) ? write_exporters : NULL,
+        .exporters_userdata = run,
     };
     totals.n_causes = trouble_causes(&run->trouble, clock_monotonic_ms(), totals.causes);
     buffer_clear(&run->pulse_json);
@@ -211,6 +231,19 @@ static void write_inputs(const Run *run, Buffer *to) {
         }
 }
 
+/* no worker's thread runs any more */
+static void write_collected(const Run *run, Buffer *to) {
+    CollectFeed *feeds[WORKERS_MAX];
+    Capture *captures[WORKERS_MAX];
+    const size_t n = probe_collects(run->config) ? workers_n(run->workers) : 0;
+    for (size_t i = 0; i < n; i++) {
+        feeds[i] = workers_at(run->workers, i)->feed;
+        captures[i] = workers_at(run->workers, i)->capture;
+    }
+    collect_feed_write_counters(feeds, n, to);
+    collect_ports_write_counters(captures, n, to);
+}
+
 int run_write_counters(const Run *run) {
     const char *path = run->config->counters;
     cleanup(fclosep) FILE *file = NULL;
@@ -221,7 +254,7 @@ int run_write_counters(const Run *run) {
         file = fopen(path, "we");
     Buffer text = {0};
     metric_write(&text, counter_rows, run->counters, _COUNTER_N, NULL, 1);
-    collect_feed_write_counters(workers_at(run->workers, 0)->feed, &text);
+    write_collected(run, &text);
     write_inputs(run, &text);
     FILE *to = out ? stdout : file;
     bool good = to && fwrite(text.bytes, 1, text.size, to) == text.size && fflush(to) == 0;

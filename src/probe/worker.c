@@ -110,6 +110,7 @@ static void record_collected(void *userdata, const FlowRecord *record) {
 static int open_feed(Worker *worker, const WorkerConfig *config, Reason *reason) {
     const CollectFeedConfig feed = {
         .options = config->config,
+        .number = config->number,
         .seed = random_u64(),
         .live = worker->capture->backend->live,
         .packets = &worker->counters[COUNTER_PACKETS_RECEIVED],

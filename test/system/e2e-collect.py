@@ -78,18 +78,19 @@ def test_damaged_datagrams_are_counted(lab):
 class Collecting:
     """A probe with a port, and if wanted a hub behind it."""
 
-    def __init__(self, lab, *options):
+    def __init__(self, lab, *options, data_dir=None):
         self.json = lab.path("flows.json")
         self.counters_path = lab.path("counters.txt")
         options = options or ("--json", self.json, "--counters", self.counters_path)
-        self.probe = lab.probe("--collector-port", "127.0.0.1:0", *options)
+        self.probe = lab.probe("--collector-port", "127.0.0.1:0", *options, data_dir=data_dir)
         said = wait_for("the port", lambda: re.search(r"on port (\d+)", self.probe.log()))
         self.to = ("127.0.0.1", int(said[1]))
 
-    def send(self, datagrams):
+    def send(self, datagrams, source="127.0.0.1"):
         """From a port of its own each: exporters are known by their address."""
         for datagram in datagrams:
             with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+                s.bind((source, 0))
                 s.sendto(datagram, self.to)
 
     def records(self):
@@ -124,6 +125,78 @@ def test_one_port_for_all(lab):
     with open(port.counters_path) as file:
         text = file.read()
     check('malformed_total{reason="stream"} 1\n' in text, "the wrong connection is not counted")
+
+
+def exporters(n):
+    return [f"127.0.0.{i + 1}" for i in range(n)]
+
+
+def test_several_workers(lab):
+    """What each of 40 exporters says in datagrams from many ports meets one decoder."""
+    json_path, folder = lab.path("flows.json"), lab.path("state")
+    os.mkdir(folder, 0o700)
+    port = Collecting(lab, "--json", json_path, "--collector-workers", "4", data_dir=folder)
+    port.json = json_path
+    expected = []
+    for step in range(5):  # in turn, so that all of them wait for templates at once
+        for source in exporters(40):
+            port.send(_exporter.late()[0][step:step + 1], source)
+    for source in exporters(40):
+        expected += [f | {"exporter_ip": source} for f in _exporter.late()[1]]
+    all_there(port.end(), expected, "several workers")
+    check(os.path.exists(os.path.join(folder, "collector.state")), "nothing was kept")
+
+
+def test_templates_over_a_restart(lab):
+    """Of another number of workers, too; a damaged file is told of and does not matter."""
+    folder, json_path = lab.path("state"), lab.path("flows.json")
+    kept = os.path.join(folder, "collector.state")
+    os.mkdir(folder, 0o700)
+    datagrams, expected = _exporter.late()
+
+    def run(datagrams, workers):
+        port = Collecting(lab, "--json", json_path, "--collector-workers", str(workers),
+                          data_dir=folder)
+        port.json = json_path
+        for source in exporters(8):
+            port.send(datagrams, source)
+        return port.end(), port.probe.log()
+
+    same(run(datagrams[2:4], 3)[0], [], "records of templates")
+    for workers in (1, 4):
+        all_there(run(datagrams[4:], workers)[0],
+                  [f | {"exporter_ip": e} for e in exporters(8) for f in expected[4:]], "restart")
+    with open(kept, "r+b") as file:
+        file.seek(40)
+        file.write(b"?")
+    records, log = run(datagrams[4:], 1)
+    same(records, [], "records of a damaged file")
+    check("collector.state is not used: it is damaged" in log, log)
+    # nobody's folder: said, and collected all the same
+    os.rename(folder, folder + "-gone")
+    records, log = run(datagrams[2:], 1)
+    same(len(records), 16, "records without a folder")
+    check("templates of exporters are not kept over a restart: there is no folder" in log, log)
+
+
+def test_checksum_of_a_load(lab):
+    """bench/exporter's load, each field of each flow, by --json none."""
+    exporter = os.path.join(os.environ.get("WEIR_BUILD", "build"), "bench", "exporter")
+    for kind in ("5", "9", "ipfix", "sflow"):
+        counters_path = lab.path(f"counters-{kind}")
+        port = Collecting(lab, "--json", "none", "--counters", counters_path,
+                          "--collector-workers", "2")
+        out = subprocess.run([exporter, "-v", kind, "-r", "100000", "-n", "20000", "-k", "5000", "-e",
+                              "5", port.to[0], str(port.to[1])], capture_output=True, text=True,
+                             timeout=60)
+        same(out.returncode, 0, out.stderr)
+        same(port.probe.stop(), 0, "exit")
+        sent = json.loads(out.stdout)
+        with open(counters_path) as file:
+            text = file.read()
+        check(f"weir_probe_collect_flows_total {sent['flows']}\n" in text, f"{kind}: {sent} {text}")
+        check(f"weir_probe_collect_checksum {sent['checksum']}\n" in text, f"{kind}: {sent} {text}")
+        check("weir_probe_collect_sequence_lost_total 0\n" in text or kind == "sflow", text)
 
 
 def test_to_the_hub(lab):
@@ -239,6 +312,7 @@ def test_pmacctd(lab):
 
 if __name__ == "__main__":
     main([test_each_version_in_a_capture, test_data_before_its_template,
-          test_damaged_datagrams_are_counted, test_one_port_for_all, test_to_the_hub,
+          test_damaged_datagrams_are_counted, test_one_port_for_all, test_several_workers,
+          test_templates_over_a_restart, test_checksum_of_a_load, test_to_the_hub,
           test_to_another_collector, test_name_without_an_answer,
           test_softflowd, test_pmacctd])
