@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 #include "base/option.h"
+#include "probe/collect_policy.h"
 #include "probe/sampling.h"
 
 typedef struct ProbeConfig {
@@ -90,6 +91,8 @@ int options_check(const ProbeConfig *config, Reason *reason);
 
 /** options_sampling() - it was checked */
 Sampling options_sampling(const ProbeConfig *config);
+/** options_policy() - those of exporters; it borrows from config */
+CollectPolicyConfig options_policy(const ProbeConfig *config);
 
 /** options_key() - the key string for the i-th hub; there is one at least */
 const char *options_key(const ProbeConfig *config, size_t i);
