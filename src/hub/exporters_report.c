@@ -60,6 +60,13 @@ static void move_anchors(ExporterDomain *d, uint64_t now_ms) {
     d->anchors[1] = anchor(d, now_ms);
 }
 
+/* one that began just now counts from 0, another from here on */
+static void begin_anchors(ExporterDomain *d, uint64_t now_ms) {
+    const bool fresh = now_ms - d->first_ms < EXPORTERS_RATE_MS && d->first_ms < now_ms;
+    d->anchors[0] = fresh ? (ExporterAnchor){.at_ms = d->first_ms} : anchor(d, now_ms);
+    d->anchors[1] = d->anchors[0];
+}
+
 /* by the hub's clock: as long ago as it was by the probe's */
 static uint64_t ago(uint64_t at_ms, uint64_t time_ms, uint64_t now_ms) {
     if (!at_ms)
@@ -87,10 +94,6 @@ static void take_row(Exporters *exporters, const PeerKey *probe, const json_t *r
         move_anchors(d, now_ms); /* with the numbers as they were until now */
     for (int i = 0; i < _EXPORTER_NUMBER_N; i++)
         d->numbers[i] = number(row, exporter_number_names[i]);
-    if (d->run != run) {
-        d->run = run;
-        d->anchors[0] = d->anchors[1] = anchor(d, now_ms);
-    }
     d->tcp = json_is_true(json_object_get(row, "tcp"));
     d->sampling = (uint32_t)number(row, "sampling");
     take_text(d->sampling_from, sizeof(d->sampling_from), row, "sampling_from");
@@ -98,6 +101,9 @@ static void take_row(Exporters *exporters, const PeerKey *probe, const json_t *r
     const uint64_t first_ms = ago(number(row, "first_ms"), time_ms, now_ms);
     d->first_ms = d->first_ms && d->first_ms < first_ms ? d->first_ms : first_ms;
     d->last_ms = ago(number(row, "last_ms"), time_ms, now_ms);
+    if (d->run != run)
+        begin_anchors(d, now_ms);
+    d->run = run;
     d->told_ms = now_ms;
     e->dirty = true;
 }
