@@ -16,6 +16,8 @@
 #include "http/message.h"
 #include "http/router.h"
 
+typedef struct Buffer Buffer;
+typedef struct FlowBatch FlowBatch;
 typedef struct Hub Hub;
 typedef struct Json Json;
 typedef struct Probe Probe;
@@ -35,6 +37,7 @@ HttpHandler api_get_probe_configuration, api_put_probe_configuration;
 HttpHandler api_get_server_key, api_make_next_server_key, api_drop_next_server_key;
 HttpHandler api_finish_server_key;
 HttpHandler api_get_licence, api_install_licence, api_pin_probe;
+HttpHandler api_get_exporters, api_get_exporter, api_get_interface_counters;
 HttpHandler api_get_tokens, api_make_token, api_remove_token;
 
 /** api_table() - the generated rows and /metrics; the caller's to free() */
@@ -47,6 +50,11 @@ bool api_write_probe(Json *json, Hub *hub, const PeerKey *key, uint64_t now_ms);
 /** api_write_configuration() - where that of a probe (locked) stands */
 void api_write_configuration(Json *json, const char *name, Hub *hub, const Probe *probe);
 void api_write_interface_members(Json *json, Hub *hub, unsigned interface, uint64_t now_ms);
+
+/** api_write_names() - what exporters call the interfaces and VRFs of these flows; 0 or -ENOMEM */
+int api_write_names(Json *json, const char *member, Hub *hub, const FlowBatch *flows);
+/** api_write_exporter_metrics() - of each exporter, as OpenMetrics text */
+void api_write_exporter_metrics(Hub *hub, Buffer *to);
 
 /** api_range() - from and to of a request; HTTP_E_ANSWERED: 400 */
 int api_range(const HttpRequest *request, HttpResponse *response, QueryPlan *plan);

@@ -176,6 +176,9 @@ static int get_flows(const HttpRequest *request, HttpResponse *response, Hub *hu
     for (size_t i = 0; i < result->flows->n; i++)
         flow_record_write_json(&result->flows->records[i], &json);
     json_array_end(&json);
+    r = api_write_names(&json, "names", hub, result->flows);
+    if (r)
+        return error_trace(r);
     json_u64(&json, "total", sums.flows);
     json_u64(&json, "from_ms", plan.from_ms);
     json_u64(&json, "to_ms", plan.to_ms);

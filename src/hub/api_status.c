@@ -267,6 +267,7 @@ static int get_metrics(HttpRequest *request, HttpResponse *response, void *conte
         ProbeSampling sampling = {.hub = hub, .to = to, .sample = s};
         probes_each(hub->probes, put_probe_sample, &sampling);
     }
+    api_write_exporter_metrics(hub, to);
     buffer_put_text(to, "# EOF\n");
     return 0;
 }

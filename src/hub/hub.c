@@ -167,6 +167,11 @@ static void move_probe(void *userdata, const PeerKey *from, const PeerKey *to) {
     configure_move(hub->configure, from, to);
 }
 
+static void forget(Hub *hub, const PeerKey *key) {
+    configure_forget(hub->configure, key);
+    exporters_forget(hub->exporters, key);
+}
+
 /* of admission: whether one that is admitted has a seat too is licensing's to say */
 static void take_verdict(void *userdata, const PeerKey *key, HubAdmission verdict,
                          const char *reason) {
@@ -174,7 +179,7 @@ static void take_verdict(void *userdata, const PeerKey *key, HubAdmission verdic
     if (verdict == HUB_ADMITTED)
         give_number(hub, key);
     if (verdict == HUB_UNKNOWN)
-        configure_forget(hub->configure, key);
+        forget(hub, key);
     licensing_verdict(hub->licensing, key, verdict, reason);
 }
 
@@ -221,6 +226,8 @@ static int open_pipeline(Hub *hub) {
     int r = live_new(&hub->live);
     if (!r)
         r = probes_new(&hub->probes);
+    if (!r)
+        r = exporters_new(&hub->exporters);
     const ConfigureConfig configure = {
         .settings = hub->settings, .tell = tell_configuration, .userdata = hub};
     if (!r)
@@ -251,7 +258,14 @@ static int open_pipeline(Hub *hub) {
                                  .on_state = store_state,
                                  .is_kept = is_kept,
                                  .userdata = hub};
-    r = ingest_new(&hub->ingest, &config);
+    const ExportersKeepConfig keep = {.exporters = hub->exporters,
+                                      .store = hub->store,
+                                      .data_dir = hub->config->data_dir,
+                                      .stored = &hub->metrics[HUB_METRIC_COUNTERS_STORED],
+                                      .lost = &hub->metrics[HUB_METRIC_COUNTERS_LOST]};
+    r = exporters_keep_new(&hub->exporters_keep, &keep);
+    if (!r)
+        r = ingest_new(&hub->ingest, &config);
     if (!r)
         r = watch_new(&hub->watch, hub);
     return error_trace(r);
@@ -439,7 +453,9 @@ Hub *hub_close(Hub *hub) {
     (void)hub_link_free(hub->link);
     (void)watch_free(hub->watch);
     (void)ingest_free(hub->ingest);
+    (void)exporters_keep_free(hub->exporters_keep);
     (void)store_close(hub->store);
+    (void)exporters_free(hub->exporters);
     (void)admission_free(hub->admission);
     (void)licensing_free(hub->licensing);
     (void)configure_free(hub->configure);

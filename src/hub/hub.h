@@ -22,6 +22,8 @@
 #include "hub/admission.h"
 #include "hub/auth.h"
 #include "hub/configure.h"
+#include "hub/exporters.h"
+#include "hub/exporters_keep.h"
 #include "hub/ingest.h"
 #include "hub/licensing.h"
 #include "hub/live.h"
@@ -55,6 +57,8 @@ typedef struct Hub {
     Admission *admission;
     Licensing *licensing;
     Configure *configure;
+    Exporters *exporters;
+    ExportersKeep *exporters_keep;
     ServerKey *server_key;
     Ingest *ingest;
     Watch *watch;

@@ -56,4 +56,9 @@ const MetricRow hub_metric_rows[_HUB_METRIC_N] = {
                                "Seats that are taken, or kept for a probe that has just gone."},
     [HUB_METRIC_SEATS_WAITING] = {"weir_seats_waiting", NULL, METRIC_GAUGE, "probes",
                                   "Probes that are connected and wait for a seat."},
+    [HUB_METRIC_COUNTERS_STORED] = {"weir_interface_counters_stored", NULL, METRIC_COUNTER,
+                                    "samples", "Counters of exporters' interfaces stored."},
+    [HUB_METRIC_COUNTERS_LOST] = {"weir_interface_counters_lost", NULL, METRIC_COUNTER, "samples",
+                                  "Counters of exporters' interfaces that were not stored, for "
+                                  "the store took none for too long."},
 };

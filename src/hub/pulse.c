@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "hub/configure.h"
+#include "hub/exporters.h"
 #include "hub/live.h"
 #include "hub/probes.h"
 
@@ -118,8 +119,8 @@ static void take_configuration(Configure *configure, const PeerKey *key, const j
                      configuration_report_read(&report, object) == 0 ? &report : NULL);
 }
 
-int pulse_take(Probes *probes, Live *live, Configure *configure, const PeerKey *key,
-               const char *json, size_t size, uint64_t now_ms) {
+int pulse_take(Probes *probes, Live *live, Configure *configure, Exporters *exporters,
+               const PeerKey *key, const char *json, size_t size, uint64_t now_ms) {
     json_t *root = json_loadb(json, size, 0, NULL);
     if (!json_is_object(root)) {
         json_decref(root);
@@ -144,6 +145,8 @@ int pulse_take(Probes *probes, Live *live, Configure *configure, const PeerKey *
     const uint64_t second = probes_pulse(probes, key, &pulse, now_ms);
     if (second && configure)
         take_configuration(configure, key, json_object_get(root, "configuration"));
+    if (second && exporters)
+        exporters_take(exporters, key, json_object_get(root, "exporters"), pulse.time_ms, now_ms);
     if (second) {
         live_add_totals(live, second, pulse.packets, pulse.octets, pulse.drops, pulse.flows_active);
         take_apps(live, second, json_object_get(root, "apps"));

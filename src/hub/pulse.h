@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 typedef struct Configure Configure;
+typedef struct Exporters Exporters;
 typedef struct Live Live;
 typedef struct Probes Probes;
 typedef struct PeerKey PeerKey;
@@ -21,6 +22,6 @@ enum {
     PULSE_E_MALFORMED, /* not a JSON object */
 };
 
-/** pulse_take() - `configure` may be NULL */
-int pulse_take(Probes *probes, Live *live, Configure *configure, const PeerKey *key,
-               const char *json, size_t size, uint64_t now_ms);
+/** pulse_take() - `configure` and `exporters` may be NULL */
+int pulse_take(Probes *probes, Live *live, Configure *configure, Exporters *exporters,
+               const PeerKey *key, const char *json, size_t size, uint64_t now_ms);

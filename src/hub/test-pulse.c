@@ -17,7 +17,7 @@ static const PeerKey key = {"0123456789012345678901234567890123456789"};
 static const uint64_t now_ms = 1700000000400;
 
 static int take(Probes *probes, Live *live, const char *json) {
-    return pulse_take(probes, live, NULL, &key, json, strlen(json), now_ms);
+    return pulse_take(probes, live, NULL, NULL, &key, json, strlen(json), now_ms);
 }
 
 /* a pulse as a probe writes it reaches the registry and the tick */

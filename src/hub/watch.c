@@ -227,8 +227,9 @@ static void take_report(Watch *watch, const Report *report) {
         return;
     }
     MetricValue *metrics = watch->hub->metrics;
-    const int r = pulse_take(watch->hub->probes, watch->hub->live, watch->hub->configure,
-                             &report->key, report->json, report->size, now_ms);
+    const int r =
+        pulse_take(watch->hub->probes, watch->hub->live, watch->hub->configure,
+                   watch->hub->exporters, &report->key, report->json, report->size, now_ms);
     metric_add(&metrics[r ? HUB_METRIC_PULSES_MALFORMED : HUB_METRIC_PULSES], 1);
 }
 

@@ -161,12 +161,7 @@ int collect_feed_new(CollectFeed **feedp, const CollectFeedConfig *config, Reaso
         .interface = take_interface,
         .userdata = feed,
     };
-    const ProbeConfig *options = config->options;
-    const CollectPolicyConfig policy = {.reforge = options->reforge,
-                                        .names = options->exporter_names,
-                                        .interfaces = options->snmp_mappings,
-                                        .rates = &options->exporter_rates,
-                                        .black_list = &options->black_list};
+    const CollectPolicyConfig policy = options_policy(config->options);
     int r = collect_policy_new(&feed->policy, &policy, reason);
     if (r > 0)
         return COLLECT_FEED_E_REFUSED;

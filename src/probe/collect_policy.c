@@ -417,6 +417,11 @@ int collect_policy_new(CollectPolicy **policyp, const CollectPolicyConfig *confi
     return 0;
 }
 
+int collect_policy_check(const CollectPolicyConfig *config, Reason *reason) {
+    cleanup(collect_policy_freep) CollectPolicy *policy = NULL;
+    return error_trace(collect_policy_new(&policy, config, reason));
+}
+
 CollectPolicy *collect_policy_free(CollectPolicy *policy) {
     if (!policy)
         return NULL;

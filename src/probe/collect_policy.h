@@ -55,6 +55,8 @@ enum {
     COLLECT_POLICY_E_USAGE, /* the reason names the file and the line, or the option */
 };
 
+/** collect_policy_check() - whether it could be made */
+int collect_policy_check(const CollectPolicyConfig *config, Reason *reason);
 int collect_policy_new(CollectPolicy **policyp, const CollectPolicyConfig *config, Reason *reason);
 CollectPolicy *collect_policy_free(CollectPolicy *policy);
 

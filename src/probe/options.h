@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 #include "base/option.h"
+#include "probe/collect_policy.h"
 #include "probe/sampling.h"
 
 typedef struct ProbeConfig {
@@ -95,6 +96,8 @@ int options_check(const ProbeConfig *config, Reason *reason);
 
 /** options_sampling() - it was checked */
 Sampling options_sampling(const ProbeConfig *config);
+/** options_policy() - those of exporters; it borrows from config */
+CollectPolicyConfig options_policy(const ProbeConfig *config);
 
 /* threads that turn what comes into flows */
 static inline uint32_t probe_workers(const ProbeConfig *config) {

@@ -4,6 +4,7 @@
 
 #include <string.h>
 
+#include "base/error.h"
 #include "probe/capture.h"
 #include "probe/collect_ports.h"
 #include "probe/outside.h"
@@ -12,6 +13,14 @@ enum { HUBS_MAX = 16 };
 
 const char *options_key(const ProbeConfig *config, size_t i) {
     return config->keys.values[config->keys.n > 1 ? i : 0];
+}
+
+CollectPolicyConfig options_policy(const ProbeConfig *config) {
+    return (CollectPolicyConfig){.reforge = config->reforge,
+                                 .names = config->exporter_names,
+                                 .interfaces = config->snmp_mappings,
+                                 .rates = &config->exporter_rates,
+                                 .black_list = &config->black_list};
 }
 
 static int check_keys(const ProbeConfig *config, Reason *reason) {
@@ -115,6 +124,10 @@ int options_check(const ProbeConfig *config, Reason *reason) {
     }
     if (check_input(config, reason) || check_workers(config, reason))
         return OPTIONS_E_USAGE;
+    const CollectPolicyConfig policy = options_policy(config);
+    const int wrong = collect_policy_check(&policy, reason);
+    if (wrong)
+        return wrong > 0 ? OPTIONS_E_USAGE : error_trace(wrong);
     const DoorsConfig doors = outside_doors(config);
     if (doors_check(&doors, reason))
         return OPTIONS_E_USAGE;

@@ -111,6 +111,34 @@ typedef struct StoreGroup {
 /** store_append() - durable when it returns 0; the reason is filled for every other answer */
 int store_append(Store *store, const StoreGroup *group, Reason *reason);
 
+/* what an interface of an exporter counted between two samples, by both its directions */
+enum { _STORE_COUNTER_N = 8, STORE_COUNTERS_KEEP_DAYS = 30 };
+
+typedef struct StoreCounter {
+    uint64_t exporter; /* the hub's id of it */
+    uint32_t sub_agent, interface;
+    uint64_t at_ms; /* of the second sample */
+    uint64_t ms;    /* between them */
+    /* in: octets, packets, discards, errors; out: the same */
+    uint64_t grown[_STORE_COUNTER_N];
+} StoreCounter;
+
+/** store_append_counters() - oldest first; 0, STORE_E_FULL or STORE_E_UNAVAILABLE. Not in the
+ * writer's way for long, but it waits for it */
+int store_append_counters(Store *store, const StoreCounter *rows, size_t n, Reason *reason);
+
+typedef struct StoreCounterQuery {
+    uint64_t exporter;
+    uint32_t sub_agent, interface;
+    uint64_t from_ms, to_ms; /* exclusive */
+    uint64_t step_ms;
+} StoreCounterQuery;
+
+/** store_counters() - sums by step, oldest first; steps without samples are left out. at_ms is the
+ * step's begin, ms what its samples cover */
+typedef int StoreCounterFn(void *context, const StoreCounter *sum);
+int store_counters(Store *store, const StoreCounterQuery *query, StoreCounterFn *fn, void *context);
+
 /**
  * store_probe() - the number by which flows name the probe of a key (FlowRecord.probe), from 1. A
  * new key gets the next number, which becomes durable with the next group.

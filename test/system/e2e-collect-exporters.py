@@ -1,0 +1,232 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+# time limit: 300 s
+"""Exporters as the hub knows them: what became of all that they sent, their names, sampling and
+interfaces, who is silent; and what a probe's user says of them."""
+import json
+import re
+import socket
+import struct
+import time
+
+import _exporter
+from _e2e import check, main, matches, same, wait_for
+
+FATES = ("decoded", "lost", "dropped", "no_template", "malformed", "held")
+
+
+def collect(lab, hub, *options, **more):
+    """A probe with a port, and where that is."""
+    more_options = hub.options_for_probe() if hub else ("--json", lab.path("flows.json"))
+    probe = lab.probe("--collector-port", "127.0.0.1:0", *more_options, *options, **more)
+    said = wait_for("the port", lambda: re.search(r"on port (\d+)", probe.log()))
+    return probe, ("127.0.0.1", int(said[1]))
+
+
+def send(to, datagrams, address="127.0.0.1"):
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+        s.bind((address, 0))
+        for datagram in datagrams:
+            s.sendto(datagram, to)
+
+
+def exporters(hub, **query):
+    """All of them, by address; the answer fits the document, and each account adds up."""
+    page = hub.get("/exporters", limit=1000, **query)
+    document = hub.get("/openapi.json")
+    wrong = matches(page, {"$ref": "#/components/schemas/ExporterPage"}, document)
+    check(not wrong, wrong)
+    for one in page["exporters"]:
+        same(sum(one[fate] for fate in FATES), one["sent"], f"what {one['ip']} sent")
+    return {one["ip"]: one for one in page["exporters"]}
+
+
+def details(hub, exporter):
+    answer = hub.get(f"/exporters/{exporter['id']}")
+    wrong = matches(answer, {"$ref": "#/components/schemas/ExporterDetails"}, hub.get("/openapi.json"))
+    check(not wrong, wrong)
+    return answer
+
+
+def settled(hub, ip, **expected):
+    """The exporter, once the hub has heard these numbers of it."""
+    def look():
+        one = exporters(hub).get(ip)
+        check(one, f"{ip} is not known")
+        for name, value in expected.items():
+            same(one[name], value, f"{name} of {ip}")
+        return one
+    return wait_for(f"the numbers of {ip}", look, 15)
+
+
+def some(n, first=0):
+    return [_exporter.flow(i) for i in range(first, first + n)]
+
+
+def v9(records, sequence, number=260, domain=0):
+    return _exporter.v9([_exporter.a_set(number, _exporter.v9_data(records))], sequence, domain)
+
+
+def test_every_unit_is_in_one_place(lab):
+    """Flows of v5, datagrams of v9, records of IPFIX: lost, cut, waiting, given up, late."""
+    hub = lab.hub()
+    probe, to = collect(lab, hub, "--counters", lab.path("counters"))
+    cut = bytearray(_exporter.old(5, some(3), 112))
+    send(to, [_exporter.old(5, some(2), 100), _exporter.old(5, some(2), 110),  # 8 missing
+              bytes(cut[:24 + 48]), _exporter.old(5, some(3), 105)], "127.0.0.5")
+    five = settled(hub, "127.0.0.5", sent=15, decoded=8, lost=5, malformed=2, flows=8)
+    same((five["unit"], five["versions"]), ("flows", ["NetFlow v5"]), "v5")
+
+    template = _exporter.template(260, _exporter.V9_ELEMENTS, 0)
+    send(to, [v9(some(2), 0, 261), _exporter.v9([template], 1),
+              v9(some(2), 2), v9(some(2), 6)], "127.0.0.9")  # the first waits, three missing
+    nine = settled(hub, "127.0.0.9", sent=7, decoded=3, lost=3, held=1, datagrams=4, flows=4)
+    same((nine["unit"], nine["templates"]), ("datagrams", 1), "v9")
+    send(to, [_exporter.v9([_exporter.template(261, _exporter.V9_ELEMENTS, 0)], 7)], "127.0.0.9")
+    settled(hub, "127.0.0.9", sent=8, decoded=5, lost=3, held=0, flows=6)
+
+    both = [_exporter.flow(i, rev_octets=1, rev_packets=1) for i in range(9)]
+    data = _exporter.ipfix_data
+    send(to, [_exporter.ipfix([_exporter.template(300, _exporter.IPFIX_ELEMENTS)], 0),
+              _exporter.ipfix([_exporter.a_set(300, data(both[:2]))], 0),
+              _exporter.ipfix([_exporter.a_set(301, data(both[:3]))], 2),  # waits
+              _exporter.ipfix([_exporter.a_set(300, data(both[:1]))], 5),
+              _exporter.ipfix([_exporter.a_set(300, data(both[:4]))], 10)], "127.0.0.10")
+    settled(hub, "127.0.0.10", sent=14, decoded=7, lost=4, held=3, flows=7)
+    ten = details(hub, exporters(hub)["127.0.0.10"])
+    same([(d["version"], d["held"]) for d in ten["by_domain"]], [("IPFIX", 3)], "by domain")
+
+    page = hub.fetch("/metrics")[1].decode()
+    for line in ('weir_exporter_sent_total{probe="[^"]+",exporter="127.0.0.5",version="5",domain="258"} 15\n',
+                 'weir_exporter_units{probe="[^"]+",exporter="127.0.0.10",version="10",domain="0",fate="held"} 3\n',
+                 'weir_exporter_silent{probe="[^"]+",exporter="127.0.0.9"} 0\n'):
+        check(re.search(line, page), f"no {line} in /metrics")
+    same(probe.stop(), 0, "exit")
+    with open(lab.path("counters")) as file:
+        kept = file.read()
+    # at its end nothing is held any more
+    check('weir_probe_exporter_units{exporter="127.0.0.10",version="10",domain="0",fate="no_template"} 3\n'
+          in kept, kept[-2000:])
+    check('weir_probe_exporter_sent_total{exporter="127.0.0.5",version="5",domain="258"} 15\n' in kept, kept)
+
+
+def test_who_they_are(lab):
+    """Names, sites, NAT, sampling, interfaces that count, networks that do not."""
+    for name, lines in (("names", ["10.9.9.9\tcore 1\tOslo\n", "203.0.113.9 edge\n"]),
+                        ("reforge", ["# from\tto\tinterfaces\n", "127.0.0.2\t10.9.9.9\t3\n",
+                                     "127.0.0.3\t*\t8,9\n"]),
+                        ("snmp", ["10.9.9.9 3 Gi0/3\n", "10.9.9.9 4 Gi0/4 uplink\n"])):
+        with open(lab.path(name), "w") as file:
+            file.writelines(lines)
+    hub = lab.hub()
+    probe, to = collect(lab, hub, "--exporter-names", lab.path("names"), "--collector-nf-reforge",
+                        lab.path("reforge"), "--snmp-mappings", lab.path("snmp"), "--sampling",
+                        "10.9.9.9=250,*=7", "--black-list", "192.0.2.2,198.18.0.0/255.254.0.0",
+                        "--collector-passthrough", "--counters", lab.path("counters"))
+    send(to, [_exporter.old(5, some(4), sampling=100)], "127.0.0.2")  # one of them is black
+    send(to, [_exporter.old(5, some(4))], "127.0.0.3")
+    send(to, [_exporter.old(5, some(1) + some(1, 5) + [_exporter.flow(9, src_ip="198.19.1.1")])], "127.0.0.4")
+    send(to, [_exporter.sflow(some(1))])
+    flows = wait_for("flows", lambda: (lambda f: f if len(f) >= 6 else None)(hub.flows()), 20)
+    same(sorted((f["exporter_ip"], f["src_ip"], f["sampling"]) for f in flows),
+         [("10.9.9.9", "192.0.2.1", 250), ("10.9.9.9", "192.0.2.3", 250), ("10.9.9.9", "192.0.2.4", 250),
+          ("127.0.0.4", "192.0.2.1", 7), ("127.0.0.4", "192.0.2.6", 7),
+          ("203.0.113.9", "192.0.2.1", 512)], "flows")
+    found = wait_for("four exporters", lambda: (lambda e: e if len(e) == 4 else None)(exporters(hub)), 10)
+    core, edge = found["10.9.9.9"], found["203.0.113.9"]
+    same((core["name"], core["site"], core["from"]), ("core 1", "Oslo", ""), "core")
+    same((core["sampling"], core["sampling_from"]), (250, "override"), "its rate")
+    same((edge["name"], edge["from"], edge["versions"]), ("edge", "127.0.0.1", ["sFlow v5"]), "edge")
+    same((edge["sampling"], edge["sampling_from"]), (512, "sflow"), "its rate")
+    same((found["127.0.0.4"]["sampling"], found["127.0.0.4"]["sampling_from"]), (7, "override"), "the rate of who says none")
+    named = wait_for("names of interfaces", lambda: [i for i in details(hub, core)["by_interface"]], 10)
+    same([(i["index"], i["name"]) for i in named], [(3, "Gi0/3"), (4, "Gi0/4 uplink")], "names")
+    page = hub.get("/flows", from_=0, to=2 ** 43, filter="exporter_ip = 10.9.9.9")
+    same(sorted((n["kind"], n["key"], n["name"]) for n in page["names"]),
+         [("interface", 3, "Gi0/3"), ("interface", 4, "Gi0/4 uplink")], "names with the flows")
+    same(list(exporters(hub, search="oslo")), ["10.9.9.9"], "by search")
+    same(list(exporters(hub, search="oslo", state="silent")), [], "by state")
+    same(probe.stop(), 0, "exit")
+    with open(lab.path("counters")) as file:
+        kept = file.read()
+    for line in ('flows_unwanted_total{reason="interface"} 4', 'flows_unwanted_total{reason="black_list"} 2'):
+        check(f"weir_probe_collect_{line}\n" in kept, f"no {line}")
+
+
+def test_rates_and_names_by_options(lab):
+    hub = lab.hub()
+    _, to = collect(lab, hub)
+    datagrams, _ = _exporter.late()
+    names = struct.pack(">HHHHHHHHH", 263, 4, 8, 1, 4, 10, 2, 82, 8)
+    learn = _exporter.v9([_exporter.a_set(1, names),
+                          _exporter.a_set(263, struct.pack(">IH8s", 0, 3, b"ge-0/0/3"))], 5, 5)
+    send(to, datagrams + [learn])
+    one = settled(hub, "127.0.0.1", flows=6, options=2, held=0)
+    same((one["sampling"], one["sampling_from"]), (50, "options"), "its rate")
+    named = wait_for("the name", lambda: details(hub, one)["by_interface"], 10)
+    same([(i["index"], i["name"], i["counted"]) for i in named], [(3, "ge-0/0/3", False)], "names")
+
+
+def test_counters_of_interfaces(lab):
+    """From one sample to the next, exactly; the packets' counter goes round; a restart of the hub."""
+    hub = lab.hub()
+    _, to = collect(lab, hub)
+    packets = 2 ** 32 - 50
+    for i in range(4):
+        send(to, [_exporter.sflow_counters([
+            _exporter.interface_sample(7, i, 1000 * i, (packets + 40 * i) % 2 ** 32, expanded=i == 1)], sequence=i)])
+        time.sleep(1.3)
+    one = wait_for("the exporter", lambda: exporters(hub).get("203.0.113.9"), 10)
+    same((one["interfaces"], one["flows"], one["state"]), (1, 0, "attention"), "exporter")
+    seven = wait_for("four samples", lambda: (lambda i: i if i["samples"] == 4 else None)(
+        details(hub, one)["by_interface"][0]), 10)
+    same((seven["index"], seven["up"], seven["speed_bits"], seven["samples_missing"]), (7, True, 10 ** 9, 0), "interface")
+
+    def sums():
+        steps = hub.get(f"/exporters/{one['id']}/interfaces/7", from_=0)["steps"]
+        return tuple(sum(s[k] for s in steps) for k in ("in_octets", "in_packets", "out_octets", "out_errors"))
+    wait_for("the counters in the store", lambda: sums() == (3000, 120, 3000, 0), 15)
+    hub.stop()
+    hub.again()
+    same(sums(), (3000, 120, 3000, 0), "after a restart")
+    check("203.0.113.9" in exporters(hub), "the exporter is known after a restart")
+
+
+def test_who_is_silent(lab):
+    """Within 75 s; and when its probe is away, nothing is known of it."""
+    hub = lab.hub()
+    probe, to = collect(lab, hub)
+    send(to, [_exporter.old(5, some(2))], "127.0.0.2")
+    begin = time.monotonic()
+    same(settled(hub, "127.0.0.2", flows=2)["state"], "sending", "state")
+    while time.monotonic() - begin < 90:
+        send(to, [_exporter.old(5, some(1), int(time.monotonic() - begin))], "127.0.0.3")
+        found = exporters(hub)
+        if found["127.0.0.2"]["state"] == "silent":
+            break
+        time.sleep(1)
+    took_s = time.monotonic() - begin
+    check(60 <= took_s < 75, f"silent after {took_s:.0f} s: {found['127.0.0.2']}")
+    check("no datagram for" in found["127.0.0.2"]["state_text"], found["127.0.0.2"]["state_text"])
+    check(found["127.0.0.3"]["state"] != "silent", found["127.0.0.3"])
+    same(list(exporters(hub, state="silent")), ["127.0.0.2"], "by state")
+    probe.stop()
+    wait_for("unknown", lambda: {e["state"] for e in exporters(hub).values()} == {"unknown"}, 15)
+
+
+def test_wrong_words(lab):
+    """What cannot be used is named, with its place."""
+    with open(lab.path("reforge"), "w") as file:
+        file.write("# nothing\n127.0.0.1\t10.0.0.300\t*\n")
+    for options, part in ((("--collector-nf-reforge", lab.path("reforge")), "line 2: '10.0.0.300' is no address"),
+                          (("--sampling", "192.0.2.1=0"), "EXPORTER=RATE is accepted"),
+                          (("--black-list", "192.0.2.0/33"), "an address or a network is accepted"),
+                          (("--exporter-names", lab.path("none")), "--exporter-names: ")):
+        probe = lab.probe("--collector-port", "127.0.0.1:0", "--json", "-", *options)
+        same(probe.wait(10), 2, f"{options}: exit")
+        check(part in probe.log(), f"{options}: {probe.log()}")
+
+
+if __name__ == "__main__":
+    main([test_every_unit_is_in_one_place, test_who_they_are, test_rates_and_names_by_options,
+          test_counters_of_interfaces, test_who_is_silent, test_wrong_words])
