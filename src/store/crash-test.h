@@ -157,8 +157,10 @@ __attribute__((unused)) static void *storm(void *context) {
             atomic_fetch_add(&s->answered, 1);
         else if (r == STORE_E_MEMORY || r == STORE_E_CANCELLED)
             atomic_fetch_add(&s->refused, 1);
-        else
+        else {
+            print_message("a query answered %d: %s\n", r, reason.text);
             atomic_fetch_add(&s->failed, 1);
+        }
         if (r && r != STORE_E_MEMORY && r != STORE_E_CANCELLED)
             print_message("query answered %d: %s\n", r, reason.text);
         store_result_free(result);

@@ -66,7 +66,7 @@ static uint64_t beside_storm(TestStore *t, Storm *s, unsigned readers, unsigned 
 
 static void child_memory(TestStore *t, Shared *shared) {
     (void)shared;
-    t->config.memory_limit_bytes = 110 << 20;
+    t->config.memory_limit_bytes = 200 << 20;
     t->config.temp_limit_bytes = 1 << 20;
     test_reopen(t);
     Storm s = {.group = FLOW_APP_RISK};
