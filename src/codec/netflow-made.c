@@ -2,6 +2,8 @@
 
 /* what is made of a record for collectors: times as they count them, ICMP as they expect it */
 
+#include <string.h>
+
 #include "codec/netflow-inside.h"
 
 enum {
@@ -9,6 +11,7 @@ enum {
     NDPI_HTTP = 7,
     NDPI_TLS = 91,
     NDPI_QUIC = 188,
+    SAMPLING_RANDOM = 2, /* samplingAlgorithm */
 };
 
 static uint32_t since_boot(const NetflowStream *stream, uint64_t time_ms) {
@@ -84,19 +87,20 @@ static void make_times(NetflowMade *made, const NetflowStream *stream, const Flo
 void netflow_make(NetflowMade *made, const NetflowStream *stream, const FlowRecord *record,
                   bool reverse, uint64_t export_ms) {
     const bool icmp = flow_record_is_icmp(record);
-    *made = (NetflowMade){0};
+    enum { USUAL = offsetof(NetflowMade, first_ntp) }; /* all of these are set below */
+    if (stream->chosen)
+        memset((uint8_t *)made + USUAL, 0, sizeof(*made) - USUAL);
     make_times(made, stream, record);
     made->icmp = icmp ? icmp_port(record, reverse) : 0;
     made->src_port = icmp ? 0 : reverse ? record->dst_port : record->src_port;
     made->dst_port = icmp ? made->icmp : reverse ? record->src_port : record->dst_port;
     made->flags = reverse ? record->rev_tcp_flags : record->tcp_flags;
     made->sampling = record->sampling ? record->sampling : 1;
-    if (record->sampling > 1) {
-        made->sampler = sampler_id(stream, record->sampling);
-        made->algorithm = 2;
-    }
+    made->mpls = record->mpls_label ? record->mpls_label << 4 | 1 : 0;
+    made->sampler = record->sampling > 1 ? sampler_id(stream, record->sampling) : 0;
     if (!stream->chosen)
         return;
+    made->algorithm = record->sampling > 1 ? SAMPLING_RANDOM : 0;
     if (stream->both && stream->version == NETFLOW_9)
         made->flags = record->tcp_flags | record->rev_tcp_flags;
     made->ip_version = record->src_ip.family;

@@ -110,6 +110,35 @@ static uint16_t low_bytes(const NetflowColumn *column, uint16_t offset, NetflowH
     return offset;
 }
 
+/* Most fields are numbers of different widths. A switch over them costs more than the bytes do, so
+ * they are all written as eight bytes, of which the next field covers those beyond its width. */
+static NetflowOp op_make(const NetflowColumn *column, NetflowHow how, size_t width,
+                         uint16_t offset) {
+    const size_t size = column->made ? sizeof(NetflowMade) : sizeof(FlowRecord);
+    const bool plain = how == NETFLOW_PUT_MAC || how == NETFLOW_PUT_V4;
+    NetflowOp op = {.how = (uint8_t)how,
+                    .made = column->made,
+                    .width = (uint16_t)width,
+                    .offset = low_bytes(column, offset, how, width)};
+    if (BYTE_ORDER != LITTLE_ENDIAN || (how > NETFLOW_PUT_8 && !plain))
+        return op;
+    /* addresses of the flow itself have the family of the template */
+    if (how == NETFLOW_PUT_V4) {
+        if (column->made || (offset != flow_fields[FLOW_SRC_IP].offset &&
+                             offset != flow_fields[FLOW_DST_IP].offset))
+            return op;
+        op.offset = (uint16_t)(op.offset + offsetof(NetAddress, bytes));
+    }
+    if (op.offset + sizeof(uint64_t) > size) {
+        op.offset = low_bytes(column, offset, how, width);
+        return op;
+    }
+    op.how = NETFLOW_PUT_WORD;
+    op.plain = plain;
+    op.shift = (uint8_t)(64 - 8 * width);
+    return op;
+}
+
 static void template_add(NetflowTemplate *template, const NetflowColumn *column,
                          NetflowVersion version, bool v6) {
     const NetflowElement *element = version == NETFLOW_9 ? &column->v9 : &column->ipfix;
@@ -121,13 +150,10 @@ static void template_add(NetflowTemplate *template, const NetflowColumn *column,
     template->elements[n].length = how == NETFLOW_PUT_TEXT ? IPFIX_VARIABLE : (uint16_t)width;
     for (int reverse = 0; reverse < 2; reverse++)
         template->ops[reverse][n] =
-            (NetflowOp){.how = (uint8_t)how,
-                        .made = column->made,
-                        .width = (uint16_t)width,
-                        .offset = low_bytes(
-                            column, reverse ? column->reverse_offset : column->offset, how, width)};
+            op_make(column, how, width, reverse ? column->reverse_offset : column->offset);
     template->record_bytes = (uint16_t)(template->record_bytes + width);
-    template->texts |= how == NETFLOW_PUT_TEXT;
+    if (how == NETFLOW_PUT_TEXT)
+        template->texts[template->n_texts++] = (uint8_t)n;
 }
 
 void netflow_template_make(NetflowTemplate *template, const NetflowFields *fields,
@@ -166,13 +192,11 @@ static const uint8_t *value_at(const NetflowOp *op, const FlowRecord *record,
 
 size_t netflow_record_bytes(const NetflowTemplate *template, const FlowRecord *record,
                             const NetflowMade *made, bool reverse) {
-    size_t bytes = template->record_bytes;
-    for (size_t i = 0; template->texts && i < template->n; i++) {
-        const NetflowOp *op = &template->ops[reverse][i];
-        if (op->how == NETFLOW_PUT_TEXT) {
-            const size_t size = layout_text_bytes((const FlowText *)value_at(op, record, made));
-            bytes += size + (size < 255 ? 0 : 2);
-        }
+    size_t bytes = template->record_bytes + sizeof(uint64_t);
+    for (size_t i = 0; i < template->n_texts; i++) {
+        const NetflowOp *op = &template->ops[reverse][template->texts[i]];
+        const size_t size = layout_text_bytes((const FlowText *)value_at(op, record, made));
+        bytes += size + (size < 255 ? 0 : 2);
     }
     return bytes;
 }
@@ -238,12 +262,27 @@ static void put_3(uint8_t *to, const uint8_t *from) {
     to[2] = (uint8_t)v;
 }
 
+static void put_word(uint8_t *to, const uint8_t *from, const NetflowOp *op) {
+    uint64_t v = 0;
+    memcpy(&v, from, sizeof(v));
+    const uint64_t turned = htobe64(v << op->shift);
+    v = op->plain ? v : turned;
+    memcpy(to, &v, sizeof(v));
+}
+
 uint8_t *netflow_record_write(uint8_t *to, const NetflowTemplate *template,
                               const FlowRecord *record, const NetflowMade *made, bool reverse) {
     const NetflowOp *end = template->ops[reverse] + template->n;
     for (const NetflowOp *op = template->ops[reverse]; op < end; op++) {
         const uint8_t *from = value_at(op, record, made);
+        if (op->how == NETFLOW_PUT_WORD) {
+            put_word(to, from, op);
+            to += op->width;
+            continue;
+        }
         switch ((NetflowHow)op->how) {
+        case NETFLOW_PUT_WORD:
+            break;
         case NETFLOW_PUT_1:
             *to = *from;
             break;

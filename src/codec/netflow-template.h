@@ -44,26 +44,29 @@ enum {
 
 /* what is made of a record, or known beside it, for one direction */
 typedef struct NetflowMade {
-    uint64_t first_ntp, last_ntp; /* RFC 5905: 32.32 seconds since 1900 */
+    /* what the usual fields want */
     uint32_t first_up_ms, last_up_ms;
-    uint32_t first_s, last_s;
-    uint32_t duration_ms, duration_us;
-    uint32_t export_s;
-    uint32_t total_flows;        /* records sent before in this stream */
     uint32_t sampling;           /* 1: all packets */
     uint32_t sampler;            /* id of the options record that describes it, 0: none */
-    uint32_t client_latency_ms, server_latency_ms, app_latency_ms;
     uint32_t mpls;               /* label, no class, bottom of the stack: 24 bits */
     uint16_t src_port, dst_port; /* of ICMP 0, and type * 256 + code */
     uint16_t icmp;
     uint16_t flags; /* of v9 with both directions in a record: of both */
+    /* what -T may */
+    uint64_t first_ntp, last_ntp; /* RFC 5905: 32.32 seconds since 1900 */
+    uint32_t first_s, last_s;
+    uint32_t duration_ms, duration_us;
+    uint32_t export_s;
+    uint32_t total_flows; /* records sent before in this stream */
+    uint32_t client_latency_ms, server_latency_ms, app_latency_ms;
     uint16_t server_port;
     uint8_t ip_version;
     uint8_t direction; /* 0 from the initiator, 1 back */
     uint8_t algorithm; /* 0 no sampling, 2 random */
     uint8_t source;    /* 0 packets, 1 collected */
     NetAddress exporter, self;
-    FlowText protocol_name, instance, tls_name, http_name, dns_name;
+    FlowText protocol_name, instance, tls_name, http_name,
+        dns_name; /* last: see NETFLOW_PUT_WORD */
 } NetflowMade;
 
 typedef struct NetflowElement {
@@ -89,6 +92,7 @@ typedef struct NetflowFields {
 } NetflowFields;
 
 typedef enum NetflowHow {
+    NETFLOW_PUT_WORD, /* up to eight bytes at once, where as many can be read */
     NETFLOW_PUT_1,
     NETFLOW_PUT_2,
     NETFLOW_PUT_3,
@@ -105,6 +109,8 @@ typedef enum NetflowHow {
 typedef struct NetflowOp {
     uint8_t how;
     uint8_t made;
+    uint8_t shift;  /* of a word: brings its bytes to the top */
+    uint8_t plain;  /* of a word: its bytes stand in memory as they are sent */
     uint16_t width; /* at least */
     uint16_t offset;
 } NetflowOp;
@@ -113,7 +119,8 @@ typedef struct NetflowTemplate {
     uint16_t id;
     uint16_t n;
     uint16_t record_bytes; /* at least */
-    bool texts;            /* of variable length */
+    uint16_t n_texts;      /* of variable length */
+    uint8_t texts[NETFLOW_COLUMNS_MAX];
     struct {
         uint32_t pen;
         uint16_t number;
@@ -157,7 +164,8 @@ void netflow_template_write(Buffer *to, const NetflowTemplate *template);
 /** netflow_template_bytes() - of that */
 size_t netflow_template_bytes(const NetflowTemplate *template);
 
-/** netflow_record_bytes() - of this record, in one direction */
+/** netflow_record_bytes() - room that this record wants, in one direction: a word more than it has
+ */
 size_t netflow_record_bytes(const NetflowTemplate *template, const FlowRecord *record,
                             const NetflowMade *made, bool reverse);
 

@@ -2,6 +2,8 @@
 
 /* NetFlow v5: one record of 48 bytes a direction, IPv4 only */
 
+#include <string.h>
+
 #include "codec/netflow-inside.h"
 
 void netflow5_header(const NetflowStream *stream, NetflowMessage *message, uint64_t export_ms) {
@@ -19,35 +21,52 @@ void netflow5_header(const NetflowStream *stream, NetflowMessage *message, uint6
                            : 0);
 }
 
+static uint8_t *put_u16(uint8_t *to, uint64_t v) {
+    to[0] = (uint8_t)(v >> 8);
+    to[1] = (uint8_t)v;
+    return to + 2;
+}
+
+static uint8_t *put_u32(uint8_t *to, uint64_t v) {
+    return put_u16(put_u16(to, v >> 16), v);
+}
+
+static uint8_t *put_v4(uint8_t *to, const NetAddress *address) {
+    static const uint8_t none[4];
+    memcpy(to, address->family == 4 ? address->bytes : none, sizeof(none));
+    return to + sizeof(none);
+}
+
+static uint64_t as_number(uint32_t as) {
+    enum { AS_TRANS = 23456 }; /* RFC 6793: stands for those of more than 16 bits */
+    return as > UINT16_MAX ? AS_TRANS : as;
+}
+
 static void put(NetflowMessage *message, const FlowRecord *record, bool reverse,
                 const NetflowMade *made, uint64_t packets, uint64_t octets) {
-    Buffer *to = &message->bytes;
-    const NetAddress *src = reverse ? &record->dst_ip : &record->src_ip;
-    const NetAddress *dst = reverse ? &record->src_ip : &record->dst_ip;
-    const uint32_t input = reverse ? record->output_if : record->input_if;
-    const uint32_t output = reverse ? record->input_if : record->output_if;
-    buffer_put(to, src->bytes, 4);
-    buffer_put(to, dst->bytes, 4);
-    buffer_put(to, record->next_hop.family == 4 ? record->next_hop.bytes : (uint8_t[4]){0}, 4);
-    buffer_put_u16(to, (uint16_t)netflow_least(input, UINT16_MAX));
-    buffer_put_u16(to, (uint16_t)netflow_least(output, UINT16_MAX));
-    buffer_put_u32(to, (uint32_t)netflow_least(packets, UINT32_MAX));
-    buffer_put_u32(to, (uint32_t)octets);
-    buffer_put_u32(to, made->first_up_ms);
-    buffer_put_u32(to, made->last_up_ms);
-    buffer_put_u16(to, made->src_port);
-    buffer_put_u16(to, made->dst_port);
-    buffer_put_u8(to, 0);
-    buffer_put_u8(to, (uint8_t)made->flags);
-    buffer_put_u8(to, record->protocol);
-    buffer_put_u8(to, reverse ? record->rev_tos : record->tos);
-    /* 16 bits; AS_TRANS of RFC 6793 stands for those of more */
-    const uint32_t as[] = {reverse ? record->dst_as : record->src_as,
-                           reverse ? record->src_as : record->dst_as};
-    for (int i = 0; i < 2; i++)
-        buffer_put_u16(to, as[i] > UINT16_MAX ? 23456 : (uint16_t)as[i]);
-    buffer_put_u32(to, 0); /* prefix lengths: not known */
+    uint8_t *to = buffer_reserve(&message->bytes, V5_RECORD_BYTES);
     message->records++;
+    if (!to)
+        return;
+    message->bytes.size += V5_RECORD_BYTES;
+    to = put_v4(to, reverse ? &record->dst_ip : &record->src_ip);
+    to = put_v4(to, reverse ? &record->src_ip : &record->dst_ip);
+    to = put_v4(to, &record->next_hop);
+    to = put_u16(to, netflow_least(reverse ? record->output_if : record->input_if, UINT16_MAX));
+    to = put_u16(to, netflow_least(reverse ? record->input_if : record->output_if, UINT16_MAX));
+    to = put_u32(to, netflow_least(packets, UINT32_MAX));
+    to = put_u32(to, octets);
+    to = put_u32(to, made->first_up_ms);
+    to = put_u32(to, made->last_up_ms);
+    to = put_u16(to, made->src_port);
+    to = put_u16(to, made->dst_port);
+    *to++ = 0;
+    *to++ = (uint8_t)made->flags;
+    *to++ = record->protocol;
+    *to++ = reverse ? record->rev_tos : record->tos;
+    to = put_u16(to, as_number(reverse ? record->dst_as : record->src_as));
+    to = put_u16(to, as_number(reverse ? record->src_as : record->dst_as));
+    memset(to, 0, 4); /* prefix lengths: not known */
 }
 
 /* in so many records that each count fits; a packet has at most 65,535 octets, so there are enough

@@ -21,8 +21,10 @@ typedef enum PlanCode {
     PLAN_IPV6,
     PLAN_IPV4_ONLY, /* of a member that nothing else names */
     PLAN_IPV6_ONLY,
+    PLAN_MAPPED, /* of either family in 16 bytes, IPv4 as ::ffff:a.b.c.d */
     PLAN_MAC,
-    PLAN_TEXT, /* or bytes; NULs at the end of one of fixed length are left off by who shows it */
+    PLAN_TEXT, /* or bytes; NULs at the end of one of fixed length are left off where it is of the
+                  flow, else by who shows it */
     PLAN_SECONDS,
     PLAN_NTP,       /* 64 bits since 1900, half of them fraction (section 6.1.9) */
     PLAN_BEFORE_US, /* microseconds before the export time */
@@ -45,9 +47,9 @@ typedef struct PlanOp {
 /** plan_code_reads() - whether it does a value of so many bytes; texts have any length */
 static inline bool plan_code_reads(PlanCode code, size_t bytes) {
     static const uint8_t exact[_PLAN_CODE_N] = {
-        [PLAN_IPV4] = 4,      [PLAN_IPV6] = 16, [PLAN_IPV4_ONLY] = 4, [PLAN_IPV6_ONLY] = 16,
-        [PLAN_MAC] = 6,       [PLAN_NTP] = 8,   [PLAN_SECONDS] = 4,   [PLAN_BEFORE_US] = 4,
-        [PLAN_TYPE_CODE] = 2, [PLAN_LABEL] = 3,
+        [PLAN_IPV4] = 4,      [PLAN_IPV6] = 16,     [PLAN_IPV4_ONLY] = 4, [PLAN_IPV6_ONLY] = 16,
+        [PLAN_MAPPED] = 16,   [PLAN_MAC] = 6,       [PLAN_NTP] = 8,       [PLAN_SECONDS] = 4,
+        [PLAN_BEFORE_US] = 4, [PLAN_TYPE_CODE] = 2, [PLAN_LABEL] = 3,
     };
     if (code == PLAN_TEXT)
         return true;

@@ -66,8 +66,9 @@ static bool source_of_row(const PlanField *f, Source *source) {
         const bool v6 = row->element_v6 == f->element;
         if (row->pen != f->pen || (row->element != f->element && !v6))
             continue;
+        const bool mapped = row->kind == FLOW_KIND_ADDRESS && !row->element_v6;
         *source = (Source){.field = field_at(row->offset),
-                           .code = (uint8_t)code_of_kind(row->kind, v6),
+                           .code = mapped ? PLAN_MAPPED : (uint8_t)code_of_kind(row->kind, v6),
                            .size = (uint8_t)row->size,
                            .to = (uint16_t)row->offset};
         return true;

@@ -21,6 +21,15 @@ static void store_address(NetAddress *to, uint8_t family, const uint8_t *bytes, 
     memcpy(to->bytes, bytes, size);
 }
 
+static void store_mapped(NetAddress *to, const uint8_t *p) {
+    static const uint8_t prefix[12] = {[10] = 0xff, 0xff};
+    static const uint8_t none[16];
+    if (memcmp(p, prefix, sizeof(prefix)) == 0)
+        *to = net_address_v4(p + sizeof(prefix));
+    else if (memcmp(p, none, sizeof(none)) != 0)
+        *to = net_address_v6(p);
+}
+
 static void store_label(CollectList *to, const uint8_t *p) {
     if (to->n < COLLECT_LIST_MAX)
         to->values[to->n++] = (uint32_t)(p[0] << 12 | p[1] << 4 | p[2] >> 4);
@@ -32,6 +41,9 @@ static void read_special(const PlanOp *op, const uint8_t *p, size_t size, uint8_
     switch ((PlanCode)op->code) {
     case PLAN_MAC:
         memcpy(at, p, sizeof(FlowMac));
+        break;
+    case PLAN_MAPPED:
+        store_mapped((NetAddress *)(void *)at, p);
         break;
     case PLAN_TEXT:
         /* a text of the flow that stands in a field of fixed length has zeros behind it */
