@@ -12,6 +12,7 @@ enum {
     LOOK_MS = 1000, /* how often what waits too long is looked for */
     CLOCK_WRONG_MS =
         60 * 60 * 1000, /* an exporter's clock that is further from ours is not right */
+    FLOW_OLD_DAYS = 30, /* no exporter keeps one so long */
 };
 
 int collector_new(Collector **collectorp, const CollectConfig *config) {
@@ -230,6 +231,22 @@ static bool set_when_missing(uint64_t *ms, uint64_t to_ms) {
     return true;
 }
 
+/* ahead of us, or from the beginning of time, though the exporter's clock is right */
+static bool is_beyond(uint64_t ms, uint64_t now_ms) {
+    const uint64_t old_ms = (uint64_t)FLOW_OLD_DAYS * 24 * 60 * 60 * 1000;
+    return ms && (ms > now_ms + CLOCK_WRONG_MS || ms + old_ms < now_ms);
+}
+
+/* it ends now, and is as long as it was */
+static bool put_here(CollectRecord *record) {
+    FlowRecord *flow = &record->flow;
+    const bool kept = flow->first_ms && flow->first_ms <= flow->last_ms &&
+                      flow->last_ms - flow->first_ms < record->received_ms;
+    flow->first_ms = kept ? record->received_ms - (flow->last_ms - flow->first_ms) : 0;
+    flow->last_ms = record->received_ms;
+    return true;
+}
+
 bool collect_mend_times(CollectRecord *record) {
     FlowRecord *flow = &record->flow;
     bool mended = false;
@@ -244,6 +261,7 @@ bool collect_mend_times(CollectRecord *record) {
         mended |= move(&flow->last_ms, wrong_ms);
         mended |= move(&record->event_ms, wrong_ms);
     }
+    mended |= is_beyond(flow->last_ms, record->received_ms) && put_here(record);
     mended |=
         set_when_missing(&flow->last_ms, record->event_ms ? record->event_ms : record->received_ms);
     mended |= set_when_missing(&flow->first_ms, flow->last_ms);

@@ -70,6 +70,7 @@ typedef struct CollectConfig {
     size_t held_bytes;          /* 0: COLLECT_HELD_BYTES */
     size_t held_exporter_bytes; /* of these of one exporter, 0: COLLECT_HELD_EXPORTER_BYTES */
     uint64_t held_ms;           /* 0: COLLECT_HELD_MS */
+    bool keep_unknown;          /* elements that are no field: CollectRecord.unknown */
     MetricValue *counters;      /* borrowed; _COLLECT_COUNT_N of them */
     /* takes each record; it is good until it returns; its rate and where that is
      * from may be changed */
@@ -169,9 +170,10 @@ int collect_recall(Collector *collector, const uint8_t *bytes, size_t size, uint
 
 /**
  * collect_mend_times() - of a record that is to be stored. Uptimes that began anew are put right;
- * a clock more than an hour away from ours is set right by the difference at the export; times that
- * are missing become those of the event or of the arrival; a start behind its end becomes the end.
- * True when anything was changed; nothing is dropped.
+ * a clock more than an hour away from ours is set right by the difference at the export; a flow
+ * that still ends more than an hour ahead, or a month ago, ends at its arrival; times that are
+ * missing become those of the event or of the arrival; a start behind its end becomes the end. True
+ * when anything was changed; nothing is dropped.
  */
 bool collect_mend_times(CollectRecord *record);
 

@@ -45,6 +45,7 @@ static inline void message_malformed(Message *message, int reason) {
 static inline void record_clear(CollectRecord *record, size_t clear_bytes) {
     memset(record, 0, clear_bytes);
     record->mpls_labels.n = record->hdr_vlans.n = record->as_path.n = 0;
+    record->n_unknown = 0;
 }
 
 static inline CollectRecord *message_record(Message *message) {

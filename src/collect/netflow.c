@@ -51,7 +51,7 @@ typedef struct Header {
 } Header;
 
 static int plan_once(Plan *plan, const PlanField *fields, size_t n) {
-    return plan->ops ? 0 : plan_make(plan, fields, n);
+    return plan->ops ? 0 : plan_make(plan, fields, n, false);
 }
 
 static void complete_v5(CollectRecord *record, const Header *header) {

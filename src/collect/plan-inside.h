@@ -28,11 +28,12 @@ typedef enum PlanCode {
     PLAN_SECONDS,
     PLAN_NTP,       /* 64 bits since 1900, half of them fraction (section 6.1.9) */
     PLAN_BEFORE_US, /* microseconds before the export time */
-    PLAN_DURATION_MS,
     PLAN_DURATION_US,
-    PLAN_UPTIME,    /* milliseconds since the exporter started */
-    PLAN_TYPE_CODE, /* ICMP type * 256 + code */
-    PLAN_LABEL,     /* MPLS label stack entry, its TTL left off */
+    PLAN_UPTIME,      /* milliseconds since the exporter started */
+    PLAN_PROBABILITY, /* a float: one of so many */
+    PLAN_KEEP,        /* as it is; `to` is which of plan->unknown */
+    PLAN_TYPE_CODE,   /* ICMP type * 256 + code */
+    PLAN_LABEL,       /* MPLS label stack entry, its TTL left off */
     _PLAN_CODE_N,
 } PlanCode;
 
@@ -51,7 +52,9 @@ static inline bool plan_code_reads(PlanCode code, size_t bytes) {
         [PLAN_MAPPED] = 16,   [PLAN_MAC] = 6,       [PLAN_NTP] = 8,       [PLAN_SECONDS] = 4,
         [PLAN_BEFORE_US] = 4, [PLAN_TYPE_CODE] = 2, [PLAN_LABEL] = 3,
     };
-    if (code == PLAN_TEXT)
+    if (code == PLAN_TEXT || code == PLAN_KEEP)
         return true;
+    if (code == PLAN_PROBABILITY)
+        return bytes == 4 || bytes == 8; /* section 6.2: a double may be sent as a float */
     return exact[code] ? bytes == exact[code] : bytes > 0 && bytes <= 8;
 }

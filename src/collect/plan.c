@@ -122,6 +122,7 @@ typedef struct Maker {
     PlanOp *run;                                /* the run that is growing, or NULL */
     uint8_t rank_of[sizeof(CollectRecord)];     /* by offset: 1 + the rank taken so far */
     uint16_t element_of[sizeof(CollectRecord)]; /* by offset: what was read there before */
+    size_t n_unknown;
     size_t protocols; /* how often one is named: of two IP layers, twice */
 } Maker;
 
@@ -152,10 +153,11 @@ static void plan_note(Plan *plan, const Source *source) {
         plan->seen[COLLECT_ICMP_CODE / 64] |= one << (COLLECT_ICMP_CODE % 64);
     plan->first_uptime |= source->code == PLAN_UPTIME && source->field == COLLECT_FIRST_MS;
     plan->last_uptime |= source->code == PLAN_UPTIME && source->field == COLLECT_LAST_MS;
-    plan->has_duration |= source->code == PLAN_DURATION_MS || source->code == PLAN_DURATION_US;
+    plan->has_duration |= source->field == COLLECT_DURATION;
     plan->has_frame |= source->field == COLLECT_FRAME || source->field == COLLECT_IP_FRAME;
     plan->frame_is_ip |= source->field == COLLECT_IP_FRAME;
-    plan->has_sampling |= source->field == COLLECT_INTERVAL || source->field == COLLECT_POPULATION;
+    plan->has_sampling |= source->field == COLLECT_INTERVAL ||
+                          source->field == COLLECT_POPULATION || source->field == COLLECT_ONE_OF;
 }
 
 /* Of elements for either family (ICMP types, prefix lengths) one is 0. The same element once more
@@ -169,11 +171,26 @@ static PlanCode code_of(Maker *maker, const Source *source, const PlanField *f) 
     return quick(source->code, f->length, source->size);
 }
 
-/* an op for each meaning that won its member */
+enum { PADDING_OCTETS = 210 };
+
+static void maker_keep(Maker *maker, const PlanField *f, uint16_t from) {
+    Plan *plan = maker->plan;
+    if (!plan->unknown || f->pen == PLAN_UNKNOWN || (!f->pen && f->element == PADDING_OCTETS))
+        return;
+    plan->unknown[maker->n_unknown] = *f;
+    (void)maker_add(maker, (PlanOp){.code = PLAN_KEEP,
+                                    .bytes = f->length,
+                                    .from = from,
+                                    .to = (uint16_t)maker->n_unknown++});
+}
+
+/* an op for each meaning that won its member; what has none is unknown */
 static void maker_meanings(Maker *maker, const PlanField *f, uint16_t from) {
     Source found[MEANINGS_MAX];
     const size_t n = sources_of(f, found);
+    bool known = false;
     for (size_t i = 0; i < n; i++) {
+        known = known || length_fits(found[i].code, f->length);
         const Source *source = &found[i];
         if (maker->rank_of[source->to] != source->rank + 1 || !length_fits(source->code, f->length))
             continue;
@@ -184,6 +201,8 @@ static void maker_meanings(Maker *maker, const PlanField *f, uint16_t from) {
                                         .from = from,
                                         .to = source->to});
     }
+    if (!known)
+        maker_keep(maker, f, from);
 }
 
 static void maker_field(Maker *maker, const PlanField *f) {
@@ -232,22 +251,27 @@ static void simplify(Plan *plan) {
             plan->ops[i].code = plan->ops[i].code == PLAN_IPV4 ? PLAN_IPV4_ONLY : PLAN_IPV6_ONLY;
     }
     plan->fixed = true;
-    plan->whole = !plan->has_frame && !plan->has_sampling;
+    plan->whole = !plan->has_frame && !plan->has_sampling && !plan->has_duration;
     for (size_t i = 0; i < plan->n_ops; i++) {
         const uint8_t code = plan->ops[i].code;
         plan->fixed = plan->fixed && code != PLAN_VARIABLE_RUN;
         plan->whole = plan->whole && code != PLAN_NUMBER_ELSE && code != PLAN_TYPE_CODE &&
-                      code != PLAN_LABEL && !is_address(&plan->ops[i]);
+                      code != PLAN_LABEL && code != PLAN_KEEP && code != PLAN_PROBABILITY &&
+                      !is_address(&plan->ops[i]);
     }
     plan->whole = plan->whole && plan->fixed;
 }
 
-int plan_make(Plan *plan, const PlanField *fields, size_t n) {
+int plan_make(Plan *plan, const PlanField *fields, size_t n, bool keep) {
     Plan made = {0};
     Maker maker = {.plan = &made};
     made.ops = calloc((1 + MEANINGS_MAX) * n + 1, sizeof(*made.ops));
-    if (!made.ops)
+    if (keep)
+        made.unknown = calloc(n, sizeof(*made.unknown));
+    if (!made.ops || (keep && !made.unknown)) {
+        plan_deinit(&made);
         return error_origin(-ENOMEM);
+    }
     for (size_t i = 0; i < n; i++)
         maker_rank(&maker, &fields[i]);
     for (size_t i = 0; i < n; i++)
@@ -264,5 +288,6 @@ int plan_make(Plan *plan, const PlanField *fields, size_t n) {
 
 void plan_deinit(Plan *plan) {
     free(plan->ops);
+    free(plan->unknown);
     *plan = (Plan){0};
 }

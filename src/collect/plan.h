@@ -42,6 +42,7 @@ typedef struct Plan {
     bool whole;      /* every record writes every member that any record of the plan does */
     size_t n_ops;
     struct PlanOp *ops;
+    PlanField *unknown; /* of those that are kept as they are */
 } Plan;
 
 /* what a record's times are relative to */
@@ -52,8 +53,8 @@ typedef struct PlanClock {
     uint64_t boot_ms; /* else when the exporter started, as its options said; 0: unknown */
 } PlanClock;
 
-/** plan_make() - of n fields; -ENOMEM */
-int plan_make(Plan *plan, const PlanField *fields, size_t n);
+/** plan_make() - of n fields; keep: the unknown ones, too; -ENOMEM */
+int plan_make(Plan *plan, const PlanField *fields, size_t n, bool keep);
 void plan_deinit(Plan *plan);
 
 /**

@@ -35,6 +35,22 @@ static void store_label(CollectList *to, const uint8_t *p) {
         to->values[to->n++] = (uint32_t)(p[0] << 12 | p[1] << 4 | p[2] >> 4);
 }
 
+/* a probability of sampling as a rate */
+static uint64_t one_of(const uint8_t *p, size_t size) {
+    double probability = 0;
+    if (size == sizeof(probability)) {
+        const uint64_t bits = ipfix_load_64(p);
+        memcpy(&probability, &bits, sizeof(bits));
+    } else {
+        float small = 0;
+        const uint32_t bits = ipfix_load_32(p);
+        memcpy(&small, &bits, sizeof(bits));
+        probability = (double)small;
+    }
+    return probability > 1.0 / UINT32_MAX && probability <= 1 ? (uint64_t)(1 / probability + 0.5)
+                                                              : 0;
+}
+
 /* the rarer ops */
 static void read_special(const PlanOp *op, const uint8_t *p, size_t size, uint8_t *at,
                          CollectRecord *record, const PlanClock *clock) {
@@ -70,6 +86,9 @@ static void read_special(const PlanOp *op, const uint8_t *p, size_t size, uint8_
     }
     case PLAN_DURATION_US:
         ipfix_store(at, 8, ipfix_load(p, size) / 1000);
+        break;
+    case PLAN_PROBABILITY:
+        ipfix_store(at, 8, one_of(p, size));
         break;
     case PLAN_TYPE_CODE:
         if (p[0] == 0 && p[1] == 0) /* as it is of the other family */
@@ -112,27 +131,45 @@ static void finish_times(const Plan *plan, CollectRecord *record, const PlanCloc
         if (!known)
             collect_unsee(record, COLLECT_LAST_MS);
     }
-    if (plan->has_duration) {
-        flow->last_ms += flow->first_ms;
-        if (!flow->first_ms)
-            collect_unsee(record, COLLECT_LAST_MS);
+    if (!plan->has_duration)
+        return;
+    if (collect_seen(record, COLLECT_FIRST_MS) && !collect_seen(record, COLLECT_LAST_MS)) {
+        flow->last_ms = flow->first_ms + record->duration_ms;
+        collect_see(record, COLLECT_LAST_MS);
+    } else if (collect_seen(record, COLLECT_LAST_MS) && !collect_seen(record, COLLECT_FIRST_MS) &&
+               flow->last_ms > record->duration_ms) {
+        flow->first_ms = flow->last_ms - record->duration_ms;
+        collect_see(record, COLLECT_FIRST_MS);
     }
 }
 
 /* --- sampling --- */
 
+/* selectorAlgorithm (RFC 5477 section 8.2.1) says which parameters are those of the sampling: of
+ * systematic ones 305 and 306, of n out of N 309 and 310, of a probability 311. Where it does not,
+ * that is their order, but for n out of N, which nobody says without meaning it */
+enum { SELECTOR_COUNT = 1, SELECTOR_PROBABILITY = 4 };
+
 static void finish_sampling(CollectRecord *record) {
-    uint64_t rate = 0;
-    if (record->population && record->sample)
-        rate = record->population / record->sample;
-    else if (record->interval && collect_seen(record, COLLECT_SPACE))
-        rate = (record->interval + record->space) / record->interval;
-    else if (record->interval)
-        rate = record->interval; /* one of so many, as Cisco has it */
+    const uint64_t n_of = record->sample ? record->population / record->sample : 0;
+    const uint64_t count = record->interval && collect_seen(record, COLLECT_SPACE)
+                               ? (record->interval + record->space) / record->interval
+                               : record->interval; /* one of so many, as Cisco has it */
+    const bool counts = record->selector_algorithm == SELECTOR_COUNT && count;
+    uint64_t rate = n_of && !counts ? n_of : count;
+    if (record->one_of && (!rate || record->selector_algorithm == SELECTOR_PROBABILITY))
+        rate = record->one_of;
     if (rate == 0 || rate > UINT32_MAX)
         return;
     record->flow.sampling = (uint32_t)rate;
     collect_see(record, COLLECT_SAMPLING);
+}
+
+static void keep_unknown(CollectRecord *record, const PlanField *field, const uint8_t *p,
+                         size_t size) {
+    if (record->n_unknown < COLLECT_UNKNOWN_MAX)
+        record->unknown[record->n_unknown++] = (CollectUnknown){
+            .pen = field->pen, .element = field->element, .size = (uint16_t)size, .bytes = p};
 }
 
 static void read_one(const PlanOp *op, const uint8_t *p, size_t size, CollectRecord *record,
@@ -146,6 +183,9 @@ static void read_one(const PlanOp *op, const uint8_t *p, size_t size, CollectRec
     case PLAN_IPV6:
     case PLAN_IPV6_ONLY:
         store_address((NetAddress *)(void *)at, 6, p, 16, record, plan->two_layers);
+        break;
+    case PLAN_KEEP:
+        keep_unknown(record, &plan->unknown[op->to], p, size);
         break;
     default:
         read_special(op, p, size, at, record, clock);

@@ -20,6 +20,7 @@ typedef struct Json Json;
 
 enum {
     COLLECT_LIST_MAX = 16, /* MPLS labels, VLAN tags, AS path: those beyond are left off */
+    COLLECT_UNKNOWN_MAX = 32,
     COLLECT_VERSION_SFLOW = 0xf5,
 };
 
@@ -38,6 +39,14 @@ typedef struct CollectList {
     uint8_t n;
     uint32_t values[COLLECT_LIST_MAX];
 } CollectList;
+
+/* an element that no field is made of, as it stood on the wire */
+typedef struct CollectUnknown {
+    uint32_t pen;
+    uint16_t element;
+    uint16_t size;
+    const uint8_t *bytes;
+} CollectUnknown;
 
 typedef struct CollectRecord {
     FlowRecord flow; /* first: this is what travels to a hub */
@@ -75,12 +84,18 @@ typedef struct CollectRecord {
     /* only while a record is read */
     uint64_t boot_ms;
     uint64_t selector;
+    uint8_t selector_algorithm;                           /* 304 */
+    uint8_t frame_type;                                   /* 408 */
     uint64_t interval, space;                             /* 305, 306 */
+    uint64_t one_of;                                      /* 311: one of so many */
+    uint64_t duration_ms;                                 /* 161, 162 */
     uint64_t sample, population;                          /* 309, 310 */
     FlowText frame;                                       /* 315 */
     FlowText if_name, if_description, vrf_name, app_text; /* of options */
 
-    CollectList mpls_labels, hdr_vlans, as_path; /* last, see message_record() */
+    CollectList mpls_labels, hdr_vlans, as_path; /* last, see record_clear() */
+    uint32_t n_unknown;                          /* --keep-unknown */
+    CollectUnknown unknown[COLLECT_UNKNOWN_MAX];
 } CollectRecord;
 
 /* one row a field */

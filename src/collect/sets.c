@@ -31,6 +31,7 @@
 
 /* what is not here v9 has as IPFIX has it */
 enum {
+    FRAME_TYPE_ETHERNET = 1, /* dataLinkFrameType; 0: not said */
     V9_SET_TEMPLATE = 0,
     V9_SET_OPTIONS = 1,
 };
@@ -89,17 +90,54 @@ static void learn(Message *message, const CollectRecord *record) {
 static void put_name(CollectRecord *record, const Domain *domain, CollectNameKind kind,
                      uint64_t key, CollectFieldId id, FlowText *to) {
     *to = state_name(domain, kind, key);
+    if (!to->size && state_whole(domain))
+        *to = state_name(state_whole(domain), kind, key);
     if (to->size)
         collect_see(record, id);
 }
 
-static uint32_t rate_of(const Domain *domain, const CollectRecord *record) {
+static uint32_t rate_in(const Domain *domain, const CollectRecord *record) {
     uint32_t rate = state_rate(domain, record->selector);
     if (!rate)
         rate = state_rate(domain, interface_sampler(record->flow.input_if));
     if (!rate && !collect_seen(record, COLLECT_SELECTOR) && domain->n_samplers == 1)
         rate = domain->samplers[0].rate;
     return rate;
+}
+
+/* of its own domain, or of that which speaks for all */
+static uint32_t rate_of(const Domain *domain, const CollectRecord *record) {
+    const Domain *whole = state_whole(domain);
+    uint32_t rate = domain->n_samplers ? rate_in(domain, record) : 0;
+    if (!rate && whole && whole != domain && whole->n_samplers)
+        rate = rate_in(whole, record);
+    return rate;
+}
+
+static void put_names(CollectRecord *record, const Domain *domain) {
+    put_name(record, domain, COLLECT_NAME_INTERFACE, record->flow.input_if, COLLECT_INPUT_IF_NAME,
+             &record->input_if_name);
+    put_name(record, domain, COLLECT_NAME_INTERFACE, record->flow.output_if, COLLECT_OUTPUT_IF_NAME,
+             &record->output_if_name);
+    if (collect_seen(record, COLLECT_VRF_IN))
+        put_name(record, domain, COLLECT_NAME_VRF, record->flow.vrf_in, COLLECT_VRF_IN_NAME,
+                 &record->vrf_in_name);
+    if (collect_seen(record, COLLECT_VRF_OUT))
+        put_name(record, domain, COLLECT_NAME_VRF, record->flow.vrf_out, COLLECT_VRF_OUT_NAME,
+                 &record->vrf_out_name);
+    if (record->app_id.size && !record->app_name.size && !record->flow.app_name.size)
+        put_name(record, domain, COLLECT_NAME_APPLICATION, app_key(&record->app_id),
+                 COLLECT_APP_NAME, &record->app_name);
+}
+
+/* an application's name beside the flow, where elements of the name itself are not */
+static void put_app_text(CollectRecord *record) {
+    FlowText *name = &record->app_name;
+    *name = record->app_text;
+    while (name->size > 0 && name->text[name->size - 1] == 0)
+        name->size--;
+    if (name->size)
+        collect_see(record, COLLECT_APP_NAME);
 }
 
 static void complete(Sets *sets, CollectRecord *record, const Template *t) {
@@ -111,27 +149,15 @@ static void complete(Sets *sets, CollectRecord *record, const Template *t) {
     if (!collect_seen(record, COLLECT_SAMPLING))
         record->flow.sampling = 0;
     record->sampling_from = record->flow.sampling ? COLLECT_RATE_RECORD : COLLECT_RATE_NONE;
-    if (domain->n_samplers && !record->flow.sampling) {
+    if (!record->flow.sampling) {
         record->flow.sampling = rate_of(domain, record);
         record->sampling_from = record->flow.sampling ? COLLECT_RATE_OPTIONS : COLLECT_RATE_NONE;
         if (record->flow.sampling)
             collect_see(record, COLLECT_SAMPLING);
     }
-    if (!domain->names)
-        return;
-    put_name(record, domain, COLLECT_NAME_INTERFACE, record->flow.input_if, COLLECT_INPUT_IF_NAME,
-             &record->input_if_name);
-    put_name(record, domain, COLLECT_NAME_INTERFACE, record->flow.output_if, COLLECT_OUTPUT_IF_NAME,
-             &record->output_if_name);
-    if (collect_seen(record, COLLECT_VRF_IN))
-        put_name(record, domain, COLLECT_NAME_VRF, record->flow.vrf_in, COLLECT_VRF_IN_NAME,
-                 &record->vrf_in_name);
-    if (collect_seen(record, COLLECT_VRF_OUT))
-        put_name(record, domain, COLLECT_NAME_VRF, record->flow.vrf_out, COLLECT_VRF_OUT_NAME,
-                 &record->vrf_out_name);
-    if (record->app_id.size && !record->flow.app_name.size)
-        put_name(record, domain, COLLECT_NAME_APPLICATION, app_key(&record->app_id),
-                 COLLECT_APP_NAME, &record->app_name);
+    put_app_text(record);
+    if (domain->names || (state_whole(domain) && state_whole(domain)->names))
+        put_names(record, domain);
 }
 
 /* --- data --- */
@@ -139,7 +165,7 @@ static void complete(Sets *sets, CollectRecord *record, const Template *t) {
 /* a packet sampled into a record: where it counts no octets itself, those of its frame count */
 static void frame_section(CollectRecord *record, const Plan *plan) {
     FlowRecord *flow = &record->flow;
-    if (!record->frame.size)
+    if (!record->frame.size || record->frame_type > FRAME_TYPE_ETHERNET)
         return;
     const uint32_t wire = flow->l2_octets && flow->l2_octets <= UINT32_MAX
                               ? (uint32_t)flow->l2_octets
@@ -172,11 +198,16 @@ static void take_record(Sets *sets, const Template *t, CollectRecord *record,
     message_emit(message, record, when);
 }
 
+static uint64_t boot_of(const Domain *domain) {
+    const Domain *whole = state_whole(domain);
+    return domain->boot_ms || !whole ? domain->boot_ms : whole->boot_ms;
+}
+
 static void read_data(Sets *sets, const Template *t, Cursor c, const MessageClock *when) {
     Message *message = &sets->message;
     const Plan *plan = &t->plan;
     PlanClock clock = when->clock;
-    clock.boot_ms = message->domain->boot_ms;
+    clock.boot_ms = boot_of(message->domain);
     /* less than a record is padding */
     while (cursor_left(&c) >= plan->record_bytes) {
         /* an option may change how the next record is to be read */
@@ -186,7 +217,7 @@ static void read_data(Sets *sets, const Template *t, Cursor c, const MessageCloc
         sets->records += (uint32_t)n;
         for (size_t i = 0; i < n; i++)
             take_record(sets, t, &records[i], when);
-        clock.boot_ms = message->domain->boot_ms;
+        clock.boot_ms = boot_of(message->domain);
         if (c.failed) {
             message_malformed(message, COLLECT_MALFORMED_RECORD);
             sets_doubt(sets, COLLECT_MALFORMED);

@@ -70,8 +70,8 @@ static uint16_t link_of(uint32_t protocol) {
     static const struct {
         uint32_t protocol;
         uint16_t link;
-    } rows[] = {
-        {1, FRAME_LINK_ETHERNET}, {7, FRAME_LINK_PPP}, {11, FRAME_LINK_RAW}, {12, FRAME_LINK_RAW}};
+    } rows[] = {{1, FRAME_LINK_ETHERNET},  {7, FRAME_LINK_PPP},  {13, FRAME_LINK_MPLS},
+                {14, FRAME_LINK_PPP_HDLC}, {11, FRAME_LINK_RAW}, {12, FRAME_LINK_RAW}};
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
         if (rows[i].protocol == protocol)
             return rows[i].link;
@@ -245,6 +245,10 @@ static void extended_nat_port(CollectRecord *record, Cursor *c) {
     collect_see(record, COLLECT_POST_NAT_DST_PORT);
 }
 
+static void extended_vni(CollectRecord *record, Cursor *c) {
+    record->flow.tunnel_id = cursor_u32(c);
+}
+
 static const struct {
     uint32_t format;
     void (*read)(CollectRecord *record, Cursor *c);
@@ -252,7 +256,8 @@ static const struct {
     {1, raw_header},          {2, ethernet_header},      {3, ipv4_header},
     {4, ipv6_header},         {1001, extended_switch},   {1002, extended_router},
     {1003, extended_gateway}, {1004, extended_user},     {1006, extended_mpls},
-    {1007, extended_nat},     {1020, extended_nat_port},
+    {1007, extended_nat},     {1020, extended_nat_port}, {1029, extended_vni},
+    {1030, extended_vni},
 };
 
 /* false: cut short. A record of a kind that is not known is stepped over */

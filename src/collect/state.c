@@ -143,10 +143,19 @@ Domain *state_domain(Collector *collector, Exporter *exporter, uint8_t version, 
                       .mark = {.serial = ++collector->serial},
                       .held_end = &d->held};
         exporter->domains = d;
+        if (id == 0 && (version == 9 || version == 10))
+            exporter->whole[version - 9] = d;
         collector->n_domains++;
     }
     exporter->latest = d;
     return d;
+}
+
+/* RFC 7011 section 3.1: no domain in particular */
+Domain *state_whole(const Domain *domain) {
+    return domain->version < 9 || domain->version > 10
+               ? NULL
+               : domain->exporter->whole[domain->version - 9];
 }
 
 /* --- templates --- */
@@ -186,7 +195,7 @@ int state_define(Collector *collector, Domain *domain, const Definition *definit
         return 0;
     }
     Plan plan;
-    int r = plan_make(&plan, collector->fields, definition->n);
+    int r = plan_make(&plan, collector->fields, definition->n, collector->config.keep_unknown);
     if (r)
         return error_trace(r);
     uint8_t *kept = malloc(definition->size);

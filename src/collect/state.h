@@ -95,6 +95,7 @@ struct Exporter {
     uint64_t last_ms;
     Domain *domains;
     Domain *latest;
+    Domain *whole[2];  /* domain 0 of v9 and of IPFIX, which speaks for all others; NULL: none */
     size_t held_bytes; /* of all its domains */
 };
 
@@ -159,6 +160,9 @@ void state_expire(Collector *collector, uint64_t now_ms);
 
 void state_learn_sampler(Collector *collector, Domain *domain, uint64_t id, uint32_t rate);
 void state_learn_boot(Collector *collector, Domain *domain, uint64_t boot_ms);
+/** state_whole() - the domain that speaks for all of its version; may be itself or NULL */
+Domain *state_whole(const Domain *domain);
+
 /** state_rate() - 0: not known */
 uint32_t state_rate(const Domain *domain, uint64_t id);
 

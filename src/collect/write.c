@@ -6,6 +6,11 @@
 #include "collect/record.h"
 #include "net/address.h"
 
+enum {
+    UNKNOWN_SHOWN = 256,  /* bytes in hex */
+    UNKNOWN_TEXT_MIN = 4, /* fewer bytes are a number, though they look like letters */
+};
+
 const CollectField collect_fields[_COLLECT_FIELD_N] = {
 #define COLLECT_FIELD(id, json_name, field_kind, member)                                           \
     [COLLECT_##id] = {.name = (json_name),                                                         \
@@ -107,10 +112,38 @@ static void write_field(const CollectRecord *record, const CollectField *field, 
     }
 }
 
+/* as text where it is, else in hex digits behind 0x */
+static void write_unknown(Json *json, const CollectUnknown *unknown) {
+    char hex[2 + 2 * UNKNOWN_SHOWN + 1] = "0x";
+    size_t size = unknown->size;
+    while (size > 0 && unknown->bytes[size - 1] == 0)
+        size--;
+    bool text = size >= UNKNOWN_TEXT_MIN;
+    for (size_t i = 0; text && i < size; i++)
+        text = unknown->bytes[i] >= ' ' && unknown->bytes[i] < 0x7f;
+    json_object_begin(json, NULL);
+    json_u64(json, "pen", unknown->pen);
+    json_u64(json, "element", unknown->element);
+    if (text) {
+        json_textn(json, "value", (const char *)unknown->bytes, size);
+    } else {
+        const size_t n = unknown->size < UNKNOWN_SHOWN ? unknown->size : UNKNOWN_SHOWN;
+        (void)put_hex(hex + 2, unknown->bytes, n, "");
+        json_text(json, "value", hex);
+    }
+    json_object_end(json);
+}
+
 void collect_record_write_json(const CollectRecord *record, Json *json) {
     json_object_begin(json, NULL);
     for (unsigned id = 0; id < _COLLECT_FIELD_N; id++)
         if (collect_seen(record, id) && collect_fields[id].name)
             write_field(record, &collect_fields[id], json);
+    if (record->n_unknown) {
+        json_array_begin(json, "unknown");
+        for (uint32_t i = 0; i < record->n_unknown; i++)
+            write_unknown(json, &record->unknown[i]);
+        json_array_end(json);
+    }
     json_object_end(json);
 }

@@ -155,6 +155,7 @@ int collect_feed_new(CollectFeed **feedp, const CollectFeedConfig *config, Reaso
     feed->config = *config;
     const CollectConfig collect = {
         .seed = config->seed,
+        .keep_unknown = config->options->keep_unknown,
         .serial = (uint64_t)config->number << 32, /* other ones than those of other feeds */
         .counters = feed->counters,
         .record = take_record,

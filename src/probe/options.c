@@ -138,6 +138,12 @@ static const Option probe_options[] = {
      .group = "Input",
      .help = "Threads that receive, and as many that decode, what comes to --collector-port; each "
              "exporter belongs to one of them. One takes some millions of flows a second."},
+    {.name = "keep-unknown",
+     .type = OPTION_FLAG,
+     AT(keep_unknown),
+     .group = "Input",
+     .help = "Show elements of NetFlow v9 and IPFIX that weir has no field for in --json, as the "
+             "list unknown: pen, element, and value, text or hex."},
     {.name = "interpret-flow-packets",
      .type = OPTION_FLAG,
      AT(interpret_flow_packets),

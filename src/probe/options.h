@@ -28,6 +28,7 @@ typedef struct ProbeConfig {
     bool interpret_flow_packets;
     OptionList collector_ports;
     uint32_t collector_workers;
+    bool keep_unknown;
     bool collector_passthrough;
     const char *reforge;
     const char *exporter_names;
