@@ -98,6 +98,11 @@ static int common(const HttpRequest *request, HttpResponse *response, QueryPlan 
     return error_trace(r);
 }
 
+/* as metered, or by the sampling rate as much as it stands for */
+static bool is_scaled(const HttpRequest *request) {
+    return strcmp(http_param(request, "counts"), "scaled") == 0;
+}
+
 /* sums over everything that matches */
 static int totals(Hub *hub, HttpResponse *response, const QueryPlan *plan, StoreRow *row,
                   uint64_t *elapsed_msp) {
@@ -105,6 +110,7 @@ static int totals(Hub *hub, HttpResponse *response, const QueryPlan *plan, Store
     const QueryPlan sums = {.kind = QUERY_TOTALS,
                             .from_ms = plan->from_ms,
                             .to_ms = plan->to_ms,
+                            .scaled = plan->scaled,
                             .filter = plan->filter};
     const int r = api_query(hub, response, &sums, &result);
     if (r)
@@ -252,6 +258,7 @@ static int get_top(const HttpRequest *request, HttpResponse *response, Hub *hub)
                       .group = {field},
                       .group_n = 1,
                       .metric = metric_of(request),
+                      .scaled = is_scaled(request),
                       .limit = (uint32_t)http_param_int(request, "limit")};
     StoreRow sums = {0};
     uint64_t elapsed_ms = 0;
@@ -406,6 +413,7 @@ static int get_timeseries(const HttpRequest *request, HttpResponse *response, Hu
     const char *by = http_param(request, "by");
     QueryPlan plan = {.kind = QUERY_SERIES,
                       .metric = metric_of(request),
+                      .scaled = is_scaled(request),
                       .limit = (uint32_t)http_param_int(request, "limit")};
     if (strcmp(by, "none") != 0)
         plan.group[plan.group_n++] = field_of(by);

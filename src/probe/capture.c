@@ -61,6 +61,7 @@ static int open_with(Capture **capturep, const CaptureBackend *backend, const Ca
     if (!filter)
         return error_origin(-ENOMEM);
     filtered.filter = filter;
+    filtered.black_list = NULL; /* not once more for each input */
     int r = backend->open(capture, &filtered, reason);
     free(filter);
     if (r)

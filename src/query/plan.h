@@ -80,6 +80,7 @@ typedef struct QueryPlan {
     QueryField group[QUERY_GROUP_MAX]; /* TOP and SERIES */
     size_t group_n;
     QueryMetric metric;
+    bool scaled;      /* octets and packets times the sampling rate of their flow; not FLOWS */
     uint64_t step_ms; /* SERIES; buckets start at multiples of it since 1970 UTC */
 } QueryPlan;
 

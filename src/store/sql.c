@@ -174,6 +174,17 @@ static void put_where(Statement *s, Buffer *to, const QueryPlan *plan) {
     "SELECT " sent "octets::BIGINT AS o, " received "octets::BIGINT AS ro, " sent                  \
     "packets::BIGINT AS p, " received "packets::BIGINT AS rp"
 
+/* one of so many packets was metered; a product of two large numbers has no place in a BIGINT */
+#define SCALED(column) "(" column "::HUGEINT * greatest(sampling, 1))"
+#define PART_SUMS_SCALED(sent, received)                                                           \
+    "SELECT " SCALED(sent "octets") " AS o, " SCALED(received "octets") " AS ro, " SCALED(         \
+        sent "packets") " AS p, " SCALED(received "packets") " AS rp"
+
+static const char *const part_sums[2][2] = {
+    {PART_SUMS("", "rev_"), PART_SUMS("rev_", "")},
+    {PART_SUMS_SCALED("", "rev_"), PART_SUMS_SCALED("rev_", "")},
+};
+
 static const char *const metric_sums[] = {
     [QUERY_OCTETS] = "sum(o) + sum(ro)",
     [QUERY_PACKETS] = "sum(p) + sum(rp)",
@@ -195,7 +206,7 @@ static void put_keys(Buffer *to, const QueryPlan *plan, const char *before) {
 /** put_part() - what one segment gives, seen from one side of its flows */
 static void put_part(Buffer *to, const QueryPlan *plan, const Buffer *where, uint64_t segment,
                      unsigned side) {
-    buffer_put_text(to, side ? PART_SUMS("rev_", "") : PART_SUMS("", "rev_"));
+    buffer_put_text(to, part_sums[plan->scaled][side]);
     for (size_t i = 0; i < plan->group_n; i++) {
         buffer_put_text(to, ", ");
         put_column(to, plan->group[i], side);

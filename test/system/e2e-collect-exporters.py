@@ -3,14 +3,14 @@
 # time limit: 300 s
 """Exporters as the hub knows them: what became of all that they sent, their names, sampling and
 interfaces, who is silent; and what a probe's user says of them."""
-import json
+import os
 import re
 import socket
 import struct
 import time
 
 import _exporter
-from _e2e import check, main, matches, same, wait_for
+from _e2e import SOURCE, check, main, matches, offline, same, wait_for
 
 FATES = ("decoded", "lost", "dropped", "no_template", "malformed", "held")
 
@@ -192,6 +192,42 @@ def test_counters_of_interfaces(lab):
     check("203.0.113.9" in exporters(hub), "the exporter is known after a restart")
 
 
+def test_sums_raw_and_scaled(lab):
+    """Counts are stored as they were sent, the rate beside them; a question takes either."""
+    hub = lab.hub()
+    _, to = collect(lab, hub, "--sampling", "127.0.0.3=1000")
+    send(to, [_exporter.old(5, some(2), sampling=100)], "127.0.0.2")
+    send(to, [_exporter.old(5, some(2))], "127.0.0.3")
+    send(to, [_exporter.old(5, some(2))], "127.0.0.4")
+    flows = wait_for("the flows", lambda: (lambda f: f if len(f) == 6 else None)(hub.flows()), 20)
+    once = sum(f["octets"] for f in some(2))
+    same(sum(f["octets"] for f in flows), 3 * once, "octets stored")
+    for counts, times in (("raw", 3), ("scaled", 1101)):
+        top = hub.get("/top", by="host", from_=0, to=2 ** 43, counts=counts)
+        same(top["total_octets"], times * once, f"octets, {counts}")
+        same(sum(r["octets"] for r in top["rows"]), times * once, f"octets of hosts, {counts}")
+        now = int(time.time() * 1000)
+        series = hub.get("/timeseries", from_=now - 3600000, to=now + 60000, by="none", step_ms=60000,
+                         counts=counts)
+        same(sum(sum(s["values"]) for s in series["series"]), times * once, f"series, {counts}")
+
+
+def test_black_list_of_packets(lab):
+    """What an address sent is as if it had not been there; what it was sent stays."""
+    capture = os.path.join(SOURCE, "test", "golden", "tcp.pcap")
+    before = offline(lab, capture, "--no-dpi")
+    black = max((f["src_ip"] for f in before if ":" not in f["src_ip"]), key=lambda ip: sum(
+        f["packets"] for f in before if f["src_ip"] == ip))
+    after = offline(lab, capture, "--no-dpi", "--black-list", black)
+    sent = sum(f["packets"] * (f["src_ip"] == black) + f["rev_packets"] * (f["dst_ip"] == black) for f in before)
+    check(sent > 0, "it sends nothing")
+    total = [sum(f["packets"] + f["rev_packets"] for f in flows) for flows in (before, after)]
+    same(total[1], total[0] - sent, f"packets without those from {black}")
+    network = black.rsplit(".", 1)[0] + ".0/255.255.255.0"
+    check(not any(f["src_ip"] == black and f["packets"] for f in offline(lab, capture, "--no-dpi", "--black-list", network)),
+          "by network and mask")
+
+
 def test_who_is_silent(lab):
     """Within 75 s; and when its probe is away, nothing is known of it."""
     hub = lab.hub()
@@ -229,4 +265,5 @@ def test_wrong_words(lab):
 
 if __name__ == "__main__":
     main([test_every_unit_is_in_one_place, test_who_they_are, test_rates_and_names_by_options,
-          test_counters_of_interfaces, test_who_is_silent, test_wrong_words])
+          test_counters_of_interfaces,
+          test_sums_raw_and_scaled, test_black_list_of_packets, test_who_is_silent, test_wrong_words])
