@@ -5,15 +5,15 @@
  *
  * Many probes in one thread, for measuring what a hub bears: each with a key, sockets, handshakes
  * and delivery of its own, as in channel/probe_link.c but without its threads. Everybody says
- * hello, delivers one batch and sends a pulse each second. The marked ones deliver a batch each
- * second while they are told to; the last packet of these flows is the moment when they were handed
- * over as a spool's commit would have been, so that who asks the hub for them sees how long it
- * took.
+ * hello and sends a pulse each second, and delivers a batch when told to. The marked ones deliver
+ * a batch each second while they are told to; the last packet of these flows is the moment when
+ * they were handed over as a spool's commit would have been, so that who asks the hub for them sees
+ * how long it took.
  *
- *     crowd DATA EVENTS KEY_Z85 PROBES NUMBER quiet|busy MARKED
+ *     crowd DATA EVENTS KEY_Z85 PROBES quiet|busy MARKED
  *
- * Of several NUMBER tells them apart. Reads commands from standard input, a character each: m and n
- * begin and end the marked flows; at its end the crowd ends. Prints a JSON line each 200 ms.
+ * Reads commands from standard input, a character each: b, a batch of everybody; m and n begin and
+ * end the marked flows; at its end the crowd ends. Prints a JSON line each 200 ms.
  */
 
 #include <errno.h>
@@ -322,7 +322,6 @@ static void start_member(Crowd *crowd, Member *member, size_t i) {
     write_hello(member);
     open_line(member, DATA);
     open_line(member, EVENTS);
-    append(member);
 }
 
 static void write_rows(Json *json, const char *list, size_t n, bool pair) {
@@ -452,9 +451,12 @@ static void report(const Crowd *crowd) {
 static bool obey(Crowd *crowd) {
     char command;
     ssize_t n;
-    while ((n = read(STDIN_FILENO, &command, 1)) == 1)
+    while ((n = read(STDIN_FILENO, &command, 1)) == 1) {
         if (command == 'm' || command == 'n')
             crowd->marking = command == 'm';
+        for (size_t i = 0; command == 'b' && i < crowd->n_started; i++)
+            append(&crowd->members[i]);
+    }
     return n < 0 && (errno == EAGAIN || errno == EINTR);
 }
 

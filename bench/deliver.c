@@ -30,13 +30,13 @@
 #include "spool_owner.h"
 
 enum {
-    MESSAGES = 256, /* different ones */
+    MESSAGES = 16, /* different ones, 1 MB: in the cache, as what was just encoded */
     FLOWS_EACH = 2000,
     WAITING_BYTES_MAX = 4 << 20, /* of the spool */
     BEHIND_BYTES_MAX = 64 << 20,
     QUEUE = 65536,
     ACK_MS = 10,
-    PAUSE_MS = 2,
+    PAUSE_MS = 10,
     DRAIN_MS = 120000,
     LEVEL = 1,                  /* as codec/batch.c */
     HUB_TRIM_BYTES = 16 << 20,  /* as weir-hub */

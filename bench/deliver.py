@@ -12,7 +12,7 @@ import threading
 
 from common import BUILD, Hub, free_port, tool
 
-ROUNDS = 3
+ROUNDS = 5
 PACE_MS = 200  # a probe sends what it has as often when there is less than a full batch
 PACED_BATCHES = 50
 FULL_FLOWS = 200000
@@ -22,13 +22,18 @@ FULL_FLOWS = 200000
 
 def bench_throughput(args):
     results = {}
+
+    def run(name, fields, *command):
+        with tempfile.TemporaryDirectory(prefix="weir-bench-", dir=args.disk) as folder:
+            out = subprocess.run([tool(command[0]), folder, *command[1:]], stdout=subprocess.PIPE, check=True)
+        results.setdefault((name, fields), []).append(json.loads(out.stdout))
+
+    megabytes = str(args.megabytes)
     for _ in range(ROUNDS):
+        run("bare libzmq and files", "", "bare", megabytes)
         for packing, *behind in (("plain",), ("plain", "behind"), ("zstd",)):
             for fields in ("v9", "all"):
-                with tempfile.TemporaryDirectory(prefix="weir-bench-", dir=args.disk) as folder:
-                    out = subprocess.run([tool("deliver"), folder, packing, fields, str(args.megabytes), *behind],
-                                         stdout=subprocess.PIPE, check=True)
-                results.setdefault((", ".join([packing, *behind]), fields), []).append(json.loads(out.stdout))
+                run(", ".join([packing, *behind]), fields, "deliver", packing, fields, megabytes, *behind)
     print(f"\nSpool, channel and acknowledgement without a store, {args.megabytes} MB of IPFIX in full batches, "
           f"median of {ROUNDS} interleaved runs:\n")
     print("| batches | fields | MB/s | probe CPU ms/MB | hub CPU ms/MB | sent, part of it |\n|---|---|---|---|---|---|")

@@ -12,6 +12,7 @@ from common import (Hub, cpu_of, descriptors_of, memory_of, need_descriptors, pe
 
 MARKED = 100          # probes that deliver flows of which we ask when they can be found
 MARK_PORT = 61234     # as in crowd.c
+BATCH_FLOWS = 20      # as in crowd.c
 POLL_S = 0.1
 STALLED_MS = 10       # between two batches of the probe that is going to stall: 35,000 flows/s
 SPARE_DESCRIPTORS = 1000
@@ -38,13 +39,14 @@ class Crowd:
         self.process.stdin.write(command)
         self.process.stdin.flush()
 
-    def wait_synced(self, limit_s, stored):
-        """Seconds until every one has its session, and with `stored` nothing waits any more."""
+    def wait_synced(self, limit_s, flows=0):
+        """Seconds until every one has its session, so many flows were handed over and none waits any more."""
         begin = time.monotonic()
         while time.monotonic() < begin + limit_s:
             if self.process.poll() is not None:
                 sys.exit("the crowd ended")
-            if self.last.get("synced") == self.probes and not (stored and self.last["backlog"]):
+            last = self.last
+            if last.get("synced") == self.probes and last["flows"] >= flows and not last["backlog"]:
                 return time.monotonic() - begin
             time.sleep(0.05)
         sys.exit(f"not all are connected within {limit_s} s: {self.last}")
@@ -119,8 +121,8 @@ def bench_scale(args):
         time.sleep(2 * args.pace)
         idle_kb, idle_fds = memory_of(hub.pid, "VmRSS"), descriptors_of(hub.pid)
         with Crowd(hub.data, hub.events, hub.key, n, "busy" if args.busy else "quiet") as crowd:
-            rows.append(("all of them new: s until every one is admitted, heard and stored",
-                         f"{crowd.wait_synced(180, True):.1f}", ""))
+            rows.append(("all of them new: s until every one is admitted and heard",
+                         f"{crowd.wait_synced(180):.1f}", ""))
             time.sleep(10 * args.pace)
             cpu, pulses = steady(hub, crowd, 10 * args.pace)
             rows.append(("descriptors a probe", f"{(descriptors_of(hub.pid) - idle_fds) / n:.2f}", "2"))
@@ -132,11 +134,16 @@ def bench_scale(args):
             time.sleep(LATER_S * args.pace)
             grown = memory_of(hub.pid, "VmRSS") - idle_kb
             rows.append((f"memory a probe {LATER_S * args.pace:.0f} s later, KB", f"{grown / n:.0f}", "100"))
+            crowd.tell("b")
+            rows.append(("each delivers a batch at once: s until all are stored",
+                         f"{crowd.wait_synced(120, n * BATCH_FLOWS):.1f}", ""))
+            grown = memory_of(hub.pid, "VmRSS") - idle_kb
+            rows.append(("memory a probe with what the store took for them, KB", f"{grown / n:.0f}", ""))
 
             hub.stop()
             time.sleep(5 * args.pace)  # the probes' pauses between two tries grow to their longest
             hub.start()
-            back_s = crowd.wait_synced(120, False)
+            back_s = crowd.wait_synced(120)
             rows.append(("restart: s from the hub's start until all are back", f"{back_s:.1f}", "15"))
             rows.append(("CPU s of the hub until then", f"{cpu_of(hub.pid):.1f}", ""))
             rows.append(("and of the crowd since it began", f"{cpu_of(crowd.process.pid):.1f}", ""))

@@ -62,7 +62,7 @@ static int add_sides(HubLink *link, const HubLinkConfig *config, Reason *reason)
 }
 
 static int open_link(HubLink *link, const HubLinkConfig *config, Reason *reason) {
-    link->context = zmq_ctx_new();
+    link->context = zsock_context_new();
     link->n_data = config->n_interfaces;
     size_t most = config->n_interfaces * 2 + config->n_events;
     link->sides = calloc(most + 1, sizeof(*link->sides));

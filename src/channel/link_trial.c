@@ -76,7 +76,7 @@ static int trial_open(Trying *try) {
         r = endpoint_next_port(&endpoints[1], &endpoints[0], &reason);
     if (r) /* the options were checked before */
         return error_origin(-EINVAL);
-    try->context = zmq_ctx_new();
+    try->context = zsock_context_new();
     if (!try->context)
         return error_origin(-errno);
     r = zsock_wake_new(&try->wake_fd);

@@ -23,6 +23,10 @@ enum {
 
 enum { ZSOCK_SNDHWM = 16, ZSOCK_RCVHWM = 4, ZSOCK_END_S = 1, ZSOCK_BROKEN_MS = 15000 };
 
+/** zsock_context_new() - for sockets that hold as little memory a connection as libzmq lets them;
+ * NULL with errno set */
+void *zsock_context_new(void);
+
 /** zsock_open() - a socket with the channel's options; NULL with errno set */
 void *zsock_open(void *context, int type);
 

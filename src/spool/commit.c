@@ -2,7 +2,8 @@
 
 /*
  * The thread that brings what was written to the disk: 200 ms after the first batch that is not
- * there yet, or when someone waits for it; one fdatasync for all that came meanwhile.
+ * there yet, or when someone waits for it; one fdatasync for all that came meanwhile. When much
+ * comes it is gathered, and each 10 ms this thread writes what the appending one has not.
  */
 
 #include <errno.h>
@@ -34,9 +35,18 @@ static Segment *next_unsynced(const Spool *spool) {
     return NULL;
 }
 
+/** write_tails() - the errno of the disk; what could not be written is still held back */
+static int write_tails(Spool *spool) {
+    int error = 0;
+    for (unsigned i = 0; i < spool->n_lanes && !error; i++)
+        if (spool->lanes[i].active)
+            error = segment_write_tail(spool->lanes[i].active, spool->folder);
+    return error;
+}
+
 /** sync_segments() - the errno that ended it; the lock is let go during each sync */
 static int sync_segments(Spool *spool) {
-    int error = 0;
+    int error = write_tails(spool);
     for (Segment *segment = next_unsynced(spool); segment; segment = next_unsynced(spool)) {
         segment->unsynced = false;
         int fd = dup(segment->fd); /* the segment may go meanwhile */
@@ -64,6 +74,7 @@ static int sync_segments(Spool *spool) {
 
 static void commit(Spool *spool) {
     uint64_t n = spool->n_appended;
+    spool->gather = n - spool->n_synced >= GATHER_BATCHES;
     int error = sync_segments(spool);
     if (error) /* what these files hold may be lost with the power: nothing more goes into them */
         spool_disk_failed(spool, error);
@@ -81,6 +92,20 @@ static void measure_rate(Spool *spool, uint64_t now_ms) {
     spool->bytes_s = (double)(spool->payload_bytes - spool->rate_bytes) * 1e3 / (double)passed_ms;
     spool->rate_bytes = spool->payload_bytes;
     spool->rate_ms = now_ms;
+}
+
+/** gather_until() - the time for a commit, or somebody waits for one */
+static void gather_until(Spool *spool, uint64_t end_ms) {
+    uint64_t now_ms = clock_monotonic_ms();
+    while (!spool->hurry && !spool->stop && now_ms < end_ms) {
+        const uint64_t left_ms = end_ms - now_ms;
+        const bool soon = spool->gather && left_ms > GATHER_MS;
+        wait_ms(spool, &spool->wake, soon ? GATHER_MS : (unsigned)left_ms);
+        const int error = write_tails(spool);
+        if (error)
+            spool_disk_failed(spool, error);
+        now_ms = clock_monotonic_ms();
+    }
 }
 
 static void *run(void *userdata) {
@@ -106,11 +131,7 @@ static void *run(void *userdata) {
             wait_ms(spool, &spool->wake, 1000);
             continue;
         }
-        uint64_t end_ms = now_ms + COMMIT_MS;
-        while (!spool->hurry && !spool->stop && now_ms < end_ms) {
-            wait_ms(spool, &spool->wake, (unsigned)(end_ms - now_ms));
-            now_ms = clock_monotonic_ms();
-        }
+        gather_until(spool, now_ms + COMMIT_MS);
         commit(spool);
     }
     spool_unlock(spool);

@@ -26,16 +26,19 @@ void spool_disk_failed(Spool *spool, int error) {
                   spool->disk_reason, spool->config.memory_bytes >> 20);
 }
 
-/** move_out() - every segment in memory into a file of its own, oldest first; the errno that
- * ended it */
+/** move_out() - what was held back into its file, every segment in memory into one of its own,
+ * oldest first; the errno that ended it */
 static int move_out(Spool *spool) {
     for (size_t i = 0; i < spool->n_segments; i++) {
         Segment *segment = spool->segments[i];
-        if (!segment->in_memory)
-            continue;
-        int r = segment_make_file(segment, spool->folder);
+        const bool in_memory = segment->in_memory;
+        segment->unsynced = segment->unsynced || segment->n_tail;
+        int r = in_memory ? segment_make_file(segment, spool->folder)
+                          : segment_write_tail(segment, spool->folder);
         if (r)
             return r;
+        if (!in_memory)
+            continue;
         spool->folder_unsynced = true;
         spool->tally.memory_bytes -= segment->bytes;
         spool->tally.disk_bytes += segment->bytes;
@@ -58,10 +61,13 @@ void spool_disk_again(Spool *spool) {
     spool_say(spool, false, "the spool in %s can be written again", spool->path);
 }
 
-void spool_close_active(SpoolLane *lane) {
-    if (lane->active)
-        lane->active->active = false;
+int spool_close_active(Spool *spool, SpoolLane *lane) {
+    Segment *segment = lane->active;
+    if (!segment)
+        return 0;
+    segment->active = false;
     lane->active = NULL;
+    return segment_write_tail(segment, spool->folder);
 }
 
 int spool_open_active(Spool *spool, SpoolLane *lane) {

@@ -21,6 +21,8 @@ enum {
     SEGMENT_MIN_BYTES = 32 << 10,
     SEGMENTS_A_LIMIT = 16, /* of a lane, so that little goes at a time */
     COMMIT_MS = 200,
+    GATHER_MS = 10,
+    GATHER_BATCHES = 32, /* at least so many since the last commit: that is much */
     CURSORS_MS = 10000,
     DISK_AGAIN_MS = 10000,
     RATE_MS = 60000,
@@ -87,6 +89,7 @@ struct Spool {
     pthread_cond_t synced; /* who waits for it */
     pthread_t thread;
     bool started, stop, hurry;
+    bool gather; /* much is appended: it is written in large pieces, and after GATHER_MS at last */
     SpoolConfig config;
     char *path;
     int folder; /* -1: memory only */
@@ -174,8 +177,9 @@ void spool_drop_beyond(Spool *spool);
 void spool_disk_failed(Spool *spool, int error);
 /** spool_disk_again() - once in a while: what is in memory goes to the folder */
 void spool_disk_again(Spool *spool);
-/** spool_close_active() - the lane's next batch begins a new segment */
-void spool_close_active(SpoolLane *lane);
+/** spool_close_active() - the lane's next batch begins a new segment; 0, or the disk's errno: then
+ * what was held back of this one still is */
+int spool_close_active(Spool *spool, SpoolLane *lane);
 /** spool_open_active() - in the folder if it works, else in memory; 0, -ENOMEM, or the disk's errno
  */
 int spool_open_active(Spool *spool, SpoolLane *lane);

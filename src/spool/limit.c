@@ -85,7 +85,7 @@ bool spool_drop_oldest(Spool *spool, const Segment *keep, SpoolDrop *drops, unsi
         return false;
     for (unsigned lane = 0; lane < spool->n_lanes; lane++)
         if (spool->lanes[lane].active == segment)
-            spool_close_active(&spool->lanes[lane]);
+            (void)spool_close_active(spool, &spool->lanes[lane]); /* it goes anyway */
     bool on_disk = !segment->in_memory;
     let_go(spool, segment, drops, n_dropsp);
     /* first the note, then the bytes; if there is no room for the note, there is afterwards */

@@ -29,7 +29,8 @@ void spool_forget_indexes(Spool *spool) {
         size_t n = 0;
         for (size_t i = 0; i < spool->n_segments; i++) {
             Segment *segment = spool->segments[i];
-            if (!segment->offsets || segment->active || segment->unsynced || segment->in_memory)
+            if (!segment->offsets || segment->active || segment->unsynced || segment->in_memory ||
+                segment->n_tail)
                 continue;
             n++;
             if (!least || segment->used < least->used)
@@ -188,7 +189,7 @@ static int open_reading(const Spool *spool, Segment *segment, uint64_t sequence,
     if (reading->fd < 0 && is_passing(r ? r : errno))
         return SPOOL_E_LATER;
     reading->number = segment->number;
-    reading->bytes = segment->bytes;
+    reading->bytes = segment_written(segment);
     reading->offset = segment->offsets[sequence - segment->first];
     return 0;
 }
@@ -216,7 +217,15 @@ static int read_file(Reading *reading, uint64_t sequence, Record *record) {
     return sound ? 0 : READING_TORN;
 }
 
-/** read_memory() - likewise, of a segment that is not in a file: there is nothing to wait for */
+/** in_memory() - the segment, or what was held back of it */
+static bool in_memory(const Segment *segment, uint64_t sequence) {
+    const uint64_t i = sequence - segment->first;
+    return segment->in_memory ||
+           (segment->n_tail && i < segment->n_offsets && segment->offsets[i] != OFFSET_NONE &&
+            segment->offsets[i] >= segment_written(segment));
+}
+
+/** read_memory() - likewise, of what is not in a file: there is nothing to wait for */
 static int read_memory(const Spool *spool, Segment *segment, uint64_t sequence, Reading *reading,
                        Record *record) {
     size_t offset = 0;
@@ -277,7 +286,7 @@ static int read_record(Spool *spool, Reading *reading, Record *record) {
     const uint64_t sequence = reading->sequence + reading->from;
     if (!segment || sequence < segment->first)
         return READING_TORN; /* let go */
-    if (segment->in_memory)
+    if (in_memory(segment, sequence))
         return read_memory(spool, segment, sequence, reading, record);
     segment->used = ++spool->use;
     r = open_reading(spool, segment, sequence, reading);

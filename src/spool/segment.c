@@ -9,9 +9,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "spool/recent.h"
 
 void segment_name(char *name, uint64_t number) {
     (void)snprintf(name, SEGMENT_NAME_BYTES, "%016" PRIx64 ".ipfix.zst", number);
@@ -26,9 +28,17 @@ Segment *segment_new(uint64_t number) {
     return segment;
 }
 
+static void forget_tail(Segment *segment) {
+    while (segment->n_tail)
+        spool_block_free(segment->tail[--segment->n_tail]);
+    segment->tail_bytes = 0;
+}
+
 Segment *segment_free(Segment *segment) {
     if (!segment)
         return NULL;
+    forget_tail(segment);
+    free(segment->tail);
     closep(&segment->fd);
     buffer_deinit(&segment->memory);
     free(segment->offsets);
@@ -109,24 +119,80 @@ static void put_offset(Segment *segment, uint32_t offset, uint64_t written_ms) {
     segment->offsets[segment->n_offsets++] = offset;
 }
 
-int segment_put(Segment *segment, const Record *record, const void *bytes, size_t size) {
-    int r = need_offset(segment, segment->n_offsets + 1);
-    if (!r && segment->in_memory) {
-        buffer_put(&segment->memory, bytes, size);
-        if (segment->memory.failed) {
-            segment->memory.failed = false;
-            segment->memory.size = segment->bytes;
-            r = ENOMEM;
-        }
-    } else if (!r) {
-        r = write_at(segment->fd, bytes, size, segment->bytes);
-        if (r && ftruncate(segment->fd, (off_t)segment->bytes) < 0)
-            return r; /* a torn tail, which the next start passes over */
+uint64_t segment_written(const Segment *segment) {
+    return segment->bytes - segment->tail_bytes;
+}
+
+/* a write may take less than it was given: what follows then goes by itself */
+static int write_blocks(int fd, SpoolBlock *const *blocks, size_t n, uint64_t offset) {
+    struct iovec parts[SEGMENT_TAIL_RECORDS];
+    for (size_t i = 0; i < n; i++)
+        parts[i] = (struct iovec){blocks[i]->bytes, blocks[i]->size};
+    const ssize_t written = n > 1 ? pwritev(fd, parts, (int)n, (off_t)offset) : 0;
+    if (written < 0 && errno != EINTR)
+        return errno;
+    size_t done = written > 0 ? (size_t)written : 0;
+    int r = 0;
+    for (size_t i = 0; i < n && !r; i++) {
+        const size_t had = done < blocks[i]->size ? done : blocks[i]->size;
+        r = write_at(fd, blocks[i]->bytes + had, blocks[i]->size - had, offset + had);
+        offset += blocks[i]->size;
+        done -= had;
     }
+    return r;
+}
+
+int segment_write_tail(Segment *segment, int folder) {
+    if (!segment->n_tail)
+        return 0;
+    int r = segment_open(segment, folder);
+    const uint64_t offset = segment_written(segment);
+    if (!r)
+        r = write_blocks(segment->fd, segment->tail, segment->n_tail, offset);
+    if (!r)
+        forget_tail(segment);
+    else if (segment->fd >= 0 && ftruncate(segment->fd, (off_t)offset) < 0)
+        return r; /* a torn tail, which the next start passes over */
+    return r;
+}
+
+static int put_memory(Segment *segment, const SpoolBlock *block) {
+    buffer_put(&segment->memory, block->bytes, block->size);
+    if (!segment->memory.failed)
+        return 0;
+    segment->memory.failed = false;
+    segment->memory.size = segment->bytes;
+    return ENOMEM;
+}
+
+/** put_tail() - to what is written next, and that is at once unless it may wait */
+static int put_tail(Segment *segment, SpoolBlock *block, bool gather) {
+    if (!segment->tail)
+        segment->tail = malloc(SEGMENT_TAIL_RECORDS * sizeof(segment->tail[0]));
+    if (!segment->tail)
+        return ENOMEM;
+    segment->tail[segment->n_tail++] = spool_block_hold(block);
+    segment->tail_bytes += block->size;
+    segment->bytes += block->size;
+    const bool full =
+        segment->n_tail == SEGMENT_TAIL_RECORDS || segment->tail_bytes >= SEGMENT_TAIL_BYTES;
+    const int r = full || !gather ? segment_write_tail(segment, -1) : 0;
+    segment->bytes -= block->size;
+    if (!r)
+        return 0;
+    segment->tail_bytes -= block->size;
+    spool_block_free(segment->tail[--segment->n_tail]);
+    return r;
+}
+
+int segment_put(Segment *segment, const Record *record, SpoolBlock *block, bool gather) {
+    int r = need_offset(segment, segment->n_offsets + 1);
+    if (!r)
+        r = segment->in_memory ? put_memory(segment, block) : put_tail(segment, block, gather);
     if (r)
         return r;
     put_offset(segment, (uint32_t)segment->bytes, record->written_ms);
-    segment->bytes += size;
+    segment->bytes += block->size;
     segment->unsynced = !segment->in_memory;
     segment->last = record->sequence;
     segment->totals = record->totals;
@@ -144,12 +210,34 @@ int segment_open(Segment *segment, int folder) {
     return segment->fd < 0 ? errno : 0;
 }
 
+static void read_tail(const Segment *segment, uint8_t *to, size_t size, uint64_t offset) {
+    uint64_t at = segment_written(segment);
+    for (size_t i = 0; i < segment->n_tail && size; at += segment->tail[i++]->size) {
+        const SpoolBlock *block = segment->tail[i];
+        if (offset >= at + block->size)
+            continue;
+        const size_t from = (size_t)(offset - at);
+        const size_t n = block->size - from < size ? block->size - from : size;
+        memcpy(to, block->bytes + from, n);
+        to += n;
+        size -= n;
+        offset += n;
+    }
+}
+
 bool segment_read(Segment *segment, int folder, size_t offset, void *to, size_t size) {
     if (segment_open(segment, folder) || offset > segment->bytes || segment->bytes - offset < size)
         return false;
-    if (!segment->in_memory)
-        return read_at(segment->fd, to, size, offset);
-    memcpy(to, segment->memory.bytes + offset, size);
+    if (segment->in_memory) {
+        memcpy(to, segment->memory.bytes + offset, size);
+        return true;
+    }
+    const uint64_t written = segment_written(segment);
+    const size_t left = offset < written ? (size_t)(written - offset) : 0;
+    const size_t filed = left < size ? left : size;
+    if (filed && !read_at(segment->fd, to, filed, offset))
+        return false;
+    read_tail(segment, (uint8_t *)to + filed, size - filed, offset + filed);
     return true;
 }
 

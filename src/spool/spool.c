@@ -280,12 +280,13 @@ unsigned spool_lanes(const Spool *spool) {
 /* --- appending ------------------------------------------------------------------------------ */
 
 void spool_rotate_lane(Spool *spool, SpoolLane *lane) {
-    (void)spool;
-    spool_close_active(lane);
+    const int r = spool_close_active(spool, lane);
     recent_clear(&lane->recent);
     if (lane->epoch)
         lane->epoch->live = false;
     lane->epoch = NULL;
+    if (r && spool->disk == SPOOL_DISK_GOOD) /* else that is known, and why this lane rotates */
+        spool_disk_failed(spool, r);
 }
 
 /* a virtual machine that went back to a snapshot may draw the same numbers again: so the time, too
@@ -340,12 +341,14 @@ static SpoolBlock *write_record(Spool *spool, const SpoolEpoch *epoch, const voi
 
 /** put() - into the lane's segment; 0, -ENOMEM, or the disk's errno */
 static int put(Spool *spool, SpoolLane *lane, const Record *record, SpoolBlock *block) {
+    int r = 0;
     if (lane->active && lane->active->bytes >= spool->segment_bytes)
-        spool_close_active(lane);
-    int r = lane->active ? 0 : spool_open_active(spool, lane);
+        r = spool_close_active(spool, lane);
+    if (!r && !lane->active)
+        r = spool_open_active(spool, lane);
     if (r)
         return r;
-    r = segment_put(lane->active, record, block->bytes, block->size);
+    r = segment_put(lane->active, record, block, spool->gather);
     if (r)
         return r == ENOMEM ? error_origin(-ENOMEM) : r;
     uint64_t *bytes =

@@ -180,6 +180,9 @@ static void test_writes_fail(void **state) {
     scene_open(&scene);
     atomic_store(&write_error_in, 7);
     for (uint64_t i = 1; i <= 2000; i++) {
+        (void)pthread_mutex_lock(&scene.spool->lock);
+        scene.spool->gather = false; /* test-gather.c has the other way */
+        (void)pthread_mutex_unlock(&scene.spool->lock);
         append(&scene, 0, i);
         if (hash_u64(i, 1) % 5 == 0)
             disk_again_now(&scene);

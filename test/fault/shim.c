@@ -383,6 +383,24 @@ ssize_t writev(int fd, const struct iovec *parts, int n) {
     return -1;
 }
 
+ssize_t pwritev(int fd, const struct iovec *parts, int n, off_t at) {
+    REAL(pwritev);
+    int fail;
+    if (!write_fault(fd, &fail))
+        return real(fd, parts, n, at);
+    if (!fail) {
+        const int half = n > 1 ? n / 2 : 1;
+        (void)!real(fd, parts, half, at);
+        die();
+    }
+    errno = fail;
+    return -1;
+}
+
+ssize_t pwritev64(int fd, const struct iovec *parts, int n, off64_t at) {
+    return pwritev(fd, parts, n, at);
+}
+
 /* ----------------------------------------------------------------------------- files by name */
 
 static void note_made(const char *path, const char *name) {

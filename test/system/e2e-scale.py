@@ -22,13 +22,15 @@ def test_crowd(lab):
     with open(os.path.join(hub.data_dir, "zmq-key.pub"), encoding="ascii") as file:
         key = file.read().strip()
     with Crowd(hub.port, hub.port + 1, key, PROBES, "busy") as crowd:
-        crowd.wait_synced(60 * SLOW, True)
+        crowd.wait_synced(60 * SLOW)
+        crowd.tell("b")
+        crowd.wait_synced(60 * SLOW, PROBES * FLOWS_EACH)
         wait_for("every flow is stored", lambda: hub.get("/status")["store"]["flows"] == PROBES * FLOWS_EACH)
         taken = descriptors_of(hub.process.pid) - idle
         check(abs(taken - 2 * PROBES) < 20, f"{taken} descriptors of {PROBES} probes")
         hub.stop(60)
         hub.again()
-        crowd.wait_synced(60 * SLOW, True)
+        crowd.wait_synced(60 * SLOW)
         same(crowd.last["malformed"], 0, "states that could not be read")
         wait_for("the page has them all",
                  lambda: sum(p["connected"] for p in hub.get("/probes")) == PROBES)
