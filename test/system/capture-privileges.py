@@ -85,6 +85,8 @@ def test_live(lab):
                           "--json", f"{out}/json", "--counters", f"{out}/counters", "-t", "600", data_dir=data)
         wait_for("the probe is connected", lambda: hub.get("/interfaces/1")["probes_connected"] == 1)
         pid = process_of(probe)
+        wait_for("it is not root", lambda: status(pid)["Uid"].split()[0] != "0")
+        wait_for("all threads", lambda: len(os.listdir(f"/proc/{pid}/task")) >= 7)
         tasks = check_threads(pid, uid, NET_RAW)
         check(len(tasks) >= 5, f"threads: {len(tasks)}")
         same(of_root(data), [], "files of root in the data folder")
