@@ -30,7 +30,7 @@ fresh: ## prove check and run on a minimal Debian 12 in a temporary folder (root
 bench: ## measure, side by side with what one would use instead
 	@scripts/install-deps build bench
 	@$(MAKE) --no-print-directory programs
-	@ninja -C build --quiet bench/feed bench/exporter bench/crowd bench/deliver
+	@ninja -C build --quiet bench/feed bench/exporter bench/crowd bench/deliver bench/blast
 	@bench/run
 
 fault: ## the fault campaign (root); SEED= FAULTS=100 FLOWS=1000000 LONGEST=60 ONLY='frozen;clock'

@@ -70,6 +70,9 @@ typedef struct ProbeConfig {
     uint32_t queue_timeout_s;
     uint32_t templates_messages;
     const char *license;
+    const char *user; /* to go on as */
+    bool keep_user;
+    bool no_seccomp;
     uint32_t exit_timeout_s;
     uint32_t verbose;
     bool check;

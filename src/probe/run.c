@@ -20,8 +20,8 @@ enum {
  * all comes before the collectors, which go on meanwhile; the last second is told when the last
  * flow has gone out */
 static const RunPart *const parts[] = {
-    &run_remote,  &run_input,  &run_outside,  &run_hubs,    &run_licence,
-    &run_telling, &run_export, &run_settings, &run_workers,
+    &run_remote,  &run_input,   &run_outside, &run_hubs,     &run_confinement,
+    &run_licence, &run_telling, &run_export,  &run_settings, &run_workers,
 };
 
 enum { PARTS = sizeof(parts) / sizeof(parts[0]) };

@@ -13,6 +13,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdbool.h>
+#include <stdio.h>
 
 #include "base/buffer.h"
 #include "base/metric.h"
@@ -47,6 +48,7 @@ typedef struct Run {
     size_t told_of;             /* which worker's exporters the last pulse had */
     Pulse *pulse;               /* of all workers; NULL without a hub */
     pthread_mutex_t pulse_lock; /* workers add to it in turn */
+    FILE *counters_file;        /* NULL: none, or standard output */
     Configuration given;        /* by the command line */
     Remote *remote;             /* NULL without a hub */
     uint64_t second;            /* of the wall clock, that of the last pulse */
@@ -73,6 +75,7 @@ extern const RunPart run_remote;
 extern const RunPart run_input;
 extern const RunPart run_outside;
 extern const RunPart run_hubs;
+extern const RunPart run_confinement;
 extern const RunPart run_licence;
 extern const RunPart run_telling;
 extern const RunPart run_export;

@@ -168,6 +168,18 @@ static void each_second(Run *run, uint64_t interval_ms) {
     send_pulse(run, interval_ms, &spool);
 }
 
+/* the file is opened while it can be */
+static int open_counters(Run *run, Reason *reason) {
+    const char *path = run->config->counters;
+    if (!path || strcmp(path, "-") == 0)
+        return 0;
+    run->counters_file = fopen(path, "we");
+    if (run->counters_file)
+        return 0;
+    reason_set(reason, "--counters %s cannot be written: %s", path, strerror(errno));
+    return 1;
+}
+
 static int begin_seconds(Run *run, Reason *reason) {
     (void)reason;
     run->second = clock_wall_ms() / 1000;
@@ -194,10 +206,15 @@ static int last_second(Run *run) {
 
 static void close_seconds(Run *run) {
     buffer_deinit(&run->pulse_json);
+    if (run->counters_file)
+        (void)fclose(run->counters_file);
 }
 
-const RunPart run_telling = {
-    .start = begin_seconds, .tick = tick_seconds, .finish = last_second, .close = close_seconds};
+const RunPart run_telling = {.open = open_counters,
+                             .start = begin_seconds,
+                             .tick = tick_seconds,
+                             .finish = last_second,
+                             .close = close_seconds};
 
 void run_say_summary(const Run *run) {
     uint64_t ignored = 0;
@@ -246,17 +263,13 @@ static void write_collected(const Run *run, Buffer *to) {
 
 int run_write_counters(const Run *run) {
     const char *path = run->config->counters;
-    cleanup(fclosep) FILE *file = NULL;
     if (!path)
         return RUN_DONE;
-    bool out = strcmp(path, "-") == 0;
-    if (!out)
-        file = fopen(path, "we");
     Buffer text = {0};
     metric_write(&text, counter_rows, run->counters, _COUNTER_N, NULL, 1);
     write_collected(run, &text);
     write_inputs(run, &text);
-    FILE *to = out ? stdout : file;
+    FILE *to = run->counters_file ? run->counters_file : stdout;
     bool good = to && fwrite(text.bytes, 1, text.size, to) == text.size && fflush(to) == 0;
     if (!good)
         log_error("--counters %s could not be written: %s", path, strerror(errno));

@@ -11,6 +11,7 @@
 #include <cmocka.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -114,7 +115,7 @@ static void rig_open(Rig *rig, int breaks) {
                             .sampling = "1",
                             .workers = N},
                  .lock = PTHREAD_MUTEX_INITIALIZER};
-    (void)strcpy(rig->path, "/tmp/weir-workers-XXXXXX");
+    (void)snprintf(rig->path, sizeof(rig->path), "/tmp/weir-workers-XXXXXX");
     const int fd = mkstemp(rig->path);
     assert_true(fd >= 0);
     (void)close(fd);
@@ -249,7 +250,7 @@ static void test_settings(void **state) {
         assert_int_equal(setting.r, 0);
     }
     Configuration bad = now;
-    (void)strcpy(bad.filter, "bad");
+    (void)snprintf(bad.filter, sizeof(bad.filter), "bad");
     for (size_t i = 0; i < N; i++) {
         Setting setting = {.config = &rig.config, .now = &bad, .before = &now};
         workers_ask_one(rig.workers, i, set, &setting);

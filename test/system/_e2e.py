@@ -259,6 +259,7 @@ class Lab:
 
     def __init__(self):
         self.folder = tempfile.mkdtemp(prefix="weir-e2e-")
+        os.chmod(self.folder, 0o755)  # for probes, which give up being root
         self.programs, self.namespaces = [], []
         self.names = itertools.count()
 

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 
-from _e2e import PROBE, check, in_namespace, main, same, wait_for
+from _e2e import PROBE, SLOW, check, in_namespace, main, same, wait_for
 
 NAMES = ("src_ip", "dst_ip", "src_port", "dst_port", "protocol", "vlan", "inner_vlan", "packets",
          "rev_packets", "octets", "rev_octets", "tunnel_type", "tunnel_id")
@@ -174,7 +174,7 @@ class Live:
         workers = int(options[options.index("--workers") + 1]) if "--workers" in options else 1
         inputs = options[options.index("-i") + 1].count(",") + 1
         wait_for("the rings are there", lambda: sockets() == workers * inputs)
-        time.sleep(0.3)
+        time.sleep(0.3 if SLOW == 1 else 2)  # and all workers at work
 
     def flows(self):
         time.sleep(0.5)  # a block that is not full is handed over a little later

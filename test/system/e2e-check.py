@@ -122,6 +122,7 @@ def test_running_probe(lab):
     probe = lab.probe("-i", "lo", *options, name="p")
     session = wait_for("the probe is there",
                        lambda: [p for p in hub.get("/probes") if p["connected"]])[0]
+    wait_for("its lease", lambda: os.path.exists(lab.path("p/lease")))  # the last file it makes
     lines = run_check(lab, "-i", "lo", *options, data_dir=lab.path("p"))
     starts(lines, "note", f"folder {lab.path('p')}: a probe is running on it")
     has(lines, "ok", f"data port tcp://127.0.0.1:{hub.port}: answers, and has the key")

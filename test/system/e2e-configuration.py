@@ -126,7 +126,7 @@ class Site:
         same(self.probe.stop(), 0, "the probe ends with")
         with open(self.counters) as file:
             return {name: int(value) for name, value in
-                    re.findall(r"^(weir_probe_\S+?)(?:_total)?(?:\{reason=\"[a-z_]*\"\})? (\d+)$",
+                    re.findall(r"^(weir_probe_\S+?)(?:_total)?(?:\{reason=\"(?!duplicate)[a-z_]*\"\})? (\d+)$",
                                file.read(), re.M) if "ignored" not in name}
 
 

@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Packets on a wire between two namespaces, as fast as this machine makes them: who takes them all?"""
+import contextlib
+import json
+import os
+import re
+import shutil
+import signal
+import statistics
+import subprocess
+import tempfile
+import time
+
+from common import BUILD, cpu_of, tool
+
+EXPORT_PORT = 9995  # inside the namespace
+
+
+def ip(*words):
+    subprocess.run(["ip", *words], check=True)
+
+
+@contextlib.contextmanager
+def wire():
+    """Namespaces (sender, taker) with interfaces wire and mirror, and nothing else on the cable."""
+    names = [f"weir-bench-{os.getpid()}-{side}" for side in "st"]
+    try:
+        for name in names:
+            ip("netns", "add", name)
+            ip("-n", name, "link", "set", "lo", "up")
+        ip("-n", names[0], "link", "add", "wire", "type", "veth", "peer", "name", "mirror", "netns", names[1])
+        for name, end in zip(names, ("wire", "mirror")):
+            ip("-n", name, "link", "set", end, "addrgenmode", "none", "up")
+        yield names
+    finally:
+        for name in names:
+            subprocess.run(["ip", "netns", "del", name], capture_output=True)
+
+
+class Softflowd:
+    name = "softflowd 1.1, no DPI"
+
+    def command(self, folder):
+        self.control = f"{folder}/ctl"
+        return ["softflowd", "-d", "-i", "mirror", "-v", "9", "-m", "2000000", "-n", f"127.0.0.1:{EXPORT_PORT}",
+                "-p", f"{folder}/pid", "-c", self.control]
+
+    def ready(self, namespace):
+        return os.path.exists(self.control)
+
+    def received(self, end):
+        # the number of packets until now; it ends with a line of the same
+        text = subprocess.run(["softflowctl", "-c", self.control, "statistics"], capture_output=True,
+                              text=True).stdout
+        end()
+        found = re.search(r"Packets processed: (\d+)", text)
+        return int(found[1]) if found else 0
+
+
+class Weir:
+    def __init__(self, name, *options):
+        self.name, self.options = name, options
+
+    def command(self, folder):
+        self.counters = f"{folder}/counters"
+        return [os.path.join(BUILD, "weir-probe"), "-i", "mirror", "-n", f"127.0.0.1:{EXPORT_PORT}", "--data-dir",
+                f"{folder}/data", "--counters", self.counters, "--max-flows", "2000000",
+                "--dont-drop-privileges", *self.options]
+
+    def ready(self, namespace):
+        rings = subprocess.run(["ip", "netns", "exec", namespace, "cat", "/proc/net/packet"],
+                               capture_output=True, text=True).stdout
+        return rings.count(" 0003 ") > 0
+
+    def received(self, end):
+        end()
+        with open(self.counters) as file:
+            found = re.search(r"^weir_probe_packets_received_total (\d+)$", file.read(), re.M)
+        return int(found[1])
+
+
+
+def one_run(namespaces, receiver, flows, seconds, pace):
+    """(sent, received, sender's seconds, CPU seconds of the receiver until all was taken)"""
+    sender, taker = namespaces
+    folder = tempfile.mkdtemp(prefix="weir-bench-")
+    child = subprocess.Popen(["ip", "netns", "exec", taker, *receiver.command(folder)],
+                             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        for _ in range(100):
+            if receiver.ready(taker):
+                break
+            time.sleep(0.05)
+        time.sleep(0.7)  # tables are made and touched
+        before = cpu_of(child.pid)
+        out = subprocess.run(["ip", "netns", "exec", sender, tool("blast"), "wire", str(flows), str(seconds),
+                              str(pace)], stdout=subprocess.PIPE, check=True)
+        time.sleep(1.5)  # what is in the ring is taken
+        cpu = cpu_of(child.pid) - before
+
+        def end():
+            child.send_signal(signal.SIGTERM)
+            child.wait(120)
+        received = receiver.received(end)
+        sent = json.loads(out.stdout)
+        return sent["sent"], received, sent["seconds"], cpu
+    finally:
+        if child.poll() is None:
+            child.kill()
+            child.wait()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def bench_live(args):
+    receivers = [Softflowd(), Weir("weir-probe, no DPI", "--no-dpi"),
+                 Weir("weir-probe, no DPI, 2 workers", "--no-dpi", "--workers", "2"),
+                 Weir("weir-probe, nDPI", "--max-dpi-flows", "1000000")]
+    results = {receiver.name: [] for receiver in receivers}
+    for _ in range(args.live_runs):
+        for receiver in receivers:
+            with wire() as namespaces:
+                results[receiver.name].append(
+                    one_run(namespaces, receiver, args.live_flows, args.seconds, args.rate))
+    print(f"\nLive over veth, {args.live_flows:,} flows of 60 bytes, {args.seconds:g} s, "
+          f"{'as fast as it goes' if not args.rate else f'{args.rate:,.0f} packets/s'}, median of "
+          f"{args.live_runs} interleaved runs:\n")
+    print("| program | offered Mpps | taken Mpps | lost | CPU ns a packet taken |\n|---|---|---|---|---|")
+    for name, runs in results.items():
+        middle = [statistics.median(column) for column in zip(*[
+            (sent / seconds / 1e6, got / seconds / 1e6, 1 - got / sent, cpu / max(got, 1) * 1e9)
+            for sent, got, seconds, cpu in runs])]
+        print("| {} | {:.2f} | {:.2f} | {:.1%} | {:.0f} |".format(name, *middle))
