@@ -152,15 +152,28 @@ static void mend_times(NetflowColumn *column, NetflowVersion version) {
     }
 }
 
+static bool is_element(uint16_t number, const char *text, size_t size) {
+    const FlowElement *element = number ? flow_element_find(FLOW_PEN_IANA, number) : NULL;
+    return element && is_name(element->name, text, size);
+}
+
+/* nProbe has names of IANA for the way back, too: those of its v9 types */
 static bool is_row(const FlowField *field, const char *text, size_t size) {
-    const FlowElement *element =
-        field->pen == FLOW_PEN_IANA ? flow_element_find(0, field->element) : NULL;
-    const FlowElement *element_v6 =
-        field->element_v6 ? flow_element_find(0, field->element_v6) : NULL;
-    return field->element &&
-           (is_name(field->nprobe_name, text, size) || is_name(field->name, text, size) ||
-            (element && is_name(element->name, text, size)) ||
-            (element_v6 && is_name(element_v6->name, text, size)));
+    const bool reverse = field->pen == FLOW_PEN_REVERSE;
+    if (!field->element)
+        return false;
+    if (is_name(field->nprobe_name, text, size) || is_name(field->name, text, size))
+        return true;
+    if (reverse)
+        return is_element(netflow_column_of_field(field->id).v9.number, text, size);
+    return is_element(field->pen == FLOW_PEN_IANA ? field->element : 0, text, size) ||
+           is_element(field->element_v6, text, size);
+}
+
+static bool is_made(const Name *name, const char *text, size_t size) {
+    return name->made && (is_element(name->ipfix.pen ? 0 : name->ipfix.number, text, size) ||
+                          is_element(name->ipfix.number_v6, text, size) ||
+                          is_element(name->v9.number, text, size));
 }
 
 static bool has_nprobe_row(const char *text, size_t size) {
@@ -184,6 +197,11 @@ bool netflow_column_find(const char *text, size_t size, NetflowColumn *column) {
             *column = netflow_column_of_field((FlowFieldId)i);
             column->name =
                 flow_fields[i].nprobe_name[0] ? flow_fields[i].nprobe_name : flow_fields[i].name;
+            return true;
+        }
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+        if (is_made(&names[i], text, size)) {
+            *column = column_of(&names[i]);
             return true;
         }
     return false;
@@ -268,7 +286,7 @@ static int unknown(const char *text, size_t size, Reason *reason) {
     for (size_t i = 0; i < NEAR && nearest.names[i]; i++)
         buffer_printf(&near, "%s%%%s", i ? ", " : "", nearest.names[i]);
     reason_set(reason, "-T: there is no field %%%.*s; %s%s", (int)(size < 60 ? size : 60), text,
-               near.size ? "near it: " : "docs/reference/fields.md has all names",
+               near.size ? "near it: " : "docs/collectors.md says which there are",
                buffer_text(&near));
     buffer_deinit(&near);
     return NETFLOW_E_USAGE;

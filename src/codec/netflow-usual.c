@@ -44,7 +44,8 @@ static const Row v9_rows[] = {
     {WHEN_SAMPLED, "SELECTOR_ID", 0},
 };
 
-/* some readers take the last flags and TOS for the flow's, whatever their direction */
+/* some readers take the last flags and TOS for the flow's, whatever their direction, and flags of
+ * one byte only (RFC 7125 allows that; the four bits beyond are hardly ever set) */
 static const Row ipfix_rows[] = {
     {ALWAYS, NULL, FLOW_FIRST_MS},
     {ALWAYS, NULL, FLOW_LAST_MS},
@@ -60,8 +61,8 @@ static const Row ipfix_rows[] = {
     {ALWAYS, "IN_PKTS", 0},
     {ALWAYS, "OUT_BYTES", 0},
     {ALWAYS, "OUT_PKTS", 0},
-    {ALWAYS, NULL, FLOW_REV_TCP_FLAGS},
-    {ALWAYS, NULL, FLOW_TCP_FLAGS},
+    {ALWAYS, "SERVER_TCP_FLAGS", 0},
+    {ALWAYS, "CLIENT_TCP_FLAGS", 0},
     {ALWAYS, "DST_TOS", 0},
     {ALWAYS, "SRC_TOS", 0},
     {ALWAYS, "INPUT_SNMP", 0},

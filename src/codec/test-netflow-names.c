@@ -93,6 +93,16 @@ static void test_lists(void **state) {
     assert_int_equal(
         parse(&fields, "%octetDeltaCount %sourceIPv6Address", NETFLOW_IPFIX, &absent, &reason), 0);
     assert_int_equal(fields.n, 2);
+    assert_int_equal(parse(&fields,
+                           "%flowStartSysUpTime %ipVersion %postOctetDeltaCount "
+                           "%destinationTransportPort %flowDirection %tcpControlBits",
+                           NETFLOW_9, &absent, &reason),
+                     0);
+    assert_int_equal(fields.n, 6);
+    assert_true(fields.both);
+    const uint16_t types[] = {22, 60, 23, 11, 61, 6};
+    for (size_t i = 0; i < 6; i++)
+        assert_int_equal(fields.columns[i].v9.number, types[i]);
     buffer_deinit(&absent);
 }
 
@@ -106,7 +116,7 @@ static void test_refused(void **state) {
     } cases[] = {
         {"%IN_BYTE", "no field %IN_BYTE; near it: %IN_BYTES", NETFLOW_9},
         {"%IPV4_SRC_ADR", "near it: %IPV4_SRC_ADDR", NETFLOW_9},
-        {"%NOTHING_OF_THE_KIND", "docs/reference/fields.md", NETFLOW_9},
+        {"%NOTHING_OF_THE_KIND", "docs/collectors.md", NETFLOW_9},
         {"@PROBE@", "@NTOPNG@ is the one list", NETFLOW_9},
         {"@NTOPNG", "@NTOPNG@ is the one list", NETFLOW_9},
         {"", "names no field", NETFLOW_9},

@@ -121,6 +121,15 @@ def test_every_name_of_nprobe(lab):
     run = subprocess.run([*command, "-V", "10", "-T", names], capture_output=True, text=True)
     same(run.returncode, 0, run.stderr[-500:])
     check("left out" not in run.stderr, run.stderr)
+    with open(os.path.join(SOURCE, "docs", "collectors.md")) as file:
+        told = file.read()
+    with open(os.path.join(SOURCE, "src", "codec", "netflow-names.def")) as file:
+        more = re.findall(r'^NETFLOW_\w+\("(\w+)"', file.read(), re.M)
+    check(len(more) > 50, f"{len(more)} names beside the fields")
+    known = {f.nprobe for f in fields()}
+    same([n for n in more if n not in known and n not in told], [], "names that docs/collectors.md lacks")
+    run = subprocess.run([*command, "-T", " ".join(more)], capture_output=True, text=True)
+    same((run.returncode, "left out" in run.stderr), (0, False), run.stderr[-500:])
     run = subprocess.run([*command, "-T", "%IPV4_SRC_ADDR %RTP_MOS %IN_BYTES"], capture_output=True, text=True)
     same(run.returncode, 0, run.stderr[-500:])
     check("left out: %RTP_MOS" in run.stderr, run.stderr)
@@ -331,9 +340,14 @@ def nfdump_reads(lab, tag, capture, columns, *options):
     return usable(flows), [r for r in rows if len(r) == len(columns)]
 
 
+def clock(ms):
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(ms // 1000)) + f".{ms % 1000:03}"
+
+
 def test_nfcapd_biflow(lab):
     """What nfdump shows of both directions in one record, in v9 and IPFIX."""
-    columns = ["%sa", "%da", "%sp", "%dp", "%pr", "%ipkt", "%ibyt", "%opkt", "%obyt", "%svln", "%stos", "%ismc"]
+    columns = ["%sa", "%da", "%sp", "%dp", "%pr", "%ipkt", "%ibyt", "%opkt", "%obyt", "%svln", "%stos",
+               "%dtos", "%in", "%out", "%ismc", "%ts", "%te"]
     for version in ("9", "10"):
         for i, capture in enumerate(golden("tls", "tcp", "vlan")):
             what = f"nfdump, v{version}, {os.path.basename(capture)}"
@@ -341,15 +355,30 @@ def test_nfcapd_biflow(lab):
                                        "@NTOPNG@ %IN_DST_MAC")
             expected = [[f["src_ip"], f["dst_ip"], f["src_port"], f["dst_port"], f["protocol"], f["packets"],
                          f["octets"], f["rev_packets"], f["rev_octets"], f.get("vlan", 0), f.get("tos", 0),
-                         f.get("src_mac", "00:00:00:00:00:00")] for f in flows]
+                         f.get("rev_tos", 0), f.get("input_if", 0), f.get("output_if", 0),
+                         f.get("src_mac", "00:00:00:00:00:00"), clock(f["first_ms"]), clock(f["last_ms"])]
+                        for f in flows]
             same(sorted(rows), sorted([str(x) for x in row] for row in expected), what)
 
 
+# as tshark shows them; hexadecimal where it does
+TSHARK = {"srcaddr": "src_ip", "dstaddr": "dst_ip", "srcport": "src_port", "dstport": "dst_port",
+          "protocol": "protocol", "octets": "octets", "packets": "packets", "tcpflags": "tcp_flags",
+          "vlanid": "vlan", "srcmac": "src_mac", "dstmac": "dst_mac", "flow_end_reason": "end_reason",
+          "tos": "tos", "inputint": "input_if", "outputint": "output_if"}
+TSHARK_9 = {"post_octets": "rev_octets", "post_packets": "rev_packets", "ttl_min": "ttl_min", "ttl_max": "ttl_max",
+            "pie.ntop.l7_proto": "app_id", "pie.ntop.ssl_server_name": "server_name",
+            "pie.ntop.tcp_win_max_in": "tcp_window_max", "pie.ntop.tcp_win_max_out": "rev_tcp_window_max",
+            "pie.ntop.retransmitted_in_pkts": "retransmitted", "pie.ntop.ooorder_in_pkts": "out_of_order"}
+TSHARK_10 = {"biflow_direction": "biflow_direction", "flow_id": "flow_id", "pie.ntop.l7_proto_name": "app_name"}
+
+
 def test_tshark_fields(lab):
-    """tshark names every field of the usual templates and of @NTOPNG@, and finds nothing odd."""
-    columns = {"cflow.srcaddr": "src_ip", "cflow.dstaddr": "dst_ip", "cflow.srcport": "src_port",
-               "cflow.dstport": "dst_port", "cflow.protocol": "protocol"}
-    for version, options in (("9", ["-T", "@NTOPNG@"]), ("10", ["-T", "@NTOPNG@"]), ("10", [])):
+    """tshark shows each field that it knows as --json has it, and finds nothing odd."""
+    more = "@NTOPNG@ %TCP_FLAGS %IN_DST_MAC %FLOW_END_REASON %MIN_TTL %MAX_TTL"
+    for version, options, columns in (("9", ["-T", more], {**TSHARK, **TSHARK_9}),
+                                      ("10", [], {**TSHARK, **TSHARK_10})):
+        what = f"tshark, v{version}"
         collector = Collector(keep=True)
         flows = run_probe(lab, golden("tls")[0], "-n", f"127.0.0.1:{collector.port}", "-V", version, *options)
         wait_for("records", lambda: collector.records() >= len(flows), 5)
@@ -358,16 +387,52 @@ def test_tshark_fields(lab):
         path = lab.path("seen.pcap")
         write_capture(path, (datagram(m) for m in collector.raw))
         command = ["tshark", "-r", path, "-d", "udp.port==2055,cflow", "-T", "fields", "-E", "separator=;"]
-        for column in [*columns, "cflow.octets", "_ws.expert.message", "_ws.malformed"]:
+        names = ["cflow." + c for c in columns] + ["_ws.expert.message", "_ws.malformed"]
+        for column in names:
             command += ["-e", column]
         run = subprocess.run(command, capture_output=True, text=True)
-        seen = [line.split(";") for line in run.stdout.splitlines()]
-        odd = [x for line in seen for x in line[len(columns) + 1:] if x]
-        check(not odd, f"tshark, v{version} {options}: {odd}")
-        row = next(line for line in seen if line[0])
-        flow = flows[0]
-        same(row[:len(columns)], [str(flow[k]) for k in columns.values()], f"tshark, v{version} {options}")
-        check(str(flow["octets"]) in row[len(columns)].split(","), f"octets: {row}")
+        seen = [dict(zip(names, line.split(";"))) for line in run.stdout.splitlines()]
+        odd = [line[k] for line in seen for k in names[-2:] if line.get(k)]
+        check(not odd, f"{what}: {odd}")
+        row, flow = next(line for line in seen if line["cflow.srcaddr"]), flows[0]
+        for column, member in columns.items():
+            first = row["cflow." + column].split(",")[0]  # of IPFIX the way back comes behind, or is equal
+            expected = flow.get(member, 0)
+            if first.startswith("0x"):
+                first = str(int(first, 16))
+            if version == "10" and column == "tcpflags":
+                expected = flow["rev_tcp_flags"]
+            same(first, str(expected), f"{what}: {column}")
+
+
+def test_nfacctd_fields(lab):
+    """nfacctd's keys, of v9 and IPFIX; of a flow's two directions in IPFIX it takes one."""
+    if not shutil.which("nfacctd"):
+        print("nfacctd is not installed")
+        return
+    more = ["-T", "@NTOPNG@ %TCP_FLAGS %IN_DST_MAC"]
+    for version, options in (("9", more), ("10", more), ("10", [])):
+        tag = f"keys{version}-{len(options)}"
+        port, out, conf = free_ports(1), lab.path(tag + ".json"), lab.path(tag + ".conf")
+        with open(conf, "w") as file:
+            file.write(f"nfacctd_ip: 127.0.0.1\nnfacctd_port: {port}\nplugins: print\nprint_output: json\n"
+                       "aggregate: src_host,dst_host,src_port,dst_port,proto,vlan,tcpflags,in_iface,out_iface,"
+                       "src_mac,dst_mac\nprint_refresh_time: 1\n"
+                       f"print_output_file: {out}\nprint_output_file_append: true\nnfacctd_time_new: true\n"
+                       "plugin_buffer_size: 1\n")
+        acct = lab.start(tag, "nfacctd", "-f", conf)
+        wait_for("nfacctd listens", lambda: udp_bound(port))
+        time.sleep(1)
+        flow = run_probe(lab, golden("tls")[0], "-n", f"127.0.0.1:{port}", "-V", version, *options)[0]
+        wait_for(f"nfacctd, v{version}", lambda: packets_in(out) >= flow["packets"], 8)
+        with open(out) as file:
+            row = json.loads(file.readline())
+        keys = {"ip_src": "src_ip", "ip_dst": "dst_ip", "port_src": "src_port", "port_dst": "dst_port",
+                "vlan": "vlan", "tcp_flags": "tcp_flags", "iface_in": "input_if", "iface_out": "output_if",
+                "mac_src": "src_mac", "mac_dst": "dst_mac", "packets": "packets", "bytes": "octets"}
+        for key, member in keys.items():
+            same(str(row[key]), str(flow.get(member, 0)), f"nfacctd, v{version}: {key}")
+        acct.kill()
 
 
 def datagram(payload):
