@@ -125,11 +125,16 @@ class Nfacctd(Collector):
 
     def flows(self, sent):
         """By what it has written: flows of NetFlow, packets of sFlow."""
+        path = os.path.join(self.folder, "out.csv")
         self.process.send_signal(signal.SIGINT)
         self.process.wait(120)
-        time.sleep(1)
-        path = os.path.join(self.folder, "out.csv")
-        if not os.path.exists(path):
+        size = -1
+        for _ in range(30):  # its writer, a process of its own, goes on
+            time.sleep(1)
+            before, size = size, os.path.getsize(path) if os.path.exists(path) else 0
+            if size and size == before:
+                break
+        if not size:
             return 0
         with open(path, encoding="ascii", errors="replace") as file:
             head = file.readline().strip().split(",")
@@ -187,7 +192,7 @@ def wait_until_stored(hub, flows, seconds):
     """How many the hub has at the end, and how long that took."""
     begun, last, since = time.time(), -1, time.time()
     while time.time() - begun < seconds:
-        n = sum(p.get("ledger", {}).get("stored", 0) for p in hub.get("/probes")["probes"])
+        n = sum(p.get("ledger", {}).get("stored", 0) for p in hub.get("/probes"))
         if n >= flows:
             return n
         if n != last:
@@ -229,8 +234,7 @@ def to_the_store():
                 hub_cpu = cpu_of(hub.pid) - before
                 probe.stop()
                 counts = counters_of(os.path.join(probe.folder, "counters"))
-                dropped = counts.get("weir_probe_export_dropped_flows_total",
-                                     counts.get("weir_probe_export_dropped_total", 0))
+                dropped = counts['weir_probe_flows_dropped_total{reason="export_queue"}']
                 print(f"| {sent['flows'] / sent['seconds']:,.0f} | {dropped / sent['flows'] * 100:.1f} % | "
                       f"{probe_cpu / sent['flows'] * 1e6:.2f} | {hub_cpu / max(stored, 1) * 1e6:.2f} | "
                       f"{stored / sent['flows'] * 100:.1f} % |", flush=True)

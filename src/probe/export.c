@@ -21,6 +21,7 @@
 #include "probe/doors.h"
 
 enum {
+    PATIENT_MS = 1000,
     BATCH_RECORDS = 350,
     BATCH_AGE_MS = 200,
     BATCHES = 64,      /* in circulation, of the first inlet, */
@@ -43,6 +44,7 @@ struct ExportInlet {
     const FieldSet *fields; /* NULL: all */
     Parcel *parcels;        /* brought into circulation by it */
     size_t n_parcels;
+    bool gave_up; /* waiting, until there is room again */
     ExportInlet *next;
 };
 
@@ -294,9 +296,11 @@ static FlowBatch *batch_take(ExportInlet *inlet, unsigned lane) {
     Parcel *parcel = inlet->filling[lane];
     if (parcel)
         return parcel->batch;
+    const unsigned wait_ms = inlet->gave_up ? 0 : export->config.wait_ms;
     do
-        parcel = queue_pop(export->empty, export->config.patient ? 1000 : 0);
+        parcel = queue_pop(export->empty, export->config.patient ? PATIENT_MS : wait_ms);
     while (!parcel && export->config.patient);
+    inlet->gave_up = !parcel;
     if (!parcel)
         return NULL;
     parcel->lane = lane;

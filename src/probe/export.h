@@ -31,6 +31,7 @@ typedef struct ExportInlet ExportInlet;
 typedef struct ExportConfig {
     const char *json; /* file, "-" for standard output, NULL: none */
     bool patient;     /* wait when behind (files), instead of dropping (live) */
+    unsigned wait_ms; /* of a live one that has a buffer before it: wait so long and then drop */
     /* takes an encoded batch, on the export's thread; NULL: nothing is encoded */
     int (*submit)(void *userdata, unsigned lane, const void *bytes, size_t size,
                   const BatchCounts *counts);

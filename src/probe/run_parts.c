@@ -9,7 +9,10 @@
 #include "probe/run_inside.h"
 #include "probe/settings.h"
 
-enum { RING_LEAST = 1 << 20 };
+enum {
+    RING_LEAST = 1 << 20,
+    PORTS_WAIT_MS = 250, /* what comes meanwhile, receivers and sockets hold */
+};
 
 static const Configuration *in_force(const Run *run) {
     return run->remote ? remote_running(run->remote) : &run->given;
@@ -190,6 +193,7 @@ static int open_export(Run *run, Reason *reason) {
     ExportConfig export = {
         .json = probe_collects(run->config) ? NULL : run->config->json,
         .patient = !run->live,
+        .wait_ms = run->config->collector_ports.n ? PORTS_WAIT_MS : 0,
         .submit = run->deliver ? deliver_submit : NULL,
         .userdata = run->deliver,
         .doors = run->outside.doors,
