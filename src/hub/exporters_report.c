@@ -209,6 +209,9 @@ static void take_interface(Exporters *exporters, const PeerKey *probe, const jso
     for (size_t k = 0; k < _INTERFACE_NUMBER_N; k++)
         now[k] = value(json_array_get(row, 3 + k));
     now[INTERFACE_TIME_MS] = ago(now[INTERFACE_TIME_MS], time_ms, now_ms);
+    if (i->received && i->now[INTERFACE_RUN] == now[INTERFACE_RUN] &&
+        i->now[INTERFACE_SAMPLED] == now[INTERFACE_SAMPLED])
+        return; /* told twice */
     const bool goes_on = i->now[INTERFACE_RUN] == now[INTERFACE_RUN] &&
                          now[INTERFACE_SAMPLED] > i->now[INTERFACE_SAMPLED] &&
                          now[INTERFACE_TIME_MS] > i->now[INTERFACE_TIME_MS];
