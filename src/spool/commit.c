@@ -35,8 +35,7 @@ static Segment *next_unsynced(const Spool *spool) {
     return NULL;
 }
 
-/** write_tails() - the errno of the disk; what could not be written is still held back */
-static int write_tails(Spool *spool) {
+int spool_write_tails(Spool *spool) {
     int error = 0;
     for (unsigned i = 0; i < spool->n_lanes && !error; i++)
         if (spool->lanes[i].active)
@@ -46,7 +45,7 @@ static int write_tails(Spool *spool) {
 
 /** sync_segments() - the errno that ended it; the lock is let go during each sync */
 static int sync_segments(Spool *spool) {
-    int error = write_tails(spool);
+    int error = spool_write_tails(spool);
     for (Segment *segment = next_unsynced(spool); segment; segment = next_unsynced(spool)) {
         segment->unsynced = false;
         int fd = dup(segment->fd); /* the segment may go meanwhile */
@@ -101,7 +100,7 @@ static void gather_until(Spool *spool, uint64_t end_ms) {
         const uint64_t left_ms = end_ms - now_ms;
         const bool soon = spool->gather && left_ms > GATHER_MS;
         wait_ms(spool, &spool->wake, soon ? GATHER_MS : (unsigned)left_ms);
-        const int error = write_tails(spool);
+        const int error = spool_write_tails(spool);
         if (error)
             spool_disk_failed(spool, error);
         now_ms = clock_monotonic_ms();

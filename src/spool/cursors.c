@@ -108,6 +108,7 @@ static int write_file(const Spool *spool, const char *name, const Buffer *bytes)
 
 int cursors_write(Spool *spool) {
     Buffer bytes = {0};
+    (void)spool_write_tails(spool); /* what it says of an epoch's end is then in the file */
     put_all(spool, &bytes);
     int r = write_file(spool, CURSORS_NAME, &bytes);
     buffer_deinit(&bytes);
@@ -128,6 +129,7 @@ int cursors_write_adopted(Spool *spool) {
 
 int cursors_write_aside(Spool *spool) {
     Buffer bytes = {0};
+    (void)spool_write_tails(spool);
     put_all(spool, &bytes);
     uint64_t written = spool->cursors_written;
     spool->cursors_changed = false;

@@ -186,6 +186,9 @@ int spool_open_active(Spool *spool, SpoolLane *lane);
 
 /* commit.c */
 int spool_commit_start(Spool *spool);
+/** spool_write_tails() - of what is being appended; 0, or the disk's errno: what could not be
+ * written is still held back, and the next to write it says so */
+int spool_write_tails(Spool *spool);
 void spool_commit_stop(Spool *spool);
 
 /* cursors.c */
