@@ -101,8 +101,8 @@
     ROW(BYTES_FILTERED, "bytes_filtered", "reason=\"protocol\"", COUNTER, "bytes",                 \
         "Bytes of the frames of these.")                                                           \
     ROW(MEASURES_FULL, "measures_full", NULL, COUNTER, "flows",                                    \
-        "Flows without TCP measures, jitter and histograms, for a quarter of --max-flows had "     \
-        "them.")                                                                                   \
+        "Flows without TCP measures, jitter and histograms, for a quarter of --max-flows, or "     \
+        "262,144, had them.")                                                                      \
     ROW(NAMES_FULL, "names_full", NULL, COUNTER, "flows",                                          \
         "Flows whose names, fingerprints and the like were not kept, because their memory was "    \
         "full.")                                                                                   \

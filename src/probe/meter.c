@@ -12,6 +12,7 @@
 enum {
     FRAGMENT_DATAGRAMS = 4096,
     FRAGMENTS_HELD = 4096,
+    MEASURES_MAX = 262144, /* 50 MB */
 };
 
 static const uint64_t second_ns = UINT64_C(1000000000);
@@ -19,6 +20,12 @@ static const uint64_t sweep_ns = UINT64_C(10000000000); /* what was swept waits 
 static const uint64_t step_ns = UINT64_C(60000000000);  /* time going back by more is a step */
 
 /* --- life --------------------------------------------------------------------------------- */
+
+/* not each of millions of flows: memory is for more flows first */
+static uint32_t measures_max(const MeterConfig *config) {
+    const uint32_t quarter = config->max_flows / 4 + 1;
+    return quarter < MEASURES_MAX ? quarter : MEASURES_MAX;
+}
 
 int meter_new(Meter **meterp, const MeterConfig *config) {
     cleanup(meter_freep) Meter *meter = calloc(1, sizeof(*meter));
@@ -45,7 +52,7 @@ int meter_new(Meter **meterp, const MeterConfig *config) {
     if (r == 0)
         r = pool_init(&meter->firsts, config->max_flows, sizeof(Firsts));
     if (r == 0)
-        r = pool_init(&meter->measures, config->max_flows / 4 + 1, sizeof(Measures));
+        r = pool_init(&meter->measures, measures_max(config), sizeof(Measures));
     if (r == 0)
         r = pool_init(&meter->paths, config->max_flows, sizeof(FlowPath));
     if (r == 0)

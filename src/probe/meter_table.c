@@ -83,7 +83,9 @@ void meter_sweep(Meter *meter, uint32_t number) {
         flow.frame_octets[i] = flow_frame_octets(entry, more, sides[i]);
         flow.tcp_flags[i] = entry->tcp_flags[sides[i]];
     }
-    if (entry->sampled != meter->sampled) { /* a record has a single rate */
+    /* a record has a single rate; and where only some protocols are wanted, each is looked at */
+    if (entry->sampled != meter->sampled ||
+        (meter->config.dpi && !dpi_wanted(meter->config.dpi, 0, 0))) {
         meter_end(meter, number, FLOW_END_RESOURCES);
         return;
     }
