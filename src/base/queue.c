@@ -78,6 +78,19 @@ bool queue_push(Queue *queue, void *item) {
     return queue_push_wait(queue, item, 0);
 }
 
+bool queue_push_first(Queue *queue, void *item) {
+    (void)pthread_mutex_lock(&queue->lock);
+    bool pushed = queue->length < queue->capacity && !queue->closed;
+    if (pushed) {
+        queue->head = (queue->head + queue->capacity - 1) % queue->capacity;
+        queue->items[queue->head] = item;
+        queue->length++;
+        (void)pthread_cond_signal(&queue->not_empty);
+    }
+    (void)pthread_mutex_unlock(&queue->lock);
+    return pushed;
+}
+
 void *queue_pop(Queue *queue, unsigned timeout_ms) {
     struct timespec until = timeout_ms ? deadline(timeout_ms) : (struct timespec){0};
     void *item = NULL;

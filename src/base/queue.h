@@ -22,6 +22,9 @@ Queue *queue_free(Queue *queue);
 bool queue_push(Queue *queue, void *item);
 bool queue_push_wait(Queue *queue, void *item, unsigned timeout_ms);
 
+/** queue_push_first() - to be popped before all others: what was used last is in the cache still */
+bool queue_push_first(Queue *queue, void *item);
+
 /* NULL: nothing came within timeout_ms, or closed and empty */
 void *queue_pop(Queue *queue, unsigned timeout_ms);
 

@@ -52,10 +52,28 @@ static void test_full_empty_closed(void **state) {
     assert_null(queue_pop(queue, 100));
 }
 
+static void test_first_comes_first(void **state) {
+    (void)state;
+    cleanup(queue_freep) Queue *queue = NULL;
+    int items[4];
+    assert_int_equal(queue_new(&queue, 3), 0);
+    assert_true(queue_push(queue, &items[0]));
+    assert_true(queue_push_first(queue, &items[1]));
+    assert_true(queue_push_first(queue, &items[2]));
+    assert_false(queue_push_first(queue, &items[3]));
+    assert_ptr_equal(queue_pop(queue, 0), &items[2]);
+    assert_true(queue_push(queue, &items[3]));
+    assert_ptr_equal(queue_pop(queue, 0), &items[1]);
+    assert_ptr_equal(queue_pop(queue, 0), &items[0]);
+    assert_ptr_equal(queue_pop(queue, 0), &items[3]);
+    assert_null(queue_pop(queue, 0));
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_everything_arrives_in_order),
         cmocka_unit_test(test_full_empty_closed),
+        cmocka_unit_test(test_first_comes_first),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -40,7 +40,7 @@ void flow_batch_clear(FlowBatch *batch) {
     arena_reset(batch->texts);
 }
 
-FlowRecord *flow_batch_add(FlowBatch *batch) {
+FlowRecord *flow_batch_place(FlowBatch *batch) {
     if (batch->n == batch->capacity) {
         FlowRecord *grown =
             reallocarray(batch->records, batch->capacity, 2 * sizeof(*batch->records));
@@ -49,7 +49,12 @@ FlowRecord *flow_batch_add(FlowBatch *batch) {
         batch->records = grown;
         batch->capacity *= 2;
     }
-    FlowRecord *record = &batch->records[batch->n++];
-    *record = (FlowRecord){0};
+    return &batch->records[batch->n++];
+}
+
+FlowRecord *flow_batch_add(FlowBatch *batch) {
+    FlowRecord *record = flow_batch_place(batch);
+    if (record)
+        *record = (FlowRecord){0};
     return record;
 }

@@ -112,4 +112,7 @@ void flow_batch_clear(FlowBatch *batch);
 /** flow_batch_add() - a zeroed record at the end, growing if need be; NULL when out of memory */
 FlowRecord *flow_batch_add(FlowBatch *batch);
 
+/** flow_batch_place() - the same, not zeroed, for who writes all of it */
+FlowRecord *flow_batch_place(FlowBatch *batch);
+
 DEFINE_CLEANUP(FlowBatch *, flow_batch_free)

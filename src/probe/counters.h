@@ -101,11 +101,14 @@
     ROW(BYTES_FILTERED, "bytes_filtered", "reason=\"protocol\"", COUNTER, "bytes",                 \
         "Bytes of the frames of these.")                                                           \
     ROW(MEASURES_FULL, "measures_full", NULL, COUNTER, "flows",                                    \
-        "Flows without TCP measures, jitter and histograms, for a quarter of --max-flows had "     \
-        "them.")                                                                                   \
+        "Flows without TCP measures, jitter and histograms, for a quarter of --max-flows, or "     \
+        "262,144, had them.")                                                                      \
     ROW(NAMES_FULL, "names_full", NULL, COUNTER, "flows",                                          \
         "Flows whose names, fingerprints and the like were not kept, because their memory was "    \
-        "full.")                                   \
+        "full.")                                                                                   \
+    ROW(FLOWS_SWEPT, "flows_swept", NULL, COUNTER, "flows",                                        \
+        "Flows of one packet and half-open connections that made room in a full table and are "    \
+        "told together, by destination.")                                                          \
     ROW(BATCHES, "batches", NULL, COUNTER, "batches", "Batches handed to the export.")             \
     ROW(EXPORT_DROPPED, "flows_dropped", "reason=\"export_queue\"", COUNTER, "flows",              \
         "Records lost because the export could not keep up.")                                      \

@@ -158,7 +158,7 @@ static void *export_run(void *userdata) {
         }
         export_parcel(export, parcel);
         flow_batch_clear(parcel->batch);
-        (void)queue_push(export->empty, parcel); /* has room for all there are */
+        (void)queue_push_first(export->empty, parcel); /* has room for all there are */
     }
 }
 
@@ -339,7 +339,7 @@ void export_record(void *userdata, const FlowRecord *record) {
     ExportInlet *inlet = userdata;
     unsigned lane = lane_of(inlet->export, record);
     FlowBatch *batch = batch_take(inlet, lane);
-    FlowRecord *copy = batch ? flow_batch_add(batch) : NULL;
+    FlowRecord *copy = batch ? flow_batch_place(batch) : NULL;
     if (!copy) {
         count_dropped(inlet, record);
         return;

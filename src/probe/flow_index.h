@@ -7,6 +7,10 @@
  * From the hash of a key to the numbers of entries that may have it: open addressing with linear
  * steps, at most half full, eight slots a cache line. Removing moves followers back, so there are
  * no tombstones and a long run stays as fast as a fresh one.
+ *
+ * It begins with 8 MB and doubles when half full, up to what the most entries need: address space
+ * for all sizes is reserved at the beginning, so a large limit costs nothing before it is used, and
+ * nothing is allocated later.
  */
 
 #include <stddef.h>
@@ -20,6 +24,9 @@ typedef struct FlowIndexSlot {
 typedef struct FlowIndex {
     FlowIndexSlot *slots;
     uint32_t mask;
+    uint32_t used;
+    void *reserved;
+    size_t reserved_bytes;
 } FlowIndex;
 
 int flow_index_init(FlowIndex *index, uint32_t entries);

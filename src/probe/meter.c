@@ -12,12 +12,20 @@
 enum {
     FRAGMENT_DATAGRAMS = 4096,
     FRAGMENTS_HELD = 4096,
+    MEASURES_MAX = 262144, /* 50 MB */
 };
 
 static const uint64_t second_ns = UINT64_C(1000000000);
-static const uint64_t step_ns = UINT64_C(60000000000); /* time going back by more is a step */
+static const uint64_t sweep_ns = UINT64_C(10000000000); /* what was swept waits so long */
+static const uint64_t step_ns = UINT64_C(60000000000);  /* time going back by more is a step */
 
 /* --- life --------------------------------------------------------------------------------- */
+
+/* not each of millions of flows: memory is for more flows first */
+static uint32_t measures_max(const MeterConfig *config) {
+    const uint32_t quarter = config->max_flows / 4 + 1;
+    return quarter < MEASURES_MAX ? quarter : MEASURES_MAX;
+}
 
 int meter_new(Meter **meterp, const MeterConfig *config) {
     cleanup(meter_freep) Meter *meter = calloc(1, sizeof(*meter));
@@ -44,9 +52,11 @@ int meter_new(Meter **meterp, const MeterConfig *config) {
     if (r == 0)
         r = pool_init(&meter->firsts, config->max_flows, sizeof(Firsts));
     if (r == 0)
-        r = pool_init(&meter->measures, config->max_flows / 4 + 1, sizeof(Measures));
+        r = pool_init(&meter->measures, measures_max(config), sizeof(Measures));
     if (r == 0)
         r = pool_init(&meter->paths, config->max_flows, sizeof(FlowPath));
+    if (r == 0)
+        r = swept_new(&meter->swept, config->seed);
     if (r == 0)
         r = fragment_cache_new(&meter->fragments, FRAGMENT_DATAGRAMS, FRAGMENTS_HELD, config->seed);
     if (r < 0)
@@ -70,6 +80,7 @@ Meter *meter_free(Meter *meter) {
     pool_deinit(&meter->paths);
     flow_index_deinit(&meter->index);
     young_deinit(&meter->young);
+    swept_free(meter->swept);
     fragment_cache_free(meter->fragments);
     free(meter);
     return NULL;
@@ -89,6 +100,8 @@ static bool same_flow(const Meter *meter, const FlowEntry *entry, const Item *it
 }
 
 static uint32_t flow_find(const Meter *meter, const Item *item) {
+    if (item->hint && same_flow(meter, entry_at(meter, item->hint), item))
+        return item->hint;
     uint32_t at = item->hash;
     uint32_t number = 0;
     while ((number = flow_index_next(&meter->index, item->hash, &at)) != 0)
@@ -173,11 +186,15 @@ static void advance(Meter *meter, uint64_t time_ns) {
     }
     if (time_ns > meter->now_ns) {
         meter->now_ns = time_ns;
-        if (wheel_tick(time_ns) > meter->wheel.tick)
+        if (wheel_tick(time_ns) > meter->wheel.tick) {
             meter_expire(meter, time_ns);
+            if (swept_since(meter->swept) && swept_since(meter->swept) + sweep_ns <= time_ns)
+                meter_emit_swept(meter);
+        }
     } else if (time_ns + step_ns < meter->now_ns) {
         meter_count(meter, COUNTER_CLOCK_STEPS, 1);
         meter_end_all(meter);
+        meter_emit_swept(meter);
         meter->now_ns = time_ns;
         meter->wheel.tick = wheel_tick(time_ns);
     }
@@ -294,7 +311,7 @@ static bool item_prepare(Meter *meter, Item *item, const Frame *frame) {
 
 /* fragments that wait no more: because of the first one, or for too long */
 static void take_fragments(Meter *meter, uint64_t now_ns) {
-    Item item;
+    Item item = {.hint = 0};
     bool known = false;
     fragment_expire(meter->fragments, now_ns);
     while (fragment_take(meter->fragments, &item.packet, &known)) {
@@ -320,7 +337,6 @@ void meter_frames(Meter *meter, const Frame *frames, size_t n) {
     uint64_t metered = 0;
     uint64_t octets = 0;
     size_t items = 0;
-    uint32_t numbers[METER_BATCH];
     for (size_t i = 0; i < n; i++) {
         bytes += frames[i].wire_bytes;
         if (!item_prepare(meter, &meter->items[items], &frames[i]))
@@ -329,14 +345,15 @@ void meter_frames(Meter *meter, const Frame *frames, size_t n) {
         octets += meter->items[items++].packet.ip_bytes;
     }
     for (size_t i = 0; i < items; i++) {
-        uint32_t at = meter->items[i].hash;
-        uint32_t number = flow_index_next(&meter->index, meter->items[i].hash, &at);
-        numbers[i] = number;
-        if (number)
-            __builtin_prefetch(entry_at(meter, number), 1);
+        Item *item = &meter->items[i];
+        uint32_t at = item->hash;
+        item->hint = flow_index_next(&meter->index, item->hash, &at);
+        if (item->hint)
+            __builtin_prefetch(entry_at(meter, item->hint), 1);
     }
     for (size_t i = 0; i < items; i++) {
-        uint32_t measures = numbers[i] ? entry_at(meter, numbers[i])->measures : 0;
+        const uint32_t hint = meter->items[i].hint;
+        const uint32_t measures = hint ? entry_at(meter, hint)->measures : 0;
         if (measures) {
             __builtin_prefetch(measures_at(meter, measures), 1);
             __builtin_prefetch((char *)measures_at(meter, measures) + 64, 1);
@@ -368,6 +385,8 @@ void meter_timeouts(Meter *meter, uint32_t idle_s, uint32_t active_s) {
 
 void meter_sampling(Meter *meter, uint32_t rate) {
     const uint32_t sampling = rate > 1 ? rate : 0;
+    if (sampling != meter->rates[meter->sampled])
+        meter_emit_swept(meter);
     meter->sampled = (uint8_t)(meter->sampled + (sampling != meter->rates[meter->sampled]));
     meter->rates[meter->sampled] = sampling;
 }
@@ -395,6 +414,7 @@ void meter_pulse(Meter *meter) {
 void meter_flush(Meter *meter) {
     take_fragments(meter, UINT64_MAX);
     meter_end_all(meter);
+    meter_emit_swept(meter);
     set_gauges(meter);
 }
 
@@ -411,6 +431,9 @@ void meter_live(const Meter *meter, MeterLive *live) {
         live->frame_octets += flow_frame_octets(entry, more, 0) + flow_frame_octets(entry, more, 1);
     }
     FragmentHeld held = fragment_held(meter->fragments);
-    live->packets += held.packets;
-    live->frame_octets += held.frame_bytes;
+    uint64_t packets = 0;
+    uint64_t frame_octets = 0;
+    swept_sum(meter->swept, &packets, &frame_octets);
+    live->packets += held.packets + packets;
+    live->frame_octets += held.frame_bytes + frame_octets;
 }

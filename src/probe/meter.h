@@ -10,8 +10,9 @@
  * is allocated in meter_new(); the packet path allocates nothing. Time comes with the frames, and
  * from meter_tick() when a link is quiet. One thread.
  *
- * At the cap the entry that has been idle longest among those with a single packet makes room, so a
- * flood of lone packets does not push out established flows.
+ * At the cap the oldest flow makes room that never had a second packet or never became a
+ * connection, so that a flood does not push out established flows; such flows are told together
+ * (swept.h). When there are none, one that has been idle for long has to go.
  */
 
 #include <stddef.h>
@@ -26,6 +27,10 @@
 
 typedef struct Meter Meter;
 typedef struct Pulse Pulse;
+
+enum {
+    METER_FLOW_BYTES = 192 /* of memory, about; server names and what nDPI keeps apart */
+};
 
 enum { METER_BATCH = 32 }; /* most frames in one call */
 
@@ -54,7 +59,8 @@ typedef struct MeterConfig {
     void *userdata;
 } MeterConfig;
 
-/* with fragments that wait for the first one of their datagram and are in no flow yet */
+/* packets and octets with those of fragments that wait for the first one of their datagram and are
+ * in no flow yet, and of flows that are to be told together */
 typedef struct MeterLive {
     uint64_t flows;
     uint64_t packets;

@@ -153,7 +153,7 @@ static void record_path(FlowRecord *record, const FlowPath *path, unsigned initi
     record->tunnel_dst_ip = address_of(path->ip_version, path->address[!initiator]);
 }
 
-static uint32_t input_if(const Meter *meter, const FlowEntry *entry, unsigned side) {
+uint32_t meter_input_if(const Meter *meter, const FlowEntry *entry, unsigned side) {
     const int input = entry_input(entry, side);
     if (!meter->config.input_ifs)
         return 0;
@@ -207,7 +207,7 @@ static void record_make(Meter *meter, uint32_t number, uint8_t end_reason) {
         .end_reason = end_reason,
         .biflow_direction = told_how(entry),
         .flow_id = more->id,
-        .input_if = input_if(meter, entry, i),
+        .input_if = meter_input_if(meter, entry, i),
         .output_if = output_if(meter, entry, i),
         .sampling = meter->rates[entry->sampled],
     };
@@ -248,4 +248,41 @@ void meter_emit(Meter *meter, uint32_t number, uint8_t end_reason, bool last) {
     meter_count(meter, COUNTER_EXPORTED_IDLE + end_reason - FLOW_END_IDLE, 1);
     meter_count(meter, COUNTER_PACKETS_EXPORTED, flow_packets(entry));
     meter_count(meter, COUNTER_BYTES_EXPORTED, frame_octets);
+}
+
+static void swept_record(Meter *meter, const SweptFlow *flow) {
+    static const uint8_t nobody[16];
+    const FlowRecord record = {
+        .first_ms = flow->first_ns / 1000000,
+        .last_ms = flow->last_ns / 1000000,
+        .src_ip = address_of(flow->key.ip_version, nobody),
+        .dst_ip = address_of(flow->key.ip_version, flow->key.address),
+        .dst_port = flow->key.port,
+        .protocol = flow->key.protocol,
+        .vlan = flow->key.vlan,
+        .inner_vlan = flow->key.inner_vlan,
+        .packets = flow->packets[0],
+        .rev_packets = flow->packets[1],
+        .octets = flow->octets[0],
+        .rev_octets = flow->octets[1],
+        .l2_octets = flow->frame_octets[0],
+        .rev_l2_octets = flow->frame_octets[1],
+        .tcp_flags = flow->tcp_flags[0],
+        .rev_tcp_flags = flow->tcp_flags[1],
+        .end_reason = FLOW_END_RESOURCES,
+        .flow_id = meter->config.flow_id++,
+        .input_if = flow->input_if,
+        .sampling = meter->rates[meter->sampled],
+        .flows = flow->flows,
+    };
+    meter->config.record(meter->config.userdata, &record);
+    meter_count(meter, COUNTER_EXPORTED_RESOURCES, 1);
+    meter_count(meter, COUNTER_PACKETS_EXPORTED, flow->packets[0] + flow->packets[1]);
+    meter_count(meter, COUNTER_BYTES_EXPORTED, flow->frame_octets[0] + flow->frame_octets[1]);
+}
+
+void meter_emit_swept(Meter *meter) {
+    SweptFlow flow;
+    while (swept_take(meter->swept, &flow))
+        swept_record(meter, &flow);
 }

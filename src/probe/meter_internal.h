@@ -20,6 +20,7 @@
 #include "probe/metadata.h"
 #include "probe/meter.h"
 #include "probe/pool.h"
+#include "probe/swept.h"
 #include "probe/wheel.h"
 #include "probe/young.h"
 
@@ -31,6 +32,7 @@ typedef struct Item {
     FlowTag tag;   /* without the number of an IPv6 pair */
     uint32_t hash; /* of tag and pair */
     uint32_t side; /* that of the sender */
+    uint32_t hint; /* number of what may be its flow, 0: none */
 } Item;
 
 struct Meter {
@@ -53,6 +55,7 @@ struct Meter {
     FragmentCache *fragments;
     Wheel wheel;
     Young young;
+    Swept *swept;
     Item items[METER_BATCH];
 };
 
@@ -130,6 +133,9 @@ uint32_t meter_create(Meter *meter, const Item *item);
 
 void meter_end(Meter *meter, uint32_t number, uint8_t end_reason);
 
+/** meter_sweep() - end a flow without a record of its own */
+void meter_sweep(Meter *meter, uint32_t number);
+
 /** meter_end_all() - because the meter or its clock stops */
 void meter_end_all(Meter *meter);
 
@@ -156,6 +162,12 @@ void meter_settle(Meter *meter, uint32_t number, bool last);
 
 /** meter_emit() - make a record, unless nothing came since the last one; last: the flow ends */
 void meter_emit(Meter *meter, uint32_t number, uint8_t end_reason, bool last);
+
+/** meter_emit_swept() - make records of what was swept together */
+void meter_emit_swept(Meter *meter);
+
+/** meter_input_if() - where packets of this side come in */
+uint32_t meter_input_if(const Meter *meter, const FlowEntry *entry, unsigned side);
 
 /** meter_pulse_mark() - before the first packet of this second is counted */
 void meter_pulse_mark(Meter *meter, uint32_t number);

@@ -4,7 +4,10 @@
 
 #include "probe/meter_internal.h"
 
-enum { EVICT_LOOK = 16 }; /* flows looked at to find one that has been idle for long */
+enum {
+    EVICT_LOOK = 16, /* flows looked at to find one that has been idle for long */
+    DUE_MAX = 16,
+};
 
 static const uint64_t linger_ns = UINT64_C(2000000000);
 static const uint64_t nearly_ns = UINT64_C(2) << WHEEL_TICK_SHIFT; /* the wheel may be late by it */
@@ -28,24 +31,71 @@ void meter_key(const Meter *meter, const FlowEntry *entry, FlowKey *key) {
 
 /* --- ends --------------------------------------------------------------------------------- */
 
-void meter_end(Meter *meter, uint32_t number, uint8_t end_reason) {
+/* everything it has, but for its place in the wheel */
+static void let_go(Meter *meter, uint32_t number) {
     FlowEntry *entry = entry_at(meter, number);
     const FlowMore *more = more_at(meter, number);
-    meter_settle(meter, number, true);
-    meter_pulse_add(meter, number);
-    meter_emit(meter, number, end_reason, true);
     if (meter->config.dpi)
         metadata_drop(&meter->metadata, app_at(meter, number)->metadata);
     if (more->path)
         pool_return(&meter->paths, more->path);
     if (entry->measures)
         pool_return(&meter->measures, entry->measures);
-    wheel_remove(&meter->wheel, number);
     flow_index_remove(&meter->index, meter_hash(meter, &entry->tag), number);
     if (entry->tag.ip_version == 6)
         pool_return(&meter->pairs, entry->tag.address[0]);
     entry->packets[0] = entry->packets[1] = 0; /* no young flow any more */
+    entry->tag.ip_version = 0;                 /* and not that of any packet */
     pool_return(&meter->flows, number);
+}
+
+static void end_taken(Meter *meter, uint32_t number, uint8_t end_reason) {
+    meter_settle(meter, number, true);
+    meter_pulse_add(meter, number);
+    meter_emit(meter, number, end_reason, true);
+    let_go(meter, number);
+}
+
+void meter_end(Meter *meter, uint32_t number, uint8_t end_reason) {
+    wheel_remove(&meter->wheel, number);
+    end_taken(meter, number, end_reason);
+}
+
+void meter_sweep(Meter *meter, uint32_t number) {
+    const FlowEntry *entry = entry_at(meter, number);
+    const FlowMore *more = more_at(meter, number);
+    const unsigned sides[2] = {entry_initiator(entry), !entry_initiator(entry)};
+    FlowKey key;
+    meter_key(meter, entry, &key);
+    SweptFlow flow = {.key = {.port = key.port[sides[1]],
+                              .vlan = more->vlan,
+                              .inner_vlan = more->inner_vlan,
+                              .protocol = key.protocol,
+                              .ip_version = key.ip_version},
+                      .flows = 1,
+                      .first_ns = more->first_ns,
+                      .last_ns = entry->last_ns,
+                      .input_if = meter_input_if(meter, entry, sides[0])};
+    memcpy(flow.key.address, key.address[sides[1]], 16);
+    for (unsigned i = 0; i < 2; i++) {
+        flow.packets[i] = entry->packets[sides[i]];
+        flow.octets[i] = flow_octets(entry, more, sides[i]);
+        flow.frame_octets[i] = flow_frame_octets(entry, more, sides[i]);
+        flow.tcp_flags[i] = entry->tcp_flags[sides[i]];
+    }
+    /* a record has a single rate; and where only some protocols are wanted, each is looked at */
+    if (entry->sampled != meter->sampled ||
+        (meter->config.dpi && !dpi_wanted(meter->config.dpi, 0, 0))) {
+        meter_end(meter, number, FLOW_END_RESOURCES);
+        return;
+    }
+    if (meter->config.dpi && app_at(meter, number)->dpi) /* its state is needed elsewhere */
+        meter_settle(meter, number, true);
+    meter_pulse_add(meter, number);
+    swept_add(meter->swept, &flow, meter->now_ns);
+    meter_count(meter, COUNTER_FLOWS_SWEPT, 1);
+    wheel_remove(&meter->wheel, number);
+    let_go(meter, number);
 }
 
 void meter_end_all(Meter *meter) {
@@ -92,26 +142,54 @@ void meter_schedule(Meter *meter, uint32_t number) {
     wheel_add(&meter->wheel, number, meter_deadline(meter, number));
 }
 
+/* flows to be ended, out of the wheel already; their places in the index are asked for before the
+ * first is */
+typedef struct Due {
+    uint32_t n;
+    struct {
+        uint32_t number;
+        uint8_t reason;
+    } flows[DUE_MAX];
+} Due;
+
+static void end_due(Meter *meter, Due *due) {
+    for (uint32_t i = 0; i < due->n; i++)
+        end_taken(meter, due->flows[i].number, due->flows[i].reason);
+    due->n = 0;
+}
+
+static void add_due(Meter *meter, Due *due, uint32_t number, uint8_t reason) {
+    const uint32_t hash = meter_hash(meter, &entry_at(meter, number)->tag);
+    flow_index_prefetch(&meter->index, hash);
+    due->flows[due->n].number = number;
+    due->flows[due->n++].reason = reason;
+    if (due->n == DUE_MAX)
+        end_due(meter, due);
+}
+
 void meter_expire(Meter *meter, uint64_t now_ns) {
+    Due due = {0};
     uint32_t number = 0;
     while ((number = wheel_take(&meter->wheel, now_ns)) != 0) {
         FlowEntry *entry = entry_at(meter, number);
-        uint64_t deadline_ns = meter_deadline(meter, number);
-        wheel_add(&meter->wheel, number, deadline_ns);
-        if (deadline_ns > now_ns)
+        const uint64_t deadline_ns = meter_deadline(meter, number);
+        if (deadline_ns > now_ns) {
+            wheel_add(&meter->wheel, number, deadline_ns);
             continue;
+        }
         if (entry->state & ENTRY_CLOSING)
-            meter_end(meter, number, FLOW_END_DETECTED);
+            add_due(meter, &due, number, FLOW_END_DETECTED);
         else if (entry->last_ns + meter->idle_ns <= now_ns)
-            meter_end(meter, number, FLOW_END_IDLE);
+            add_due(meter, &due, number, FLOW_END_IDLE);
         else {
             if (meter_active_end(meter, number) <= now_ns)
                 meter_split(meter, number);
             else
                 entry->state |= ENTRY_NEARLY;
-            meter_schedule(meter, number);
+            wheel_add(&meter->wheel, number, meter_deadline(meter, number));
         }
     }
+    end_due(meter, &due);
 }
 
 /* --- beginnings --------------------------------------------------------------------------- */
@@ -132,7 +210,10 @@ static uint32_t find_idle(Meter *meter) {
 /* room for one more */
 static void evict(Meter *meter) {
     uint32_t number = young_take(&meter->young, entry_at(meter, 0), more_at(meter, 0));
-    meter_end(meter, number ? number : find_idle(meter), FLOW_END_RESOURCES);
+    if (number)
+        meter_sweep(meter, number);
+    else
+        meter_end(meter, find_idle(meter), FLOW_END_RESOURCES);
 }
 
 void meter_orient(FlowEntry *entry, unsigned side, Direction direction) {

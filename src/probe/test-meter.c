@@ -10,126 +10,7 @@
 #include <string.h>
 
 #include "net/test-hex.h"
-#include "probe/counters.h"
-#include "probe/meter.h"
-
-#define SECOND UINT64_C(1000000000)
-#define START  (UINT64_C(1700000000) * SECOND)
-
-enum { RECORDS = 4096 };
-
-/* a meter, what it emitted, and what was put in */
-typedef struct Rig {
-    Meter *meter;
-    MetricValue counters[_COUNTER_N];
-    FlowRecord records[RECORDS];
-    size_t n;
-    uint64_t packets; /* sums over all records */
-    uint64_t frame_octets;
-} Rig;
-
-static void take(void *userdata, const FlowRecord *record) {
-    Rig *rig = userdata;
-    if (rig->n < RECORDS)
-        rig->records[rig->n] = *record;
-    rig->n++;
-    rig->packets += record->packets + record->rev_packets;
-    rig->frame_octets += record->l2_octets + record->rev_l2_octets;
-}
-
-static Rig *rig_made(uint32_t max_flows, MeterVlan vlan_key, DissectMode mode) {
-    Rig *rig = calloc(1, sizeof(*rig));
-    assert_non_null(rig);
-    MeterConfig config = {
-        .max_flows = max_flows,
-        .idle_s = 15,
-        .active_s = 60,
-        .seed = 1,
-        .flow_id = 100,
-        .vlan_key = vlan_key,
-        .mode = mode,
-        .counters = rig->counters,
-        .record = take,
-        .userdata = rig,
-    };
-    assert_int_equal(meter_new(&rig->meter, &config), 0);
-    return rig;
-}
-
-static Rig *rig_new(uint32_t max_flows) {
-    return rig_made(max_flows, METER_VLAN_ALL, DISSECT_INNERMOST);
-}
-
-/* received = ignored + metered; metered = in records + in live flows; packets and bytes */
-static void assert_conserved(Rig *rig) {
-    uint64_t packets = 0;
-    uint64_t bytes = 0;
-    for (int answer = 1; answer < _DISSECT_E_N; answer++) {
-        packets += metric_get(&rig->counters[counter_ignored_packets(answer)]);
-        bytes += metric_get(&rig->counters[counter_ignored_bytes(answer)]);
-    }
-    MeterLive live;
-    meter_live(rig->meter, &live);
-    assert_true(metric_get(&rig->counters[COUNTER_PACKETS_RECEIVED]) ==
-                packets + rig->packets + live.packets);
-    assert_true(metric_get(&rig->counters[COUNTER_BYTES_RECEIVED]) ==
-                bytes + rig->frame_octets + live.frame_octets);
-    assert_true(metric_get(&rig->counters[COUNTER_PACKETS_EXPORTED]) == rig->packets);
-    assert_true(metric_get(&rig->counters[COUNTER_BYTES_EXPORTED]) == rig->frame_octets);
-    assert_true(metric_get(&rig->counters[COUNTER_FLOWS_LIVE]) == live.flows);
-}
-
-static void rig_end(Rig *rig) {
-    assert_conserved(rig);
-    meter_flush(rig->meter);
-    assert_conserved(rig);
-    MeterLive live;
-    meter_live(rig->meter, &live);
-    assert_true(live.flows == 0 && live.packets == 0);
-    meter_free(rig->meter);
-    free(rig);
-}
-
-/* a raw IPv4 packet: hosts are the last two bytes of 10.0.x.x */
-typedef struct Sent {
-    uint16_t from, to, sport, dport;
-    uint8_t protocol, flags;
-    uint64_t at_ns;
-} Sent;
-
-static void send(Rig *rig, Sent s) {
-    uint8_t b[40] = {0x45, 0, 0, 40, 0, 1, 0, 0, 64, s.protocol};
-    b[12] = b[16] = 10;
-    b[14] = (uint8_t)(s.from >> 8);
-    b[15] = (uint8_t)s.from;
-    b[18] = (uint8_t)(s.to >> 8);
-    b[19] = (uint8_t)s.to;
-    b[20] = (uint8_t)(s.sport >> 8);
-    b[21] = (uint8_t)s.sport;
-    b[22] = (uint8_t)(s.dport >> 8);
-    b[23] = (uint8_t)s.dport;
-    if (s.protocol == IP_TCP) {
-        b[32] = 0x50;
-        b[33] = s.flags;
-    } else {
-        b[25] = 20;
-    }
-    Frame frame = {.bytes = b,
-                   .time_ns = s.at_ns,
-                   .captured_bytes = sizeof(b),
-                   .wire_bytes = sizeof(b) + 14, /* as if a link header had been there */
-                   .link_type = FRAME_LINK_RAW};
-    meter_frames(rig->meter, &frame, 1);
-}
-
-static void udp(Rig *rig, uint16_t from, uint16_t to, uint16_t sport, uint16_t dport, uint64_t at) {
-    send(rig, (Sent){from, to, sport, dport, IP_UDP, 0, at});
-}
-
-static void tcp(Rig *rig, uint16_t from, uint16_t to, uint16_t sport, uint16_t dport, uint8_t flags,
-                uint64_t at) {
-    send(rig, (Sent){from, to, sport, dport, IP_TCP, flags, at});
-}
+#include "probe/test-meter-rig.h"
 
 static void test_both_directions_meet(void **state) {
     (void)state;
@@ -278,37 +159,6 @@ static void test_ports_used_again(void **state) {
     assert_int_equal(rig->n, 2);
     assert_int_equal(rig->records[0].end_reason, FLOW_END_DETECTED);
     assert_true(rig->records[0].flow_id != rig->records[1].flow_id);
-    rig_end(rig);
-}
-
-static void test_flood_spares_established_flows(void **state) {
-    (void)state;
-    enum { CAP = 1000, KEPT = 100, FLOOD = 20000 };
-    Rig *rig = rig_new(CAP);
-    uint64_t t = START;
-    for (unsigned k = 0; k < KEPT; k++) {
-        uint16_t i = (uint16_t)k;
-        tcp(rig, i, 60000, 1000, 80, TCP_SYN, t);
-        tcp(rig, 60000, i, 80, 1000, TCP_SYN | TCP_ACK, t);
-    }
-    for (uint32_t i = 0; i < FLOOD; i++) {
-        t += 100000; /* 10,000 a second, 2 s */
-        tcp(rig, (uint16_t)(i % 50000 + 200), 60001, (uint16_t)(i / 50000 + 7), 80, TCP_SYN, t);
-        if (i % 97 == 0)
-            assert_conserved(rig);
-    }
-    /* at the cap all along, and every one that went is counted */
-    MeterLive live;
-    meter_live(rig->meter, &live);
-    assert_int_equal(live.flows, CAP);
-    assert_int_equal(metric_get(&rig->counters[COUNTER_EXPORTED_RESOURCES]), KEPT + FLOOD - CAP);
-    size_t before = rig->n;
-    for (unsigned i = 0; i < KEPT; i++)
-        tcp(rig, (uint16_t)i, 60000, 1000, 80, TCP_ACK, t);
-    assert_int_equal(rig->n, before); /* none of them had to be made anew */
-    assert_conserved(rig);
-    for (size_t i = 0; i < rig->n && i < RECORDS; i++)
-        assert_int_not_equal(rig->records[i].packets + rig->records[i].rev_packets, 2);
     rig_end(rig);
 }
 
@@ -547,7 +397,6 @@ int main(void) {
         cmocka_unit_test(test_no_empty_record),
         cmocka_unit_test(test_tcp_end_lingers),
         cmocka_unit_test(test_ports_used_again),
-        cmocka_unit_test(test_flood_spares_established_flows),
         cmocka_unit_test(test_clock_steps),
         cmocka_unit_test(test_random_traffic_is_conserved),
         cmocka_unit_test(test_ignored_frames_are_counted),

@@ -83,6 +83,28 @@ static void test_index_against_an_array(void **state) {
     flow_index_deinit(&index);
 }
 
+/* more than the first size holds: it grows and everything is found again, and again when it shrinks
+ * to nothing */
+static void test_index_grows(void **state) {
+    (void)state;
+    enum { N = 1300000 };
+    FlowIndex index;
+    assert_int_equal(flow_index_init(&index, N), 0);
+    const uint32_t first = index.mask;
+    for (uint32_t i = 1; i <= N; i++)
+        flow_index_add(&index, i * 2654435761u, i);
+    assert_true((uint64_t)index.mask + 1 == ((uint64_t)first + 1) * 4);
+    assert_true((uint64_t)N * 2 <= (uint64_t)index.mask + 1);
+    for (uint32_t i = 1; i <= N; i++)
+        assert_true(index_has(&index, i * 2654435761u, i));
+    for (uint32_t i = 1; i <= N; i++)
+        flow_index_remove(&index, i * 2654435761u, i);
+    assert_int_equal(index.used, 0);
+    for (uint32_t at = 0; at <= index.mask; at++)
+        assert_true(index.slots[at].number == 0);
+    flow_index_deinit(&index);
+}
+
 static void test_wheel_in_time(void **state) {
     (void)state;
     enum { N = 500 };
@@ -130,6 +152,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_pool_gives_each_once),
         cmocka_unit_test(test_index_against_an_array),
+        cmocka_unit_test(test_index_grows),
         cmocka_unit_test(test_wheel_in_time),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

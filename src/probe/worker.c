@@ -10,10 +10,9 @@
 #include "base/error.h"
 
 enum {
-    MAX_FLOWS = 1 << 20,
+    MAX_FLOWS = 1 << 24,
     MIN_FLOWS = 1024,
     COLLECTING_FLOWS = 1024, /* of a meter that meters nothing */
-    FLOW_BYTES = 216,        /* entry, more, index and name, about */
 };
 
 /* --- opening ------------------------------------------------------------------------------ */
@@ -29,7 +28,8 @@ static uint64_t random_u64(void) {
 static uint32_t flows_that_fit(void) {
     long pages = sysconf(_SC_PHYS_PAGES);
     long page = sysconf(_SC_PAGESIZE);
-    uint64_t fit = pages > 0 && page > 0 ? (uint64_t)pages * (uint64_t)page / 8 / FLOW_BYTES : 0;
+    uint64_t fit =
+        pages > 0 && page > 0 ? (uint64_t)pages * (uint64_t)page / 8 / METER_FLOW_BYTES : 0;
     if (fit == 0 || fit > MAX_FLOWS)
         return MAX_FLOWS;
     return (uint32_t)fit;

@@ -7,6 +7,9 @@
 #include <sys/mman.h>
 
 #include "base/error.h"
+#include "net/dissect.h"
+
+enum { NOTES_MAX = 1 << 20, HALF_OPEN_PACKETS = 16 /* both sides say theirs again */ };
 
 static size_t young_bytes(const Young *young) {
     return ((size_t)young->mask + 1) * sizeof(YoungNote);
@@ -14,7 +17,7 @@ static size_t young_bytes(const Young *young) {
 
 int young_init(Young *young, uint32_t flows) {
     uint64_t n = 64;
-    while (n < flows)
+    while (n < flows && n < NOTES_MAX)
         n *= 2;
     young->mask = (uint32_t)(n - 1);
     void *notes = mmap(NULL, young_bytes(young), PROT_READ | PROT_WRITE,
@@ -31,8 +34,16 @@ void young_deinit(Young *young) {
     *young = (Young){0};
 }
 
+/* whoever opened it never acknowledged: an answered SYN of an address that is not there is no more
+ * than an unanswered one */
+static bool is_half_open(const FlowEntry *entry) {
+    const uint16_t flags = entry->tcp_flags[entry_initiator(entry)];
+    return entry->tag.protocol == IP_TCP && (flags & TCP_SYN) && !(flags & TCP_ACK) &&
+           flow_packets(entry) <= HALF_OPEN_PACKETS;
+}
+
 static bool is_young(const FlowEntry *entry, const FlowMore *more, const YoungNote *note) {
-    return flow_packets(entry) == 1 && !(entry->state & ENTRY_SPLIT) &&
+    return (flow_packets(entry) == 1 || is_half_open(entry)) && !(entry->state & ENTRY_SPLIT) &&
            (uint32_t)more->first_ns == note->stamp;
 }
 

@@ -5,9 +5,9 @@
  * Young Flows
  *
  * The flows in order of their making, so that at the cap the oldest one that never had a second
- * packet can make room. Nothing is taken out when a flow ends or grows up: who asks checks that the
- * flow is still the one that was noted. As many places as flows; when they are full the oldest note
- * is overwritten.
+ * packet, or never became a TCP connection, can make room. Nothing is taken out when a flow ends or
+ * grows up: who asks checks that the flow is still the one that was noted. As many places as flows,
+ * a million at most; when they are full the oldest note is overwritten.
  */
 
 #include <stdint.h>
@@ -35,5 +35,5 @@ static inline void young_put(Young *young, uint32_t number, uint64_t first_ns) {
         young->taken++;
 }
 
-/** young_take() - the number of the oldest flow with a single packet, 0: there is none left */
+/** young_take() - the number of the oldest of these flows, 0: there is none left */
 uint32_t young_take(Young *young, const FlowEntry *entries, const FlowMore *mores);
