@@ -28,6 +28,7 @@ enum {
     SIDE_SCALE = 4,      /* its SYN had a window scale */
     SIDE_KEEP_ALIVE = 8, /* its last packet was one */
     SIDE_PROBE = 16,     /* its last packet tried a zero window */
+    SIDE_SYN = 32,       /* its SYN was seen */
 };
 
 static uint32_t us_of(uint64_t ns) {
@@ -74,7 +75,6 @@ static uint32_t wire_payload(const Packet *packet) {
 }
 
 static void take_syn(Firsts *syn, const Packet *packet, const uint8_t *tcp) {
-    syn->flags |= FIRSTS_SYN;
     if ((packet->tcp_flags & (TCP_ECE | TCP_CWR)) == (TCP_ECE | TCP_CWR))
         syn->flags |= FIRSTS_ECN;
     if (packet->ip_version == 6)
@@ -94,10 +94,12 @@ static void take_first(Firsts *firsts, const Packet *packet, const uint8_t *tcp)
     uint32_t ack = cursor_u32(&c);
     cursor_skip(&c, 2);
     firsts->window = cursor_u16(&c);
-    if ((flags & (TCP_SYN | TCP_ACK)) == TCP_SYN) {
+    if (flags & TCP_SYN) {
         take_syn(firsts, packet, tcp);
-        return;
+        firsts->flags |= flags & TCP_ACK ? FIRSTS_SYN_ACK : FIRSTS_SYN;
     }
+    if (firsts->flags & FIRSTS_SYN)
+        return;
     firsts->options = ack;
     firsts->flags |= flags & TCP_ACK ? FIRSTS_ACK : 0;
 }
@@ -121,6 +123,15 @@ static unsigned size_bucket(uint32_t bytes) {
 static unsigned gap_bucket(uint64_t ns) {
     return (unsigned)(ns > 100000) + (ns > 1000000) + (ns > 10000000) + (ns > 100000000) +
            (ns > 1000000000);
+}
+
+static void note_syn(Measures *m, unsigned side, const Firsts *syn, uint16_t window) {
+    TcpSide *s = &m->side.tcp[side];
+    m->mss[side] = syn->mss;
+    m->window_syn[side] = window;
+    s->scale = syn->scale;
+    s->state |= SIDE_SYN;
+    s->state |= syn->flags & FIRSTS_SCALE ? SIDE_SCALE : 0;
 }
 
 static void begin_udp(Measures *m, const MeasuresBefore *before) {
@@ -150,16 +161,15 @@ static void begin_tcp(Measures *m, const MeasuresBefore *before) {
     s->next_seq = f->next_seq;
     s->next_us = us;
     s->state = SIDE_SEQ;
+    if (f->flags & (FIRSTS_SYN | FIRSTS_SYN_ACK))
+        note_syn(m, side, f, f->window);
+    else
+        s->window_max = f->window;
     if (f->flags & FIRSTS_SYN) {
         m->state |= MEASURES_SYN;
         m->handshake_us = us;
-        m->mss[side] = f->mss;
-        s->scale = f->scale;
-        s->state |= f->flags & FIRSTS_SCALE ? SIDE_SCALE : 0;
-        m->window_syn[side] = f->window;
         return;
     }
-    s->window_max = f->window;
     if (f->flags & FIRSTS_ACK) {
         s->ack = f->options;
         s->ack_us = us;
@@ -208,11 +218,13 @@ static void take_handshake(Measures *m, unsigned side, unsigned initiator, const
         }
         return;
     }
-    if (side != initiator || !(m->state & MEASURES_SYN_ACK) || !(g->flags & TCP_ACK) ||
+    /* where only the initiator's side is captured, its ACK is all there is to see */
+    if (side != initiator || !(m->state & MEASURES_SYN) || !(g->flags & TCP_ACK) ||
         (g->flags & TCP_RST))
         return;
     m->state |= MEASURES_SHAKEN;
-    m->client_us = g->now_us - m->client_us;
+    if (m->state & MEASURES_SYN_ACK)
+        m->client_us = g->now_us - m->client_us;
     m->handshake_us = g->now_us - m->handshake_us;
 }
 
@@ -220,11 +232,7 @@ static void take_syn_of_side(Measures *m, unsigned side, const Packet *packet, c
                              uint16_t window) {
     Firsts syn = {0};
     take_syn(&syn, packet, tcp);
-    TcpSide *s = &m->side.tcp[side];
-    m->mss[side] = syn.mss;
-    s->scale = syn.scale;
-    s->state |= syn.flags & FIRSTS_SCALE ? SIDE_SCALE : 0;
-    m->window_syn[side] = window;
+    note_syn(m, side, &syn, window);
 }
 
 /* an acknowledgement without anything else that is like the one before */
@@ -429,7 +437,9 @@ void firsts_record(const Firsts *firsts, unsigned initiator, FlowRecord *record,
 
 static uint32_t window_max(const Measures *m, unsigned side) {
     const TcpSide *s = &m->side.tcp[side];
-    const bool scaled = (m->side.tcp[0].state & SIDE_SCALE) && (m->side.tcp[1].state & SIDE_SCALE);
+    /* scaled is what both have offered (RFC 7323 section 2.2); one that was not seen may have */
+    const uint8_t other = m->side.tcp[!side].state;
+    const bool scaled = (s->state & SIDE_SCALE) && (!(other & SIDE_SYN) || (other & SIDE_SCALE));
     uint32_t syn = m->window_syn[side];
     uint32_t max = (uint32_t)s->window_max << (scaled ? s->scale : 0);
     return max > syn || (m->state & MEASURES_TOLD) ? max : syn;
