@@ -24,7 +24,7 @@ enum {
 /* a stream that has gaps while it comes together */
 typedef struct Assembly {
     QuicOrigin origin;
-    uint32_t base; /* TCP sequence number of its beginning */
+    uint32_t base; /* TCP sequence number of its beginning; DTLS: number of the message */
     uint16_t from; /* port that the client sends from */
     uint16_t have; /* bytes without a gap */
     uint16_t need; /* DTLS: the hello's length */
@@ -217,7 +217,7 @@ static Found look_dtls(HelloReader *reader, HelloState *state, const Packet *pac
     Cursor c = cursor_make(packet->payload, packet->payload_bytes);
     cursor_skip(&c, DTLS_RECORD_BYTES + 1);
     size_t length = cursor_uint(&c, 3);
-    cursor_skip(&c, 2);
+    uint16_t message = cursor_u16(&c);
     size_t offset = cursor_uint(&c, 3);
     size_t n = cursor_uint(&c, 3);
     const uint8_t *body = cursor_take(&c, n);
@@ -225,11 +225,14 @@ static Found look_dtls(HelloReader *reader, HelloState *state, const Packet *pac
         return FOUND_NOTHING;
     if (offset == 0 && n == length)
         return settle(state, JA4_DTLS, body, n);
-    Assembly *a = state->assembly ? assembly_at(reader, state)
-                                  : assembly_begin(reader, state, packet, JA4_DTLS);
+    const bool begins = !state->assembly;
+    Assembly *a =
+        begins ? assembly_begin(reader, state, packet, JA4_DTLS) : assembly_at(reader, state);
     if (!a)
         return FOUND_NOTHING;
-    if (packet->src_port != a->from || a->transport != JA4_DTLS)
+    if (begins)
+        a->base = message;
+    if (packet->src_port != a->from || a->transport != JA4_DTLS || a->base != message)
         return FOUND_PART;
     a->need = (uint16_t)length;
     assembly_add(a, offset, body, n);

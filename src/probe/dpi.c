@@ -184,7 +184,7 @@ static void take_result(const Dpi *dpi, const DpiState *state, ndpi_protocol fou
     if (result->app == NDPI_PROTOCOL_UNKNOWN && result->master == NDPI_PROTOCOL_UNKNOWN)
         result->category = 0;
     metadata_clear(&result->metadata);
-    dpi_facts_take(flow, found, &result->metadata);
+    dpi_facts_take(flow, result->app, result->master, &result->metadata);
     if (state->hello.has_ja4)
         metadata_put(&result->metadata, METADATA_JA4, state->hello.ja4, JA4_BYTES);
 }

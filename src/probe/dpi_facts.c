@@ -2,11 +2,12 @@
 
 #include "probe/dpi_facts.h"
 
+#include <ndpi_main.h>
 #include <string.h>
 
-static bool is_one(ndpi_protocol found, const uint16_t *numbers) {
+static bool is_one(uint16_t app, uint16_t master, const uint16_t *numbers) {
     for (; *numbers != NDPI_PROTOCOL_UNKNOWN; numbers++)
-        if (found.app_protocol == *numbers || found.master_protocol == *numbers)
+        if (app == *numbers || master == *numbers)
             return true;
     return false;
 }
@@ -39,11 +40,12 @@ static void take_tls(const struct ndpi_flow_struct *flow, Metadata *m) {
     put(m, METADATA_ISSUER, flow->protos.tls_quic.issuerDN);
 }
 
-void dpi_facts_take(const struct ndpi_flow_struct *flow, ndpi_protocol found, Metadata *m) {
+void dpi_facts_take(const struct ndpi_flow_struct *flow, uint16_t app, uint16_t master,
+                    Metadata *m) {
     put_array(m, METADATA_SERVER_NAME, flow->host_server_name, sizeof(flow->host_server_name));
-    if (is_one(found, tls))
+    if (is_one(app, master, tls))
         take_tls(flow, m);
-    else if (is_one(found, dns)) {
+    else if (is_one(app, master, dns)) {
         m->dns_type = flow->protos.dns.query_type;
         m->dns_rcode = flow->protos.dns.reply_code;
     }

@@ -6,8 +6,12 @@
  * it may be read depends on the protocol that was found.
  */
 
-#include <ndpi_main.h>
+#include <stdint.h>
 
 #include "probe/metadata.h"
 
-void dpi_facts_take(const struct ndpi_flow_struct *flow, ndpi_protocol found, Metadata *metadata);
+struct ndpi_flow_struct;
+
+/** dpi_facts_take() - into cleared metadata, of a flow of this protocol and what carries it */
+void dpi_facts_take(const struct ndpi_flow_struct *flow, uint16_t app, uint16_t master,
+                    Metadata *metadata);

@@ -2,7 +2,6 @@
 
 #include "probe/measures.h"
 
-#include <stdio.h>
 #include <string.h>
 
 #include "base/cursor.h"
@@ -28,6 +27,7 @@ enum {
     SIDE_SCALE = 4,      /* its SYN had a window scale */
     SIDE_KEEP_ALIVE = 8, /* its last packet was one */
     SIDE_PROBE = 16,     /* its last packet tried a zero window */
+    SIDE_SYN = 32,       /* its SYN was seen */
 };
 
 static uint32_t us_of(uint64_t ns) {
@@ -74,7 +74,6 @@ static uint32_t wire_payload(const Packet *packet) {
 }
 
 static void take_syn(Firsts *syn, const Packet *packet, const uint8_t *tcp) {
-    syn->flags |= FIRSTS_SYN;
     if ((packet->tcp_flags & (TCP_ECE | TCP_CWR)) == (TCP_ECE | TCP_CWR))
         syn->flags |= FIRSTS_ECN;
     if (packet->ip_version == 6)
@@ -94,10 +93,12 @@ static void take_first(Firsts *firsts, const Packet *packet, const uint8_t *tcp)
     uint32_t ack = cursor_u32(&c);
     cursor_skip(&c, 2);
     firsts->window = cursor_u16(&c);
-    if ((flags & (TCP_SYN | TCP_ACK)) == TCP_SYN) {
+    if (flags & TCP_SYN) {
         take_syn(firsts, packet, tcp);
-        return;
+        firsts->flags |= flags & TCP_ACK ? FIRSTS_SYN_ACK : FIRSTS_SYN;
     }
+    if (firsts->flags & FIRSTS_SYN)
+        return;
     firsts->options = ack;
     firsts->flags |= flags & TCP_ACK ? FIRSTS_ACK : 0;
 }
@@ -121,6 +122,15 @@ static unsigned size_bucket(uint32_t bytes) {
 static unsigned gap_bucket(uint64_t ns) {
     return (unsigned)(ns > 100000) + (ns > 1000000) + (ns > 10000000) + (ns > 100000000) +
            (ns > 1000000000);
+}
+
+static void note_syn(Measures *m, unsigned side, const Firsts *syn, uint16_t window) {
+    TcpSide *s = &m->side.tcp[side];
+    m->mss[side] = syn->mss;
+    m->window_syn[side] = window;
+    s->scale = syn->scale;
+    s->state |= SIDE_SYN;
+    s->state |= syn->flags & FIRSTS_SCALE ? SIDE_SCALE : 0;
 }
 
 static void begin_udp(Measures *m, const MeasuresBefore *before) {
@@ -150,16 +160,15 @@ static void begin_tcp(Measures *m, const MeasuresBefore *before) {
     s->next_seq = f->next_seq;
     s->next_us = us;
     s->state = SIDE_SEQ;
+    if (f->flags & (FIRSTS_SYN | FIRSTS_SYN_ACK))
+        note_syn(m, side, f, f->window);
+    else
+        s->window_max = f->window;
     if (f->flags & FIRSTS_SYN) {
         m->state |= MEASURES_SYN;
         m->handshake_us = us;
-        m->mss[side] = f->mss;
-        s->scale = f->scale;
-        s->state |= f->flags & FIRSTS_SCALE ? SIDE_SCALE : 0;
-        m->window_syn[side] = f->window;
         return;
     }
-    s->window_max = f->window;
     if (f->flags & FIRSTS_ACK) {
         s->ack = f->options;
         s->ack_us = us;
@@ -208,11 +217,13 @@ static void take_handshake(Measures *m, unsigned side, unsigned initiator, const
         }
         return;
     }
-    if (side != initiator || !(m->state & MEASURES_SYN_ACK) || !(g->flags & TCP_ACK) ||
+    /* where only the initiator's side is captured, its ACK is all there is to see */
+    if (side != initiator || !(m->state & MEASURES_SYN) || !(g->flags & TCP_ACK) ||
         (g->flags & TCP_RST))
         return;
     m->state |= MEASURES_SHAKEN;
-    m->client_us = g->now_us - m->client_us;
+    if (m->state & MEASURES_SYN_ACK)
+        m->client_us = g->now_us - m->client_us;
     m->handshake_us = g->now_us - m->handshake_us;
 }
 
@@ -220,11 +231,7 @@ static void take_syn_of_side(Measures *m, unsigned side, const Packet *packet, c
                              uint16_t window) {
     Firsts syn = {0};
     take_syn(&syn, packet, tcp);
-    TcpSide *s = &m->side.tcp[side];
-    m->mss[side] = syn.mss;
-    s->scale = syn.scale;
-    s->state |= syn.flags & FIRSTS_SCALE ? SIDE_SCALE : 0;
-    m->window_syn[side] = window;
+    note_syn(m, side, &syn, window);
 }
 
 /* an acknowledgement without anything else that is like the one before */
@@ -383,37 +390,63 @@ void measures_split(Measures *m) {
 
 /* --- records ------------------------------------------------------------------------------ */
 
-static FlowText histogram(const uint32_t counts[MEASURES_BUCKETS], char text[MEASURES_TEXT_MAX]) {
-    int n = snprintf(text, MEASURES_TEXT_MAX, "%u,%u,%u,%u,%u,%u", counts[0], counts[1], counts[2],
-                     counts[3], counts[4], counts[5]);
-    return (FlowText){.text = text, .size = (uint32_t)n};
+/* printf would take a tenth of all the time of a probe that sees short flows */
+static char *put_number(char *to, uint32_t v) {
+    char digits[10];
+    unsigned n = 0;
+    do
+        digits[n++] = (char)('0' + v % 10);
+    while ((v /= 10) != 0);
+    while (n > 0)
+        *to++ = digits[--n];
+    return to;
 }
 
-/* window:options:mss:scale:ttl:flags, as docs/measures.md has it */
-static FlowText fingerprint(const Firsts *f, char text[MEASURES_TEXT_MAX]) {
+static char *put_part(char *to, uint32_t v) {
+    *to++ = ':';
+    return put_number(to, v);
+}
+
+static FlowText histogram(const uint32_t counts[MEASURES_BUCKETS], char text[MEASURES_TEXT_MAX]) {
+    char *to = put_number(text, counts[0]);
+    for (unsigned i = 1; i < MEASURES_BUCKETS; i++) {
+        *to++ = ',';
+        to = put_number(to, counts[i]);
+    }
+    return (FlowText){.text = text, .size = (uint32_t)(to - text)};
+}
+
+/* version:window:options:mss:scale:ttl:flags, as docs/measures.md has it */
+static FlowText fingerprint(const Firsts *f, uint8_t ttl, char text[MEASURES_TEXT_MAX]) {
     static const char letters[16] = ".NMWKS..T......?"; /* by kind; those without one as a dot */
-    char options[9];
-    unsigned n = 0;
+    char *to = text;
+    *to++ = f->flags & FIRSTS_V6 ? '6' : '4';
+    to = put_part(to, f->window);
+    *to++ = ':';
+    if (!f->options)
+        *to++ = '-';
     for (uint32_t left = f->options; left; left >>= 4)
-        options[n++] = letters[left & 15];
-    options[n] = 0;
-    char scale[4] = "-";
-    if (f->flags & FIRSTS_SCALE)
-        (void)snprintf(scale, sizeof(scale), "%u", f->scale & 15u);
-    int size = snprintf(text, MEASURES_TEXT_MAX, "%c:%u:%s:%u:%s:%u:%s%s",
-                        f->flags & FIRSTS_V6 ? '6' : '4', f->window, n ? options : "-", f->mss,
-                        scale, f->ttl[0] ? f->ttl[0] : f->ttl[1], f->flags & FIRSTS_DF ? "d" : "",
-                        f->flags & FIRSTS_ECN ? "e" : "");
-    return (FlowText){.text = text, .size = (uint32_t)size};
+        *to++ = letters[left & 15];
+    to = put_part(to, f->mss);
+    if (f->flags & FIRSTS_SCALE) {
+        to = put_part(to, f->scale);
+    } else {
+        *to++ = ':';
+        *to++ = '-';
+    }
+    to = put_part(to, ttl);
+    *to++ = ':';
+    if (f->flags & FIRSTS_DF)
+        *to++ = 'd';
+    if (f->flags & FIRSTS_ECN)
+        *to++ = 'e';
+    return (FlowText){.text = text, .size = (uint32_t)(to - text)};
 }
 
 static void put_fingerprint(const Firsts *firsts, unsigned initiator, FlowRecord *record,
                             MeasuresTexts *texts) {
-    if (!(firsts->flags & FIRSTS_SYN))
-        return;
-    Firsts f = *firsts;
-    f.ttl[0] = f.ttl[initiator];
-    record->tcp_fingerprint = fingerprint(&f, texts->fingerprint);
+    if (firsts->flags & FIRSTS_SYN)
+        record->tcp_fingerprint = fingerprint(firsts, firsts->ttl[initiator], texts->fingerprint);
 }
 
 void firsts_record(const Firsts *firsts, unsigned initiator, FlowRecord *record,
@@ -429,7 +462,9 @@ void firsts_record(const Firsts *firsts, unsigned initiator, FlowRecord *record,
 
 static uint32_t window_max(const Measures *m, unsigned side) {
     const TcpSide *s = &m->side.tcp[side];
-    const bool scaled = (m->side.tcp[0].state & SIDE_SCALE) && (m->side.tcp[1].state & SIDE_SCALE);
+    /* scaled is what both have offered (RFC 7323 section 2.2); one that was not seen may have */
+    const uint8_t other = m->side.tcp[!side].state;
+    const bool scaled = (s->state & SIDE_SCALE) && (!(other & SIDE_SYN) || (other & SIDE_SCALE));
     uint32_t syn = m->window_syn[side];
     uint32_t max = (uint32_t)s->window_max << (scaled ? s->scale : 0);
     return max > syn || (m->state & MEASURES_TOLD) ? max : syn;

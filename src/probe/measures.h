@@ -45,6 +45,7 @@ enum {
     FIRSTS_V6 = 16,
     FIRSTS_TCP = 32, /* its header was all there */
     FIRSTS_ACK = 64,
+    FIRSTS_SYN_ACK = 128, /* the answer to a SYN that was not seen */
 };
 
 typedef struct TcpSide {

@@ -101,17 +101,21 @@ static uint64_t count_matches(const FlowBatch *batch, const QueryFilter *filter)
     return n;
 }
 
-static void test_filters(void **state) {
-    TestStore *t = *state;
-    cleanup(flow_batch_freep) FlowBatch *batch = NULL;
-    assert_int_equal(flow_batch_new(&batch, 4), 0);
-    test_fill(batch, 5000, 7);
-    /* the chunks before have none of these, and NULL for all of them */
+/* the chunks before have none of these, and NULL for all of them */
+static void add_rare(FlowBatch *batch) {
     for (size_t i = 4096; i < batch->n; i += 3) {
         batch->records[i].lost = (uint32_t)(i % 5);
         batch->records[i].ja4 = (FlowText){.text = i % 2 ? "t13d" : "q13i", .size = 4};
         batch->records[i].next_hop = net_address_v4((const uint8_t[]){10, 0, 0, (uint8_t)i});
     }
+}
+
+static void test_filters(void **state) {
+    TestStore *t = *state;
+    cleanup(flow_batch_freep) FlowBatch *batch = NULL;
+    assert_int_equal(flow_batch_new(&batch, 4), 0);
+    test_fill(batch, 5000, 7);
+    add_rare(batch);
     test_append(t->store, batch, NULL, 0);
     static const char *const texts[] = {
         "",
