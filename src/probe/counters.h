@@ -105,7 +105,7 @@
         "them.")                                                                                   \
     ROW(NAMES_FULL, "names_full", NULL, COUNTER, "flows",                                          \
         "Flows whose names, fingerprints and the like were not kept, because their memory was "    \
-        "full.")                                   \
+        "full.")                                                                                   \
     ROW(BATCHES, "batches", NULL, COUNTER, "batches", "Batches handed to the export.")             \
     ROW(EXPORT_DROPPED, "flows_dropped", "reason=\"export_queue\"", COUNTER, "flows",              \
         "Records lost because the export could not keep up.")                                      \
