@@ -185,7 +185,8 @@ def bench_collect(args):
             print(f"| {KINDS[kind]} | {program.name} | {clean_rate(program, kind) / 1e6:.2f} | "
                   f"{statistics.median(r[0] for r in steady):.3f} | {statistics.median(r[0] for r in quiet):.3f} | "
                   f"{max(r[1] for r in steady):.0f} | {min(r[2] for r in steady) * 100:.1f} % |", flush=True)
-    to_the_store()
+    if not args.no_store:
+        to_the_store()
 
 
 def wait_until_stored(hub, flows, seconds):
