@@ -142,7 +142,12 @@ class Nfacctd(Collector):
             return sum(int(line.split(",")[column]) for line in file)
 
 
-PROGRAMS = (("weir-probe", Weir), ("nfcapd", Nfcapd), ("nfacctd", Nfacctd))
+PEERS = ((Nfcapd, "nfcapd", "sfcapd"), (Nfacctd, "nfacctd", "sfacctd"))
+
+
+def programs_for(kind):
+    """weir's and those of the others that are installed."""
+    return [Weir] + [p for p, netflow, sflow in PEERS if shutil.which(sflow if kind == "sflow" else netflow)]
 
 
 def one(program, kind, rate, seconds=SECONDS):
@@ -165,12 +170,11 @@ def clean_rate(program, kind):
 
 
 def bench_collect(args):
-    programs = [p for name, p in PROGRAMS if name == "weir-probe" or shutil.which(name)]
     kinds = args.kinds.split(",")
     cpu = {}
     for _ in range(args.rounds):
         for kind in kinds:
-            for program in programs:
+            for program in programs_for(kind):
                 for rate in (QUIET, STEADY if kind != "sflow" else STEADY / 2):
                     sent, used, peak, flows = one(program, kind, rate)
                     cpu.setdefault((kind, program, rate == QUIET), []).append(
@@ -180,12 +184,13 @@ def bench_collect(args):
     print("| exports | collector | highest rate without loss, M/s | us a flow at 2 M/s (sFlow 1 M/s) | "
           "us a flow at 0.2 M/s | peak MB | got at 2 M/s |\n|---|---|---|---|---|---|---|")
     for kind in kinds:
-        for program in programs:
+        for program in programs_for(kind):
             steady, quiet = cpu[kind, program, False], cpu[kind, program, True]
             print(f"| {KINDS[kind]} | {program.name} | {clean_rate(program, kind) / 1e6:.2f} | "
                   f"{statistics.median(r[0] for r in steady):.3f} | {statistics.median(r[0] for r in quiet):.3f} | "
                   f"{max(r[1] for r in steady):.0f} | {min(r[2] for r in steady) * 100:.1f} % |", flush=True)
-    to_the_store()
+    if not args.no_store:
+        to_the_store()
 
 
 def wait_until_stored(hub, flows, seconds):

@@ -60,6 +60,42 @@ static void test_held_within_bounds(void **state) {
     end(&s);
 }
 
+/* one that sends no template does not take the room of the others */
+static void test_held_of_one_exporter(void **state) {
+    (void)state;
+    Scene s;
+    begin(&s, 0);
+    collector_free(s.collector);
+    const CollectConfig config = {.held_bytes = 12,
+                                  .held_exporter_bytes = 8,
+                                  .counters = s.counters,
+                                  .record = keep,
+                                  .userdata = &s};
+    assert_int_equal(collector_new(&s.collector, &config), 0);
+    for (uint32_t sequence = 0; sequence < 4; sequence++) {
+        ipfix(&s, sequence);
+        s.message.bytes[15] = (uint8_t)sequence; /* in domains of its own, too */
+        put_data(&s, 256, "0000000a");
+        send(&s);
+    }
+    assert_int_equal(count(&s, COLLECT_COUNT_HELD), 2);
+    assert_int_equal(count(&s, COLLECT_COUNT_HELD_FULL), 2);
+    s.source.address.bytes[3] = 8;
+    ipfix(&s, 0);
+    put_data(&s, 256, "0000000b");
+    send(&s);
+    assert_int_equal(count(&s, COLLECT_COUNT_HELD), 3);
+    ipfix(&s, 0); /* what is let go makes room */
+    TEMPLATE(&s, 256, E(1, 4));
+    send(&s);
+    assert_int_equal(s.n, 1);
+    ipfix(&s, 0);
+    put_data(&s, 257, "0000000b");
+    send(&s);
+    assert_int_equal(count(&s, COLLECT_COUNT_HELD), 3);
+    end(&s);
+}
+
 /* another domain, another stream: other templates */
 static void test_templates_are_kept_apart(void **state) {
     (void)state;
@@ -271,6 +307,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_redefined_and_withdrawn),
         cmocka_unit_test(test_held_within_bounds),
+        cmocka_unit_test(test_held_of_one_exporter),
         cmocka_unit_test(test_templates_are_kept_apart),
         cmocka_unit_test(test_what_is_unknown_is_stepped_over),
         cmocka_unit_test(test_addresses_of_both_families),

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <limits.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -173,7 +174,12 @@ static int keeper_start(CollectKeeper *keeper) {
     if (r)
         return error_trace(r);
     (void)queue_push(keeper->written, keeper);
+    sigset_t all;
+    sigset_t before;
+    (void)sigfillset(&all); /* signals are for the thread that started the run */
+    (void)pthread_sigmask(SIG_SETMASK, &all, &before);
     r = -pthread_create(&keeper->thread, NULL, keeper_run, keeper);
+    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
     keeper->running = r == 0;
     return error_origin(r);
 }

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -366,7 +367,12 @@ int receiver_new(Receiver **receiverp, const int *udp, const int *tcp, size_t n,
         r = sources_watch(receiver);
     if (r)
         return error_trace(r);
+    sigset_t all;
+    sigset_t before;
+    (void)sigfillset(&all); /* signals are for the thread that started the run */
+    (void)pthread_sigmask(SIG_SETMASK, &all, &before);
     r = -pthread_create(&receiver->thread, NULL, receiver_run, receiver);
+    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (r)
         return error_origin(r);
     receiver->running = true;

@@ -14,7 +14,8 @@
 static int drop(Run *run, Reason *reason) {
     const ProbeConfig *config = run->config;
     const char *const folders[] = {
-        run->deliver || run->outside.licensing ? config->data_dir : NULL,
+        run->deliver || run->outside.licensing || config->collector_ports.n ? config->data_dir
+                                                                            : NULL,
         run->deliver ? config->spool_dir : NULL,
     };
     const char *there[2] = {NULL, NULL};
