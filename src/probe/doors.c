@@ -115,6 +115,7 @@ static int open_way(Doors *doors, Way *way, const NetflowFields *fields, const c
     way->tcp = address.tcp;
     way->since_templates = config->templates_messages;
     const NetflowShape shape = {.version = config->version,
+                                .domain = config->domain,
                                 .first_template = (uint16_t)config->first_template,
                                 .told = address.tcp,
                                 .fields = fields};

@@ -32,6 +32,7 @@ typedef struct DoorsConfig {
     const OptionList *collectors;
     NetflowVersion version;
     bool all;                    /* a copy to each */
+    uint32_t domain;             /* observation domain, source id, engine */
     uint32_t first_template;     /* id; 0: 256 */
     uint32_t templates_messages; /* said again after so many; 0: 20 */
     uint32_t linger_ms;          /* a message that is not full waits so long; 0: goes at once */

@@ -50,10 +50,11 @@ typedef struct MeterConfig {
     uint64_t seed;             /* of the hash; random where packets come from outside */
     uint64_t flow_id;          /* flow ids count up from here */
     MeterVlan vlan_key;
-    DissectMode mode;      /* whether tunnels are entered */
-    Dpi *dpi;              /* borrowed; NULL: no application detection */
-    Pulse *pulse;          /* borrowed; NULL: none */
-    MetricValue *counters; /* borrowed; _COUNTER_N of them */
+    uint32_t observation_domain; /* of every record */
+    DissectMode mode;            /* whether tunnels are entered */
+    Dpi *dpi;                    /* borrowed; NULL: no application detection */
+    Pulse *pulse;                /* borrowed; NULL: none */
+    MetricValue *counters;       /* borrowed; _COUNTER_N of them */
     /* takes each record; texts in it are good until it returns */
     void (*record)(void *userdata, const FlowRecord *record);
     void *userdata;

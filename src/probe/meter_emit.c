@@ -210,6 +210,7 @@ static void record_make(Meter *meter, uint32_t number, uint8_t end_reason) {
         .input_if = meter_input_if(meter, entry, i),
         .output_if = output_if(meter, entry, i),
         .sampling = meter->rates[entry->sampled],
+        .observation_domain = meter->config.observation_domain,
     };
     if (more->has_macs) {
         memcpy(record.src_mac.bytes, more->mac[i], 6);

@@ -194,6 +194,16 @@ static const Option probe_options[] = {
      .group = "Exporters",
      .help = "Deliver every record as it was collected, none merged with another."},
 
+    {.name = "netflow-engine",
+     .letter = 'E',
+     .type = OPTION_TEXT,
+     AT(observation_point),
+     .metavar = "[TYPE:]ID",
+     .group = "Flows",
+     .help =
+         "Where this probe observes: the observation domain of the flows it meters, and with it "
+         "the source id of v9, or as TYPE:ID, of 255 at most each, the engine of v5."},
+
     /* flows */
     {.name = "lifetime-timeout",
      .letter = 't',
@@ -510,7 +520,6 @@ static const Option probe_options[] = {
      .group = "Other",
      .help = "0 what an operator wants to see, 1 more, 2 everything."},
 
-    IGNORED("netflow-engine", 'E', true, "the engine, or observation domain, is 0"),
     IGNORED("sender-address", 'q', true, "the system chooses the address it sends from"),
     IGNORED("min-num-flows", 'm', true, "--queue-timeout says how long a flow may wait"),
     IGNORED("flow-delay", 'e', true, "the hub says how fast it takes flows"),

@@ -35,6 +35,7 @@ typedef struct ProbeConfig {
     const char *snmp_mappings;
     OptionList exporter_rates; /* EXPORTER=RATE */
     OptionList black_list;
+    const char *observation_point; /* options_domain() */
 
     const char *sampling; /* options_sampling() */
     uint32_t active_s;
@@ -100,6 +101,9 @@ int options_check(const ProbeConfig *config, Reason *reason);
 
 /** options_sampling() - it was checked */
 Sampling options_sampling(const ProbeConfig *config);
+/** options_domain() - the observation domain of -E, 0 without; false: it is none */
+bool options_domain(const ProbeConfig *config, uint32_t *domainp);
+
 /** options_policy() - those of exporters; it borrows from config */
 CollectPolicyConfig options_policy(const ProbeConfig *config);
 

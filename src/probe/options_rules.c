@@ -2,6 +2,7 @@
 
 #include "probe/options.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/error.h"
@@ -13,6 +14,34 @@ enum { HUBS_MAX = 16 };
 
 const char *options_key(const ProbeConfig *config, size_t i) {
     return config->keys.values[config->keys.n > 1 ? i : 0];
+}
+
+/* a number that ends where `end` is; false: there is none, or it is larger */
+static bool take_number(const char **at, char end, unsigned long most, uint32_t *to) {
+    char *rest = NULL;
+    const unsigned long n = strtoul(*at, &rest, 10);
+    if (**at < '0' || **at > '9' || *rest != end || n > most)
+        return false;
+    *to = (uint32_t)n;
+    *at = rest;
+    return true;
+}
+
+bool options_domain(const ProbeConfig *config, uint32_t *domainp) {
+    const char *at = config->observation_point;
+    uint32_t type = 0;
+    uint32_t id = 0;
+    *domainp = 0;
+    if (!at)
+        return true;
+    const bool engine = strchr(at, ':') != NULL;
+    if (engine && !take_number(&at, ':', UINT8_MAX, &type))
+        return false;
+    at += engine;
+    if (!take_number(&at, '\0', engine ? UINT8_MAX : UINT32_MAX, &id))
+        return false;
+    *domainp = type << 8 | id;
+    return true;
 }
 
 CollectPolicyConfig options_policy(const ProbeConfig *config) {
@@ -124,6 +153,14 @@ int options_check(const ProbeConfig *config, Reason *reason) {
     }
     if (check_input(config, reason) || check_workers(config, reason))
         return OPTIONS_E_USAGE;
+    uint32_t domain = 0;
+    if (!options_domain(config, &domain)) {
+        reason_set(reason,
+                   "--netflow-engine %s: ID, at most 4294967295, or TYPE:ID, at most 255 each, are "
+                   "accepted",
+                   config->observation_point);
+        return OPTIONS_E_USAGE;
+    }
     const CollectPolicyConfig policy = options_policy(config);
     const int wrong = collect_policy_check(&policy, reason);
     if (wrong)

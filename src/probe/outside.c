@@ -13,7 +13,10 @@
 enum { SECOND_MS = 1000, FINISH_LIVE_MS = 2000, FINISH_FILE_MS = 10000 };
 
 DoorsConfig outside_doors(const ProbeConfig *config) {
+    uint32_t domain = 0;
+    (void)options_domain(config, &domain); /* it was checked */
     return (DoorsConfig){.collectors = &config->collectors,
+                         .domain = domain,
                          .version = (NetflowVersion)config->flow_version,
                          .all = config->all_collectors,
                          .first_template = config->first_template,

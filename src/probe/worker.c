@@ -77,7 +77,10 @@ static int open_meter(Worker *worker, const WorkerConfig *config, Reason *reason
         r = pulse_new(&worker->pulse, worker->dpi, random_u64());
     if (r)
         return error_trace(r);
+    uint32_t domain = 0;
+    (void)options_domain(options, &domain); /* it was checked */
     MeterConfig meter = {
+        .observation_domain = domain,
         .max_flows = max_flows(config),
         .idle_s = options->idle_s,
         .active_s = options->active_s,

@@ -34,8 +34,10 @@ def test_document(lab):
         operation = item.get("get")
         if not operation or operation.get("x-weir-stream"):
             continue
+        if path == "/exporters/{id}":  # here are none; e2e-collect-exporters.py has some
+            continue
         answer = operation["responses"]["200"]["content"]
-        status, body = hub.fetch("/api/v1" + path.replace("{id}", "1").replace("{key}", key))
+        status, body = hub.fetch("/api/v1" + path.replace("{id}", "1").replace("{interface}", "1").replace("{key}", key))
         same(status, 200, f"{path}: {body[:300]!r}")
         if "application/json" in answer:
             wrong = matches(json.loads(body), answer["application/json"]["schema"], document)

@@ -4,6 +4,7 @@
 """Exporters as the hub knows them: what became of all that they sent, their names, sampling and
 interfaces, who is silent; and what a probe's user says of them."""
 import os
+import random
 import re
 import socket
 import struct
@@ -108,6 +109,29 @@ def test_every_unit_is_in_one_place(lab):
     check('weir_probe_exporter_units{exporter="127.0.0.10",version="10",domain="0",fate="no_template"} 3\n'
           in kept, kept[-2000:])
     check('weir_probe_exporter_sent_total{exporter="127.0.0.5",version="5",domain="258"} 15\n' in kept, kept)
+
+
+def test_accounts_of_damaged_datagrams(lab):
+    """Cut, changed and in any order: whatever came, what was sent is the sum of what became of it."""
+    dice = random.Random(11)
+    seeds = [d for _, ds, _ in _exporter.cases() for d in ds] + 4 * _exporter.late()[0]
+    damaged = []
+    for _ in range(4000):
+        data = bytearray(dice.choice(seeds))
+        for _ in range(dice.randrange(0, 4)):
+            at = dice.randrange(min(len(data), 40) if dice.random() < 0.7 else len(data))
+            data[at] = dice.choice((0, 1, 2, 0x7f, 0xff, dice.randrange(256)))
+        damaged.append(bytes(data[:len(data) if dice.random() < 0.7 else dice.randrange(1, len(data) + 1)]))
+    _exporter.pcap(lab.path("damaged.pcap"), damaged)
+    offline(lab, lab.path("damaged.pcap"), "--interpret-flow-packets", "--counters", lab.path("counters"))
+    sent, found = {}, {}
+    with open(lab.path("counters")) as file:
+        for name, who, fate, n in re.findall(
+                r'^weir_probe_exporter_(sent_total|units)\{(.*?)(,fate="\w+")?\} (\d+)$', file.read(), re.M):
+            into = sent if name == "sent_total" else found
+            into[who] = into.get(who, 0) + int(n)
+    same(found, sent, "what became of it")
+    check(len(sent) > 50 and sum(sent.values()) > 4000, f"{len(sent)} accounts of {sum(sent.values())}")
 
 
 def test_who_they_are(lab):
@@ -228,6 +252,25 @@ def test_black_list_of_packets(lab):
           "by network and mask")
 
 
+def test_observation_point(lab):
+    """-E: the domain of flows that are metered, and of what leaves to collectors of others."""
+    capture = os.path.join(SOURCE, "test", "golden", "tcp.pcap")
+    for text, domain in (("77", 77), ("6:5", 6 * 256 + 5)):
+        flows = offline(lab, capture, "--no-dpi", "-E", text)
+        same({f.get("observation_domain") for f in flows}, {domain}, f"domain by -E {text}")
+    check("observation_domain" not in offline(lab, capture, "--no-dpi")[0], "without -E there is none")
+    for version, at in ((5, 20), (9, 16), (10, 12)):
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+            s.bind(("127.0.0.1", 0))
+            s.settimeout(20)
+            probe = lab.probe("-i", capture, "--no-dpi", "-n", f"127.0.0.1:{s.getsockname()[1]}", "-V", str(version),
+                              "-E", "6:5", "--license", lab.path("none"))
+            message = s.recv(65536)
+            same(probe.wait(20), 0, "exit")
+        found = int.from_bytes(message[at:at + (2 if version == 5 else 4)], "big")
+        same(found, 6 * 256 + 5, f"engine, source id or domain of version {version}")
+
+
 def test_who_is_silent(lab):
     """Within 75 s; and when its probe is away, nothing is known of it."""
     hub = lab.hub()
@@ -257,6 +300,7 @@ def test_wrong_words(lab):
     for options, part in ((("--collector-nf-reforge", lab.path("reforge")), "line 2: '10.0.0.300' is no address"),
                           (("--sampling", "192.0.2.1=0"), "EXPORTER=RATE is accepted"),
                           (("--black-list", "192.0.2.0/33"), "an address or a network is accepted"),
+                          (("-E", "300:1"), "at most 255 each"), (("-E", "x"), "at most 4294967295"),
                           (("--exporter-names", lab.path("none")), "--exporter-names: ")):
         probe = lab.probe("--collector-port", "127.0.0.1:0", "--json", "-", *options)
         same(probe.wait(10), 2, f"{options}: exit")
@@ -264,6 +308,7 @@ def test_wrong_words(lab):
 
 
 if __name__ == "__main__":
-    main([test_every_unit_is_in_one_place, test_who_they_are, test_rates_and_names_by_options,
+    main([test_every_unit_is_in_one_place, test_accounts_of_damaged_datagrams, test_who_they_are, test_rates_and_names_by_options,
           test_counters_of_interfaces,
-          test_sums_raw_and_scaled, test_black_list_of_packets, test_who_is_silent, test_wrong_words])
+          test_sums_raw_and_scaled, test_black_list_of_packets, test_observation_point,
+          test_who_is_silent, test_wrong_words])
