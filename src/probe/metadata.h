@@ -38,12 +38,14 @@ typedef enum MetadataText {
         _METADATA_N,
 } MetadataText;
 
-enum {
-    METADATA_BYTES_MAX = 16
-#define TEXT(name, member, most) +3 + (most)
+/* each text with which one it is and its length */
+typedef struct MetadataRoom {
+#define TEXT(name, member, most) char member[3 + (most)];
     METADATA_TEXTS(TEXT)
 #undef TEXT
-};
+} MetadataRoom;
+
+enum { METADATA_BYTES_MAX = sizeof(MetadataRoom) };
 
 /* texts point into the bytes behind them */
 typedef struct Metadata {
