@@ -66,14 +66,15 @@ int settings_run(Settings *settings, sqlite3_stmt *statement);
 
 /* several in one transaction, in settings_probes.c */
 
-/** settings_group_begin() - takes the lock, whatever the answer; settings_group_end() gives it back */
+/** settings_group_begin() - takes the lock, whatever the answer; settings_group_end() gives it back
+ */
 int settings_group_begin(Settings *settings);
 
 /** settings_do() - one of them */
 int settings_do(Settings *settings, Statement which);
 
-/** settings_group_end() - keeps what was done if r is 0, else undoes it; returns r, or why it could not
- * be kept */
+/** settings_group_end() - keeps what was done if r is 0, else undoes it; returns r, or why it could
+ * not be kept */
 int settings_group_end(Settings *settings, int r);
 
 /* texts and blobs outlive the step, so nothing is copied; a failed bind makes the step fail */

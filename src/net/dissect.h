@@ -10,8 +10,8 @@
  * reason one row of DISSECT_ANSWERS; malformed input has no other effect.
  *
  * Ethernet (802.3 with LLC/SNAP, 802.1Q and 802.1ad tags, MPLS, PPPoE), Linux cooked v1 and v2,
- * loopback, PPP (also in HDLC and PPPoE) and raw IP; IPv4 (RFC 791), IPv6 with extension headers (RFC 8200), AH; TCP, UDP,
- * UDP-Lite, DCCP, SCTP, ICMP, ICMPv6.
+ * loopback, PPP (also in HDLC and PPPoE) and raw IP; IPv4 (RFC 791), IPv6 with extension headers
+ * (RFC 8200), AH; TCP, UDP, UDP-Lite, DCCP, SCTP, ICMP, ICMPv6.
  *
  * Tunnels (net/tunnel.def) are entered: the innermost IP packet is the flow, and `path` says what
  * carried it. What carries no IP packet, or a broken one, stays the flow of the tunnel itself, with

@@ -57,7 +57,7 @@ struct Store {
     char *wal_path;
     char *temp_path;
     uint64_t counters_hour; /* of the newest interface counters, see counters.c */
-    int dir_fd; /* the folder's lock */
+    int dir_fd;             /* the folder's lock */
 
     pthread_mutex_t lock; /* everything below, but for what the current writer alone uses */
     pthread_cond_t changed;
