@@ -14,7 +14,8 @@
 enum { CAP = 1000, KEPT = 100, FLOOD = 60000, SERVER = 60000, VICTIM = 60001 };
 
 static void open_connections(Rig *rig, uint64_t at) {
-    for (uint16_t i = 0; i < KEPT; i++) {
+    for (unsigned k = 0; k < KEPT; k++) {
+        const uint16_t i = (uint16_t)k;
         tcp(rig, i, SERVER, 1000, 80, TCP_SYN, at);
         tcp(rig, SERVER, i, 80, 1000, TCP_SYN | TCP_ACK, at);
         tcp(rig, i, SERVER, 1000, 80, TCP_ACK, at);
@@ -52,8 +53,8 @@ static void flood_spares(bool answered) {
     assert_int_equal(live_flows(rig), CAP);
     assert_int_equal(metric_get(&rig->counters[COUNTER_FLOWS_SWEPT]), KEPT + FLOOD - CAP);
     assert_int_equal(rig->n, 0); /* in 6 s nothing of it is told */
-    for (uint16_t i = 0; i < KEPT; i++)
-        tcp(rig, i, SERVER, 1000, 80, TCP_ACK, t);
+    for (unsigned k = 0; k < KEPT; k++)
+        tcp(rig, (uint16_t)k, SERVER, 1000, 80, TCP_ACK, t);
     assert_int_equal(metric_get(&rig->counters[COUNTER_FLOWS_CREATED]), KEPT + FLOOD);
     assert_conserved(rig);
     meter_tick(rig->meter, t + 5 * SECOND);
@@ -98,8 +99,8 @@ static void test_scan(void **state) {
         if (i % 9973 == 0)
             assert_conserved(rig);
     }
-    for (uint16_t i = 0; i < KEPT; i++)
-        tcp(rig, i, SERVER, 1000, 80, TCP_ACK, t);
+    for (unsigned k = 0; k < KEPT; k++)
+        tcp(rig, (uint16_t)k, SERVER, 1000, 80, TCP_ACK, t);
     meter_flush(rig->meter);
     /* 12 s of it, told every 10 s */
     assert_in_range(rig->swept_records, 2 * 1000, 2 * 2047);
@@ -113,8 +114,8 @@ static void test_full_of_connections(void **state) {
     (void)state;
     Rig *rig = rig_new(KEPT);
     open_connections(rig, START);
-    for (uint16_t i = 1; i < KEPT; i++)
-        tcp(rig, i, SERVER, 1000, 80, TCP_ACK, START + 5 * SECOND);
+    for (unsigned k = 1; k < KEPT; k++)
+        tcp(rig, (uint16_t)k, SERVER, 1000, 80, TCP_ACK, START + 5 * SECOND);
     udp(rig, 1, 2, 3, 4, START + 6 * SECOND);
     assert_int_equal(rig->n, 1);
     assert_int_equal(rig->records[0].src_ip.bytes[3], 0);
