@@ -260,7 +260,7 @@ static const struct {
     {FRAME_LINK_IPV4, dissect_ip},           {FRAME_LINK_IPV6, dissect_ip},
     {FRAME_LINK_NULL, dissect_null},         {FRAME_LINK_LOOP, dissect_null},
     {FRAME_LINK_PPP, dissect_ppp},           {FRAME_LINK_PPP_HDLC, dissect_ppp},
-    {FRAME_LINK_MPLS, dissect_mpls},
+    {FRAME_LINK_PPPOE, dissect_pppoe},       {FRAME_LINK_MPLS, dissect_mpls},
 };
 
 static DissectStep *link_find(int link_type) {

@@ -10,7 +10,7 @@
  * reason one row of DISSECT_ANSWERS; malformed input has no other effect.
  *
  * Ethernet (802.3 with LLC/SNAP, 802.1Q and 802.1ad tags, MPLS, PPPoE), Linux cooked v1 and v2,
- * loopback, PPP and raw IP; IPv4 (RFC 791), IPv6 with extension headers (RFC 8200), AH; TCP, UDP,
+ * loopback, PPP (also in HDLC and PPPoE) and raw IP; IPv4 (RFC 791), IPv6 with extension headers (RFC 8200), AH; TCP, UDP,
  * UDP-Lite, DCCP, SCTP, ICMP, ICMPv6.
  *
  * Tunnels (net/tunnel.def) are entered: the innermost IP packet is the flow, and `path` says what
@@ -40,6 +40,7 @@ enum {
     FRAME_LINK_PPP = 9,
     FRAME_LINK_RAW = 12,
     FRAME_LINK_PPP_HDLC = 50,
+    FRAME_LINK_PPPOE = 51,
     FRAME_LINK_LOOP = 108,
     FRAME_LINK_COOKED = 113,
     FRAME_LINK_MPLS = 219,

@@ -312,6 +312,15 @@ def make_links():
     write("link-ppp.pcap", [Raw(b"\xff\x03\x00\x21" + bytes(ip)),
                             Raw(b"\xff\x03\x00\x57" + bytes(ip6)),
                             Raw(b"\xff\x03\xc0\x21\x01\x01\x00\x04")], linktype=9)
+    write("link-loop.pcap", [Raw(struct.pack("!I", 2) + bytes(ip)),
+                             Raw(struct.pack("!I", 24) + bytes(ip6))], linktype=108)
+    write("link-hdlc.pcap", [Raw(b"\xff\x03\x00\x21" + bytes(ip)), Raw(b"\xff\x03\x00\x57" + bytes(ip6))],
+          linktype=50)
+    def session(kind, packet):
+        return Raw(struct.pack("!BBHHH", 0x11, 0, 9, 2 + len(packet), kind) + bytes(packet))
+    write("link-pppoe.pcap", [session(0x21, ip), session(0x57, ip6)], linktype=51)
+    write("link-ipv4.pcap", [ip], linktype=228)
+    write("link-ipv6.pcap", [ip6], linktype=229)
     snap = Dot3(src=MAC_A, dst=MAC_B) / LLC(dsap=0xaa, ssap=0xaa, ctrl=3) / SNAP(OUI=0, code=0x800)
     write("link-802.3.pcap", [snap / ip, Dot3(dst="01:80:c2:00:00:00", src=MAC_A) /
                               LLC(dsap=0x42, ssap=0x42, ctrl=3) / STP()])
