@@ -58,7 +58,7 @@ static void load(Program *p, uint16_t size, uint32_t at) {
 
 static void advance(Program *p, uint32_t bytes) {
     (void)line(p, BPF_MISC | BPF_TXA, 0);
-    (void)line(p, BPF_ALU | BPF_ADD | BPF_K, bytes);
+    (void)line(p, BPF_ALU | BPF_ADD, bytes); /* BPF_K, which is 0 */
     (void)line(p, BPF_MISC | BPF_TAX, 0);
 }
 

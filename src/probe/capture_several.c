@@ -62,8 +62,9 @@ static int several_open(Capture *capture, const CaptureConfig *config, Reason *r
             return error_trace(r);
         capture->n_inputs++;
     }
-    capture->link_type = several->inputs[0]->link_type;
-    capture->interface_index = several->inputs[0]->interface_index;
+    const Capture *first = several->inputs[0];
+    capture->link_type = first ? first->link_type : 0;
+    capture->interface_index = first ? first->interface_index : 0;
     return 0;
 }
 
