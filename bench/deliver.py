@@ -105,7 +105,8 @@ def real_flows(capture, hub, folder):
     with open(log, "w") as out:
         done = subprocess.run([os.path.join(BUILD, "weir-probe"), "-i", capture, "--data-dir", spool,
                                "--ntopng", f"tcp://127.0.0.1:{free_port()}", "--zmq-probe-mode",
-                               "--zmq-encryption-key", hub.key, "--exit-timeout", "1"],
+                               "--zmq-encryption-key", hub.key, "--exit-timeout", "1",
+                               "--dont-drop-privileges"],
                               stdin=subprocess.DEVNULL, stdout=out, stderr=out)
     if done.returncode != 3:
         with open(log, errors="replace") as out:

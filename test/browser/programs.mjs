@@ -4,7 +4,7 @@
 
 import assert from 'node:assert/strict';
 import { execFileSync, spawn } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import http from 'node:http';
 import { createRequire } from 'node:module';
 import net from 'node:net';
@@ -107,6 +107,7 @@ export class Site {
   /** a file; '': none, the hub is in evaluation; left out: one for many probes */
   licence = null;
   folder = mkdtempSync(join(tmpdir(), 'weir-browser-'));
+  chmodSync(folder, 0o755); // for probes, which give up being root
   running = [];
   servers = [];
 

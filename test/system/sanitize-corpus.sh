@@ -12,6 +12,7 @@ probe=$build/weir-probe
 [ -x "$probe" ] || { echo "no $probe: make check builds it"; exit 1; }
 
 here=$(mktemp -d)
+chmod 755 "$here" # for the probe, which gives up being root
 trap 'rm -rf "$here"' EXIT
 
 # what nDPI itself loads and keeps is its own business
