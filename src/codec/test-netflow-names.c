@@ -207,11 +207,74 @@ static void test_values(void **state) {
     buffer_deinit(&absent);
 }
 
+/* whether a message has these bytes one after another */
+static bool holds(const NetflowMessage *message, const uint8_t *bytes, size_t size) {
+    for (size_t i = 0; i + size <= message->bytes.size; i++)
+        if (memcmp(message->bytes.bytes + i, bytes, size) == 0)
+            return true;
+    return false;
+}
+
+/* under nProbe's names ntop's elements in whole milliseconds, under weir's own ones microseconds */
+static void test_latencies(void **state) {
+    (void)state;
+    static const char ntop[] = "%CLIENT_NW_LATENCY_MS %SERVER_NW_LATENCY_MS %APPL_LATENCY_MS";
+    static const char both[] = "%CLIENT_NW_LATENCY_MS %SERVER_NW_LATENCY_MS %APPL_LATENCY_MS "
+                               "%client_latency_us %server_latency_us %app_latency_us";
+    static const uint8_t ipfix_template[] = {
+        0x80, 123, 0, 4, 0, 0, 0x8b, 0x30, 0x80, 124, 0, 4, 0, 0, 0x8b, 0x30,
+        0x80, 125, 0, 4, 0, 0, 0x8b, 0x30, 0x80, 14,  0, 4, 0, 0, 0x7e, 0xd9,
+        0x80, 15,  0, 4, 0, 0, 0x7e, 0xd9, 0x80, 16,  0, 4, 0, 0, 0x7e, 0xd9};
+    static const uint8_t v9_template[] = {0xe0, 0xfb, 0, 4, 0xe0, 0xfc, 0, 4, 0xe0, 0xfd, 0, 4};
+    /* 1234 ms, 2 ms, 70 000 ms; 1 234 567, 2345 and 70 000 999 us */
+    static const uint8_t values[] = {0, 0,    0x04, 0xd2, 0, 0, 0,    2,    0, 1,    0x11, 0x70,
+                                     0, 0x12, 0xd6, 0x87, 0, 0, 0x09, 0x29, 4, 0x2c, 0x21, 0x67};
+    const struct {
+        const char *text;
+        const uint8_t *template;
+        size_t template_bytes, value_bytes;
+        NetflowVersion version;
+    } cases[] = {
+        {both, ipfix_template, sizeof(ipfix_template), 24, NETFLOW_IPFIX},
+        {ntop, v9_template, sizeof(v9_template), 12, NETFLOW_9},
+    };
+    FlowRecord record = {.src_ip = sample_address(false, 1),
+                         .dst_ip = sample_address(false, 2),
+                         .packets = 1,
+                         .octets = 40,
+                         .client_latency_us = 1234567,
+                         .server_latency_us = 2345,
+                         .app_latency_us = 70000999};
+    for (size_t i = 0; i < 2; i++) {
+        Buffer absent = {0};
+        Reason reason;
+        NetflowFields fields;
+        NetflowStream stream;
+        NetflowMessage message = {0};
+        NetflowTaken taken;
+        const NetflowRoom room = {.bytes = 1400, .records = SIZE_MAX};
+        assert_int_equal(parse(&fields, cases[i].text, cases[i].version, &absent, &reason), 0);
+        netflow_stream_init(
+            &stream,
+            &(NetflowShape){.version = cases[i].version, .first_template = 300, .fields = &fields});
+        assert_int_equal(netflow_add(&stream, &message, &record, 1, &room, 1700000000000, &taken),
+                         0);
+        assert_int_equal(netflow_end(&stream, &message, 1700000000000), 0);
+        assert_true(holds(&message, cases[i].template, cases[i].template_bytes));
+        assert_true(holds(&message, values, cases[i].value_bytes));
+        netflow_message_deinit(&message);
+        buffer_deinit(&absent);
+    }
+    /* no row of weir's own says that it is what nProbe's name says */
+    assert_null(flow_field_find("%CLIENT_NW_LATENCY_MS"));
+    assert_null(flow_field_find("%APPL_LATENCY_MS"));
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_field), cmocka_unit_test(test_usual),
         cmocka_unit_test(test_lists),       cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_values),
+        cmocka_unit_test(test_values),      cmocka_unit_test(test_latencies),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
