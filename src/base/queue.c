@@ -78,6 +78,21 @@ bool queue_push(Queue *queue, void *item) {
     return queue_push_wait(queue, item, 0);
 }
 
+size_t queue_push_all(Queue *queue, void *const *items, size_t n) {
+    size_t pushed = 0;
+    (void)pthread_mutex_lock(&queue->lock);
+    for (; pushed < n && queue->length < queue->capacity && !queue->closed; pushed++) {
+        queue->items[(queue->head + queue->length) % queue->capacity] = items[pushed];
+        queue->length++;
+    }
+    if (pushed == 1)
+        (void)pthread_cond_signal(&queue->not_empty);
+    else if (pushed)
+        (void)pthread_cond_broadcast(&queue->not_empty); /* there is something for several */
+    (void)pthread_mutex_unlock(&queue->lock);
+    return pushed;
+}
+
 bool queue_push_first(Queue *queue, void *item) {
     (void)pthread_mutex_lock(&queue->lock);
     bool pushed = queue->length < queue->capacity && !queue->closed;

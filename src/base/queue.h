@@ -22,6 +22,9 @@ Queue *queue_free(Queue *queue);
 bool queue_push(Queue *queue, void *item);
 bool queue_push_wait(Queue *queue, void *item, unsigned timeout_ms);
 
+/** queue_push_all() - several under one lock, who waits is woken once; how many had room */
+size_t queue_push_all(Queue *queue, void *const *items, size_t n);
+
 /** queue_push_first() - to be popped before all others: what was used last is in the cache still */
 bool queue_push_first(Queue *queue, void *item);
 

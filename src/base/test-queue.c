@@ -69,10 +69,41 @@ static void test_first_comes_first(void **state) {
     assert_null(queue_pop(queue, 0));
 }
 
+static void *pop_one(void *arg) {
+    return queue_pop(arg, 10000);
+}
+
+static void test_several_at_once(void **state) {
+    (void)state;
+    cleanup(queue_freep) Queue *queue = NULL;
+    int items[4];
+    void *const all[4] = {&items[0], &items[1], &items[2], &items[3]};
+    pthread_t threads[2];
+    void *got[2] = {NULL, NULL};
+    assert_int_equal(queue_new(&queue, 3), 0);
+    assert_int_equal(queue_push_all(queue, all, 0), 0);
+    assert_true(queue_push(queue, &items[3]));
+    assert_int_equal(queue_push_all(queue, all, 4), 2); /* what there is room for, in order */
+    assert_int_equal(queue_push_all(queue, all, 4), 0);
+    assert_ptr_equal(queue_pop(queue, 0), &items[3]);
+    assert_ptr_equal(queue_pop(queue, 0), &items[0]);
+    assert_ptr_equal(queue_pop(queue, 0), &items[1]);
+    assert_null(queue_pop(queue, 0));
+    for (int i = 0; i < 2; i++) /* each of those who wait gets one */
+        assert_int_equal(pthread_create(&threads[i], NULL, pop_one, queue), 0);
+    assert_int_equal(queue_push_all(queue, all, 2), 2);
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(pthread_join(threads[i], &got[i]), 0);
+    assert_true(got[0] && got[1] && got[0] != got[1]);
+    queue_close(queue);
+    assert_int_equal(queue_push_all(queue, all, 1), 0);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_everything_arrives_in_order),
         cmocka_unit_test(test_full_empty_closed),
+        cmocka_unit_test(test_several_at_once),
         cmocka_unit_test(test_first_comes_first),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -47,7 +47,9 @@ struct Door {
     DoorAddress address;
     NetflowStream stream;
     bool patient;
-    bool stuck; /* of the sender: waiting was in vain */
+    bool stuck;          /* of the sender: waiting was in vain */
+    Letter *kept[BURST]; /* the sender's, not handed over yet */
+    size_t n_kept;
     Queue *queue;
     pthread_t thread;
     bool running;
@@ -70,52 +72,6 @@ struct Door {
     uint64_t trouble_ms;
     Buffer introduction;
 };
-
-/* --- address ------------------------------------------------------------------------------ */
-
-static int refuse(const char *text, Reason *reason) {
-    reason_set(reason,
-               "-n %s: a collector is HOST:PORT, udp://HOST:PORT or tcp://HOST:PORT "
-               "(IPv6: [ADDRESS]:PORT; without a port 2055), or none",
-               text);
-    return DOOR_E_USAGE;
-}
-
-static bool parse_port(const char *text, unsigned long *port) {
-    char *end = NULL;
-    const unsigned long v = strtoul(text, &end, 10);
-    *port = v;
-    return text[0] >= '0' && text[0] <= '9' && !*end && v && v <= UINT16_MAX;
-}
-
-int door_parse(DoorAddress *address, const char *text, Reason *reason) {
-    static const char udp[] = "udp://";
-    static const char tcp[] = "tcp://";
-    DoorAddress found = {.tcp = strncmp(text, tcp, sizeof(tcp) - 1) == 0};
-    const char *host = text;
-    if (found.tcp || strncmp(text, udp, sizeof(udp) - 1) == 0)
-        host += sizeof(udp) - 1;
-    const char *colon = strrchr(host, ':');
-    if (!colon || strchr(colon, ']')) /* that of an IPv6 address */
-        colon = NULL;
-    size_t size = colon ? (size_t)(colon - host) : strlen(host);
-    const bool brackets = size > 2 && host[0] == '[' && host[size - 1] == ']';
-    if (brackets) {
-        host++;
-        size -= 2;
-    }
-    unsigned long port = DOOR_PORT;
-    if (!size || size >= sizeof(found.host) || strcspn(host, "/@?") < size ||
-        (!brackets && memchr(host, ':', size)) || strcmp(host, "none") == 0 ||
-        (colon && !parse_port(colon + 1, &port)))
-        return refuse(text, reason);
-    memcpy(found.host, host, size);
-    (void)snprintf(found.port, sizeof(found.port), "%lu", port);
-    (void)snprintf(found.text, sizeof(found.text), brackets ? "%s[%s]:%s" : "%s%s:%s",
-                   found.tcp ? tcp : udp, found.host, found.port);
-    *address = found;
-    return 0;
-}
 
 /* --- the thread --------------------------------------------------------------------------- */
 
@@ -524,6 +480,7 @@ void door_finish(Door *door, unsigned timeout_ms) {
     if (!door->running)
         return;
     door->end_ms = clock_monotonic_ms() + timeout_ms;
+    door_hand_over(door);
     queue_close(door->queue);
     (void)pthread_join(door->thread, NULL);
     door->running = false;
@@ -544,12 +501,28 @@ Door *door_free(Door *door) {
 
 /* --- the sender's side -------------------------------------------------------------------- */
 
-static bool enqueue(Door *door, Letter *letter) {
+/* there was no room just now */
+static void enqueue(Door *door, Letter *letter) {
     bool queued = queue_push(door->queue, letter);
     if (!queued && door->patient && !door->stuck)
         queued = queue_push_wait(door->queue, letter, PATIENCE_MS);
     door->stuck = !queued;
-    return queued;
+    if (queued)
+        return;
+    count_letter(door, false, letter);
+    free(letter);
+}
+
+void door_hand_over(Door *door) {
+    const size_t n = door->n_kept;
+    if (!n)
+        return;
+    size_t done = queue_push_all(door->queue, (void *const *)door->kept, n);
+    if (done == n)
+        door->stuck = false;
+    for (; done < n; done++)
+        enqueue(door, door->kept[done]);
+    door->n_kept = 0;
 }
 
 static void post(Door *door, const uint8_t *bytes, const Letter *like) {
@@ -557,9 +530,10 @@ static void post(Door *door, const uint8_t *bytes, const Letter *like) {
     if (letter) {
         *letter = *like;
         memcpy(letter->bytes, bytes, like->size);
-        if (enqueue(door, letter))
-            return;
-        free(letter);
+        door->kept[door->n_kept++] = letter;
+        if (door->n_kept == BURST)
+            door_hand_over(door);
+        return;
     }
     count_letter(door, false, like);
 }

@@ -10,6 +10,7 @@
  * over UDP nobody knows whether it came; what the kernel says of it (nothing listens there) is
  * counted. What is wrong, and that it is well again, goes to the log once.
  *
+ * Who sends hands over many messages at a time: waking a thread costs more than a message.
  * Datagrams are sent several in one call, and are as long as the way to the collector takes
  * without cutting them up: the kernel knows its MTU, and learns that of routers.
  */
@@ -72,9 +73,13 @@ Door *door_free(Door *door);
 /** door_self() - address that it will send from; none when the way is not known yet */
 NetAddress door_self(const DoorAddress *address);
 
-/** door_send() - a copy is queued; one thread. counts: of the flows of these records */
+/** door_send() - a copy is kept for door_hand_over(); one thread. counts: of these records' flows
+ */
 void door_send(Door *door, const uint8_t *bytes, size_t size, size_t records,
                const BatchCounts *counts);
+
+/** door_hand_over() - what was sent goes to the door's thread, which is woken once for all of it */
+void door_hand_over(Door *door);
 
 /** door_farewell() - the same for the last message of a connection, if there is one then */
 void door_farewell(Door *door, const uint8_t *bytes, size_t size);

@@ -386,6 +386,7 @@ void doors_tick(Doors *doors) {
             announce(doors, way, now_ms);
         if (now_ms - way->begun_ms >= doors->config.linger_ms)
             flush(doors, way);
+        door_hand_over(way->door);
     }
 }
 
