@@ -17,7 +17,7 @@ import _exporter
 from _accounts import account, sums
 from _causes import shim
 from _collector import Collector
-from _e2e import PROBE, SLOW, SOURCE, check, main, offline, same, wait_for
+from _e2e import PROBE, SLOW, SOURCE, check, comparable, main, offline, same, wait_for
 
 GOLDEN = os.path.join(SOURCE, "test", "golden")
 
@@ -264,6 +264,30 @@ def both_ways(records):
             "octets": sum(r["octets"] + r.get("rev_octets", 0) for r in records)}
 
 
+def test_parts_left_out(lab):
+    """-p of packets and of exporters' records: nothing in them, and nothing lost."""
+    capture = os.path.join(GOLDEN, "tcp.pcap")
+    whole, plain = offline(lab, capture), offline(lab, capture, "-p", "1/1/1/1/1/1/1")
+    same(comparable(plain), comparable(whole), "flows of which nothing is left out")
+    for parts, names in (("1/1/1/0/1/1/1", ("src_port", "dst_port")), ("1/0/0/1/1/1/1", ("src_ip", "dst_ip", "protocol")),
+                         ("0/0/0/0/0/0/0", ("src_ip", "dst_ip", "src_port", "dst_port", "protocol"))):
+        flows = offline(lab, capture, "-p", parts)
+        nothing = {0, "0.0.0.0", "::"}
+        check(all(flow[name] in nothing for flow in flows for name in names), f"-p {parts}: {flows[:2]}")
+        same(both_ways(flows)["packets"], both_ways(whole)["packets"], f"-p {parts}, packets")
+        same(both_ways(flows)["octets"], both_ways(whole)["octets"], f"-p {parts}, octets")
+        check(len(flows) < len(whole), f"-p {parts}: {len(flows)} flows of {len(whole)}")
+        check(all("app_name" not in flow and "handshake_us" not in flow for flow in flows), f"-p {parts}: {flows[0]}")
+    _, datagrams, expected = list(_exporter.cases())[1]  # v5
+    path = lab.path("parts.pcap")
+    _exporter.pcap(path, datagrams)
+    records = offline(lab, path, "--interpret-flow-packets", "-p", "1/1/0/1/1/1/0")
+    all_there(records, [f | {"src_ip": "0.0.0.0", "dst_ip": "0.0.0.0", "exporter_ip": "0.0.0.0"} for f in expected],
+              "records without addresses")
+    wrong = subprocess.run([PROBE, "-i", capture, "--json", "-", "-p", "1/1/1"], capture_output=True, text=True)
+    check(wrong.returncode != 0 and "--aggregation 1/1/1: seven parts, each 0 or 1" in wrong.stderr, wrong.stderr)
+
+
 # what a record and the hub's flow of it have in common; the hub leaves out what is nothing
 SAME = ("src_ip", "dst_ip", "src_port", "dst_port", "protocol", "tcp_flags", "exporter_ip", "packets",
         "octets", "rev_packets", "rev_octets", "input_if", "output_if")
@@ -344,4 +368,4 @@ if __name__ == "__main__":
           test_damaged_datagrams_are_counted, test_one_port_for_all, test_several_workers,
           test_templates_over_a_restart, test_checksum_of_a_load, test_to_the_hub,
           test_to_another_collector, test_name_without_an_answer,
-          test_softflowd, test_pmacctd])
+          test_parts_left_out, test_softflowd, test_pmacctd])
