@@ -14,6 +14,7 @@
 #include "base/error.h"
 #include "base/json.h"
 #include "collect/collect.h"
+#include "probe/aggregation.h"
 #include "probe/capture.h"
 #include "probe/collect_ports.h"
 #include "probe/collect_receive.h"
@@ -37,7 +38,8 @@ struct CollectFeed {
     const CollectPolicyExporter *known; /* or NULL */
     MetricValue counters[_COLLECT_COUNT_N];
     FILE *json;
-    bool sums; /* in place of a file */
+    uint32_t left_out; /* by -p */
+    bool sums;         /* in place of a file */
     CollectChecksum checksum;
     Buffer lines;
     int write_failure; /* errno */
@@ -108,11 +110,7 @@ static void take_interface(void *userdata, const CollectInterface *interface) {
         metric_add(&feed->counters[COLLECT_COUNT_INTERFACES_UNKNOWN], 1);
 }
 
-static void take_record(void *userdata, CollectRecord *record) {
-    CollectFeed *feed = userdata;
-    if (!is_wanted(feed, record))
-        return;
-    put_rate(feed, record);
+static void deliver(CollectFeed *feed, const CollectRecord *record) {
     if (feed->json)
         write_line(feed, record);
     if (feed->sums)
@@ -128,6 +126,20 @@ static void take_record(void *userdata, CollectRecord *record) {
     if (!mended.flow.app_name.size)
         mended.flow.app_name = mended.app_name;
     feed->config.record(feed->config.userdata, &mended.flow);
+}
+
+static void take_record(void *userdata, CollectRecord *record) {
+    CollectFeed *feed = userdata;
+    if (!is_wanted(feed, record))
+        return;
+    put_rate(feed, record);
+    if (!feed->left_out) {
+        deliver(feed, record);
+        return;
+    }
+    CollectRecord less = *record;
+    aggregation_flow(&less.flow, feed->left_out);
+    deliver(feed, &less);
 }
 
 /* --- life --- */
@@ -153,6 +165,7 @@ int collect_feed_new(CollectFeed **feedp, const CollectFeedConfig *config, Reaso
     if (!feed)
         return error_origin(-ENOMEM);
     feed->config = *config;
+    feed->left_out = options_left_out(config->options);
     const CollectConfig collect = {
         .seed = config->seed,
         .keep_unknown = config->options->keep_unknown,

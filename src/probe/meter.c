@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "base/hash.h"
 #include "net/fragment.h"
+#include "probe/aggregation.h"
 #include "probe/meter_internal.h"
 #include "probe/pulse.h"
 
@@ -115,8 +116,8 @@ static uint32_t flow_find(const Meter *meter, const Item *item) {
 static void update_tcp(Meter *meter, uint32_t number, FlowEntry *entry, const Item *item) {
     uint16_t flags = item->packet.tcp_flags;
     entry->tcp_flags[item->side] |= flags;
-    if (!(flags & (TCP_SYN | TCP_FIN | TCP_RST)))
-        return;
+    if (!(flags & (TCP_SYN | TCP_FIN | TCP_RST)) || (meter->config.left_out & AGGREGATION_JOINS))
+        return; /* the end of one connection is not that of others */
     if ((flags & TCP_SYN) && !(entry->state & (ENTRY_SYN | ENTRY_SPLIT)))
         meter_orient(entry, item->side, direction_certain(&item->packet));
     if (flags & TCP_FIN)
@@ -243,6 +244,8 @@ static bool is_swapped(const Packet *p) {
 }
 
 static void item_key(const Meter *meter, Item *item) {
+    if (meter->config.left_out)
+        aggregation_packet(&item->packet, meter->config.left_out);
     const Packet *p = &item->packet;
     const unsigned s = is_swapped(p);
     FlowTag *tag = &item->tag;

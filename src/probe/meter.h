@@ -50,6 +50,7 @@ typedef struct MeterConfig {
     uint64_t seed;             /* of the hash; random where packets come from outside */
     uint64_t flow_id;          /* flow ids count up from here */
     MeterVlan vlan_key;
+    uint32_t left_out;           /* AGGREGATION_..., or-ed */
     uint32_t observation_domain; /* of every record */
     DissectMode mode;            /* whether tunnels are entered */
     Dpi *dpi;                    /* borrowed; NULL: no application detection */

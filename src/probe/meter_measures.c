@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
+#include "probe/aggregation.h"
 #include "probe/measures.h"
 #include "probe/meter_internal.h"
 
@@ -42,6 +43,8 @@ static void begin(Meter *meter, uint32_t number, const Item *item) {
 void meter_measure(Meter *meter, uint32_t number, const Item *item) {
     FlowEntry *entry = entry_at(meter, number);
     if (!entry->measures) {
+        if (meter->config.left_out & AGGREGATION_JOINS)
+            return;
         if (entry->state & ENTRY_SPLIT)
             return;
         if (entry->packets[item->side] == 0)
@@ -68,6 +71,8 @@ void meter_measures_record(const Meter *meter, uint32_t number, FlowRecord *reco
     const unsigned initiator = entry_initiator(entry);
     record->dscp = record->tos >> 2;
     record->rev_dscp = record->rev_tos >> 2;
+    if (meter->config.left_out & AGGREGATION_JOINS)
+        return;
     if (entry->measures) {
         measures_record(measures_at(meter, entry->measures), initiator, record, texts);
         return;

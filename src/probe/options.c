@@ -250,6 +250,16 @@ static const Option probe_options[] = {
      .group = "Flows",
      .help = "VLAN tags that tell flows apart which are alike else: all of them, the outer one, or "
              "none. Flows have their tags as fields in each case."},
+    {.name = "aggregation",
+     .letter = 'p',
+     .type = OPTION_TEXT,
+     AT(aggregation),
+     .metavar = "VLAN/PROTOCOL/IP/PORT/TOS/SCTP/EXPORTER",
+     .group = "Flows",
+     .help = "What flows have of these, each 1, or 0: it is nothing in them, and flows that differ "
+             "in it alone are one. VLAN may be OUTER.INNER. Without protocol, address or port "
+             "there is nothing that a single connection tells: no application, no measures. "
+             "Streams of SCTP are in no flow. Flows of exporters stay records of their own."},
     {.name = "no-dpi",
      .type = OPTION_FLAG,
      AT(no_dpi),
@@ -553,7 +563,6 @@ static const Option probe_options[] = {
 
     REPLACED("dump-path", 'P', true, "use --json FILE"),
     REPLACED("dump-format", 'D', true, "use --json FILE"),
-    REPLACED("aggregation", 'p', true, "use the hub's queries, which group by any field"),
     REPLACED("no-ipv6", 'W', false, "use -f 'not ip6'"),
     REPLACED("min-flow-size", 'z', true, "use the hub's filters; every flow is reported"),
     REPLACED("flow-lock", 'C', true, "use the hub's admission of probes"),

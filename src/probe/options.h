@@ -42,7 +42,8 @@ typedef struct ProbeConfig {
     uint32_t idle_s;
     uint32_t max_flows;
     bool no_tunnel;
-    int vlan_key; /* MeterVlan */
+    int vlan_key;            /* MeterVlan */
+    const char *aggregation; /* options_left_out() */
     bool no_dpi;
     uint32_t max_dpi_flows;
     const char *custom_protos;
@@ -103,6 +104,9 @@ int options_check(const ProbeConfig *config, Reason *reason);
 Sampling options_sampling(const ProbeConfig *config);
 /** options_domain() - the observation domain of -E, 0 without; false: it is none */
 bool options_domain(const ProbeConfig *config, uint32_t *domainp);
+
+/** options_left_out() - by -p, AGGREGATION_... or-ed; it was checked */
+uint32_t options_left_out(const ProbeConfig *config);
 
 /** options_policy() - those of exporters; it borrows from config */
 CollectPolicyConfig options_policy(const ProbeConfig *config);

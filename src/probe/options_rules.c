@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "probe/aggregation.h"
 #include "probe/capture.h"
 #include "probe/collect_ports.h"
 #include "probe/outside.h"
@@ -42,6 +43,13 @@ bool options_domain(const ProbeConfig *config, uint32_t *domainp) {
         return false;
     *domainp = type << 8 | id;
     return true;
+}
+
+uint32_t options_left_out(const ProbeConfig *config) {
+    uint32_t left_out = 0;
+    Reason reason;
+    (void)aggregation_parse(&left_out, config->aggregation, &reason);
+    return left_out;
 }
 
 CollectPolicyConfig options_policy(const ProbeConfig *config) {
@@ -144,6 +152,19 @@ static int check_workers(const ProbeConfig *config, Reason *reason) {
     return 0;
 }
 
+static int check_aggregation(const ProbeConfig *config, Reason *reason) {
+    uint32_t left_out = 0;
+    if (aggregation_parse(&left_out, config->aggregation, reason))
+        return OPTIONS_E_USAGE;
+    if (!(left_out & AGGREGATION_JOINS) || !config->protocols || probe_collects(config))
+        return 0;
+    reason_set(reason,
+               "--aggregation %s and --protocols are both given; applications are those of single "
+               "connections, and without protocol, address or port there are none",
+               config->aggregation);
+    return OPTIONS_E_USAGE;
+}
+
 int options_check(const ProbeConfig *config, Reason *reason) {
     if (config->prepare_image || config->check_license)
         return check_keys(config, reason); /* there may be no configuration yet */
@@ -151,7 +172,8 @@ int options_check(const ProbeConfig *config, Reason *reason) {
         reason_set(reason, "--force is given without --prepare-image, which it belongs to");
         return OPTIONS_E_USAGE;
     }
-    if (check_input(config, reason) || check_workers(config, reason))
+    if (check_input(config, reason) || check_workers(config, reason) ||
+        check_aggregation(config, reason))
         return OPTIONS_E_USAGE;
     uint32_t domain = 0;
     if (!options_domain(config, &domain)) {

@@ -44,7 +44,8 @@ static inline void take(void *userdata, const FlowRecord *record) {
     rig->swept_records += record->flows != 0;
 }
 
-static inline Rig *rig_made(uint32_t max_flows, MeterVlan vlan_key, DissectMode mode) {
+static inline Rig *rig_left_out(uint32_t max_flows, MeterVlan vlan_key, DissectMode mode,
+                                uint32_t left_out) {
     Rig *rig = calloc(1, sizeof(*rig));
     assert_non_null(rig);
     MeterConfig config = {
@@ -54,6 +55,7 @@ static inline Rig *rig_made(uint32_t max_flows, MeterVlan vlan_key, DissectMode 
         .seed = 1,
         .flow_id = 100,
         .vlan_key = vlan_key,
+        .left_out = left_out,
         .mode = mode,
         .counters = rig->counters,
         .record = take,
@@ -61,6 +63,10 @@ static inline Rig *rig_made(uint32_t max_flows, MeterVlan vlan_key, DissectMode 
     };
     assert_int_equal(meter_new(&rig->meter, &config), 0);
     return rig;
+}
+
+static inline Rig *rig_made(uint32_t max_flows, MeterVlan vlan_key, DissectMode mode) {
+    return rig_left_out(max_flows, vlan_key, mode, 0);
 }
 
 static inline Rig *rig_new(uint32_t max_flows) {

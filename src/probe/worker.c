@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "probe/aggregation.h"
 
 enum {
     MAX_FLOWS = 1 << 24,
@@ -71,7 +72,8 @@ static int open_meter(Worker *worker, const WorkerConfig *config, Reason *reason
     const ProbeConfig *options = config->config;
     const bool live = worker->capture->backend->live;
     int r = 0;
-    if (!options->no_dpi && !probe_collects(options))
+    const uint32_t left_out = options_left_out(options);
+    if (!options->no_dpi && !probe_collects(options) && !(left_out & AGGREGATION_JOINS))
         r = open_dpi(worker, config, reason);
     if (r == 0 && config->pulse)
         r = pulse_new(&worker->pulse, worker->dpi, random_u64());
@@ -87,6 +89,7 @@ static int open_meter(Worker *worker, const WorkerConfig *config, Reason *reason
         .input_ifs = worker->input_ifs,
         .seed = random_u64(),
         .vlan_key = (MeterVlan)options->vlan_key,
+        .left_out = left_out,
         .mode = options->no_tunnel ? DISSECT_OUTERMOST : DISSECT_INNERMOST,
         .flow_id = first_flow_id(config, live),
         .dpi = worker->dpi,

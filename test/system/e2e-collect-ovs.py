@@ -9,7 +9,8 @@ import shutil
 import subprocess
 import sys
 
-from _e2e import Failure, check, in_namespace, main, same, wait_for
+from _accounts import account, sums
+from _e2e import check, in_namespace, main, same, wait_for
 
 SCHEMA = "/usr/share/openvswitch/vswitch.ovsschema"
 PACKETS, BYTES = 60, 200  # UDP payload; in IP 28 more
@@ -71,20 +72,6 @@ class Switch:
             return found
         return wait_for(f"packets to port {port} in the hub", look, 30)
 
-    def exporter(self, version):
-        """It is one exporter, with a domain of each."""
-        found = self.hub.get("/exporters")["exporters"]
-        same(len(found), 1, "exporters")
-        one = self.hub.get(f"/exporters/{found[0]['id']}")
-        for domain in one["by_domain"]:
-            if domain["version"] == version and domain["flows"]:
-                return domain | {"id": one["id"]}
-        raise Failure(f"no domain of {version}")
-
-
-def sums(flows):
-    return sum(f["packets"] for f in flows), sum(f["octets"] for f in flows)
-
 
 def test_open_vswitch(lab):
     if not shutil.which("ovs-vswitchd"):
@@ -98,7 +85,7 @@ def test_open_vswitch(lab):
     switch.send(5001)
     # by NetFlow it counts whole frames
     same(sums(switch.flows(5001)), (PACKETS, PACKETS * (BYTES + 28 + 14)), "packets and bytes by NetFlow")
-    one = switch.exporter("NetFlow v5")
+    one = account(switch.hub, "NetFlow v5")
     same((one["lost"], one["malformed"], one["sent"]), (0, 0, one["decoded"]), "its account")
     switch.set("clear", "bridge", "br0", "netflow")
 
@@ -110,7 +97,7 @@ def test_open_vswitch(lab):
         same(sums([f for f in flows if ("output_if" in f) == leaves]), (PACKETS, PACKETS * (BYTES + 28)),
              f"packets and bytes by IPFIX, as they {'leave' if leaves else 'come'}")
     same({f["observation_domain"] for f in flows}, {77}, "domain")
-    one = switch.exporter("IPFIX")
+    one = account(switch.hub, "IPFIX")
     # it numbers over all its domains: its statistics, of domain 0, are missing in the other's numbers
     same((one["malformed"], one["held"], one["no_template"]), (0, 0, 0), "its account")
     check(one["templates"] > 0, "its templates")
@@ -122,7 +109,7 @@ def test_open_vswitch(lab):
     flows = switch.flows(5003)
     same(sum(f["packets"] for f in flows), PACKETS, "packets by sFlow")
     same({f.get("sampling") for f in flows}, {1}, "sampling")
-    one = switch.exporter("sFlow v5")
+    one = account(switch.hub, "sFlow v5")
     same((one["lost"], one["malformed"]), (0, 0), "its account")
     counted = wait_for("counters of both ports", lambda: (lambda c: c if len(c) >= 2 else None)(
         [i for i in switch.hub.get(f"/exporters/{one['id']}")["by_interface"] if i["samples"] >= 2]), 20)

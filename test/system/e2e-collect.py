@@ -3,6 +3,7 @@
 # time limit: 300 s
 """Flow collection: what exporters send, read from captures and received at a port, each record as it
 was sent; the way to the hub; exporters of Debian (softflowd, pmacct) where they are installed."""
+import collections
 import json
 import os
 import random
@@ -13,9 +14,10 @@ import subprocess
 import time
 
 import _exporter
+from _accounts import account, sums
 from _causes import shim
 from _collector import Collector
-from _e2e import PROBE, SLOW, SOURCE, check, main, offline, same, wait_for
+from _e2e import PROBE, SLOW, SOURCE, check, comparable, main, offline, same, wait_for
 
 GOLDEN = os.path.join(SOURCE, "test", "golden")
 
@@ -262,13 +264,58 @@ def both_ways(records):
             "octets": sum(r["octets"] + r.get("rev_octets", 0) for r in records)}
 
 
-def exported(lab, name, make_command):
-    """What came out of a collecting probe when this exporter read the capture."""
-    port = Collecting(lab)
-    done = lab.start(name, *make_command(port.to))
-    done.wait(60)
+def test_parts_left_out(lab):
+    """-p of packets and of exporters' records: nothing in them, and nothing lost."""
+    capture = os.path.join(GOLDEN, "tcp.pcap")
+    whole, plain = offline(lab, capture), offline(lab, capture, "-p", "1/1/1/1/1/1/1")
+    same(comparable(plain), comparable(whole), "flows of which nothing is left out")
+    for parts, names in (("1/1/1/0/1/1/1", ("src_port", "dst_port")), ("1/0/0/1/1/1/1", ("src_ip", "dst_ip", "protocol")),
+                         ("0/0/0/0/0/0/0", ("src_ip", "dst_ip", "src_port", "dst_port", "protocol"))):
+        flows = offline(lab, capture, "-p", parts)
+        nothing = {0, "0.0.0.0", "::"}
+        check(all(flow[name] in nothing for flow in flows for name in names), f"-p {parts}: {flows[:2]}")
+        same(both_ways(flows)["packets"], both_ways(whole)["packets"], f"-p {parts}, packets")
+        same(both_ways(flows)["octets"], both_ways(whole)["octets"], f"-p {parts}, octets")
+        check(len(flows) < len(whole), f"-p {parts}: {len(flows)} flows of {len(whole)}")
+        check(all("app_name" not in flow and "handshake_us" not in flow for flow in flows), f"-p {parts}: {flows[0]}")
+    _, datagrams, expected = list(_exporter.cases())[1]  # v5
+    path = lab.path("parts.pcap")
+    _exporter.pcap(path, datagrams)
+    records = offline(lab, path, "--interpret-flow-packets", "-p", "1/1/0/1/1/1/0")
+    all_there(records, [f | {"src_ip": "0.0.0.0", "dst_ip": "0.0.0.0", "exporter_ip": "0.0.0.0"} for f in expected],
+              "records without addresses")
+    wrong = subprocess.run([PROBE, "-i", capture, "--json", "-", "-p", "1/1/1"], capture_output=True, text=True)
+    check(wrong.returncode != 0 and "--aggregation 1/1/1: seven parts, each 0 or 1" in wrong.stderr, wrong.stderr)
+
+
+# what a record and the hub's flow of it have in common; the hub leaves out what is nothing
+SAME = ("src_ip", "dst_ip", "src_port", "dst_port", "protocol", "tcp_flags", "exporter_ip", "packets",
+        "octets", "rev_packets", "rev_octets", "input_if", "output_if")
+
+
+def multiset(flows, names):
+    return collections.Counter(tuple(f.get(name) or 0 for name in names) for f in flows)
+
+
+def exported(lab, name, version, make_command):
+    """What came out of a collecting probe when this exporter read the capture: as JSON, and as the
+    flows of a hub, which are the same; its account agrees."""
+    hub = lab.hub()
+    json_path = lab.path(f"{name}.json")
+    port = Collecting(lab, "--json", json_path, *hub.options_for_probe())
+    port.json = json_path
+    wait_for("the probe in the hub", lambda: hub.probe(connected=True), 20)
+    lab.start(name, *make_command(port.to)).wait(60)
     wait_for("records", lambda: port.records(), 10)
-    return port.end()
+    wait_for("the hub's account of the exporter", lambda: account(hub, version)["flows"] >= len(port.records()), 20)
+    one = account(hub, version)
+    same((one["lost"], one["malformed"], one["no_template"], one["held"]), (0, 0, 0, 0), f"{name}: its account")
+    records = port.end()
+    flows = wait_for("all flows in the hub", lambda: (lambda f: f if len(f) >= len(records) else None)(
+        hub.flows()), 30)
+    same(one["flows"], len(records), f"{name}: flows of its account")
+    same(multiset(flows, SAME), multiset(records, SAME), f"{name}: flows of the hub and records")
+    return records, flows
 
 
 def test_softflowd(lab):
@@ -276,13 +323,25 @@ def test_softflowd(lab):
         print("      softflowd is not installed")
         return
     capture = os.path.join(GOLDEN, "tcp.pcap")
-    for version in ("5", "9", "10"):
-        records = exported(lab, f"softflowd-{version}", lambda to: (
+    for version, told in (("5", "NetFlow v5"), ("9", "NetFlow v9"), ("10", "IPFIX")):
+        records, flows = exported(lab, f"softflowd-{version}", told, lambda to: (
             "softflowd", "-D", "-r", capture, "-v", version, "-n", f"{to[0]}:{to[1]}",
             "-p", lab.path("softflowd.pid"), "-c", "none"))
         same({r["proto_version"] for r in records}, {int(version)}, "version")
-        same(both_ways(records), wire_totals(lab, capture, version),
-             f"softflowd, version {version}")
+        expected = wire_totals(lab, capture, version)
+        same(both_ways(records), expected, f"softflowd, version {version}")
+        same(both_ways(flows), expected, f"softflowd, version {version}, in the hub")
+
+
+def pmacctd(lab, plugin, version, capture, to):
+    path = lab.path("pmacctd.conf")
+    with open(path, "w") as file:
+        file.write(f"pcap_savefile: {capture}\nplugins: {plugin}\n"
+                   f"aggregate: src_host,dst_host,src_port,dst_port,proto,tos,tcpflags\n"
+                   f"pidfile: {lab.path('pmacctd.pid')}\n"
+                   f"{plugin}_receiver: {to[0]}:{to[1]}\n" +
+                   (f"nfprobe_version: {version}\n" if plugin == "nfprobe" else ""))
+    return "pmacctd", "-f", path
 
 
 def test_pmacctd(lab):
@@ -290,24 +349,18 @@ def test_pmacctd(lab):
         print("      pmacctd is not installed")
         return
     capture = os.path.join(GOLDEN, "tcp.pcap")
-    for plugin, version in (("nfprobe", "5"), ("nfprobe", "9"), ("nfprobe", "10"),
-                            ("sfprobe", "sflow")):
-        def command(to, plugin=plugin, version=version):
-            path = lab.path("pmacctd.conf")
-            with open(path, "w") as file:
-                file.write(f"pcap_savefile: {capture}\nplugins: {plugin}\n"
-                           f"aggregate: src_host,dst_host,src_port,dst_port,proto,tos,tcpflags\n"
-                           f"pidfile: {lab.path('pmacctd.pid')}\n"
-                           f"{plugin}_receiver: {to[0]}:{to[1]}\n" +
-                           (f"nfprobe_version: {version}\n" if plugin == "nfprobe" else ""))
-            return "pmacctd", "-f", path
-        records = exported(lab, f"pmacctd-{version}", command)
+    for plugin, version, told in (("nfprobe", "5", "NetFlow v5"), ("nfprobe", "9", "NetFlow v9"),
+                                  ("nfprobe", "10", "IPFIX"), ("sfprobe", "sflow", "sFlow v5")):
+        records, flows = exported(lab, f"pmacctd-{version}", told,
+                                  lambda to: pmacctd(lab, plugin, version, capture, to))
         expected = wire_totals(lab, capture, version)
         if plugin == "sfprobe":
             same(sum(r["packets"] for r in records), expected["packets"], "sfprobe, packets")
             same(sum(r["l3_octets"] for r in records), expected["octets"], "sfprobe, octets")
+            same(sums(flows)[0], expected["packets"], "sfprobe, packets in the hub")
         else:
             same(both_ways(records), expected, f"nfprobe, version {version}")
+            same(both_ways(flows), expected, f"nfprobe, version {version}, in the hub")
 
 
 if __name__ == "__main__":
@@ -315,4 +368,4 @@ if __name__ == "__main__":
           test_damaged_datagrams_are_counted, test_one_port_for_all, test_several_workers,
           test_templates_over_a_restart, test_checksum_of_a_load, test_to_the_hub,
           test_to_another_collector, test_name_without_an_answer,
-          test_softflowd, test_pmacctd])
+          test_parts_left_out, test_softflowd, test_pmacctd])
