@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
+#include <assert.h>
 #include <errno.h>
 #include <string.h>
 
@@ -21,6 +22,12 @@ static const uint64_t sweep_ns = UINT64_C(10000000000); /* what was swept waits 
 static const uint64_t step_ns = UINT64_C(60000000000);  /* time going back by more is a step */
 
 /* --- life --------------------------------------------------------------------------------- */
+
+/* the index is a quarter to half full, young flows are a million at most */
+static_assert(sizeof(FlowEntry) + sizeof(FlowMore) + sizeof(FlowApp) + sizeof(Firsts) +
+                      sizeof(YoungNote) + 2 * sizeof(FlowIndexSlot) + sizeof(Measures) / 4 ==
+                  METER_FLOW_BYTES,
+              "what --max-flows says");
 
 /* not each of millions of flows: memory is for more flows first */
 static uint32_t measures_max(const MeterConfig *config) {

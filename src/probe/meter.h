@@ -29,7 +29,8 @@ typedef struct Meter Meter;
 typedef struct Pulse Pulse;
 
 enum {
-    METER_FLOW_BYTES = 192 /* of memory, about; server names and what nDPI keeps apart */
+    METER_FLOW_BYTES = 248 /* of memory, with index and measures; IPv6 addresses, server names and
+                            * what nDPI keeps apart */
 };
 
 enum { METER_BATCH = 32 }; /* most frames in one call */

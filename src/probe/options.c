@@ -234,7 +234,7 @@ static const Option probe_options[] = {
      .max = 64 << 20,
      .unit = "flows",
      .group = "Flows",
-     .help = "Flows held at a time, 216 bytes each; 0 is 1048576, or what fits an eighth of the "
+     .help = "Flows held at a time, 248 bytes each; 0 is 16777216, or what fits an eighth of the "
              "memory. When the table is full, idle flows are reported early."},
     {.name = "no-tunnel",
      .type = OPTION_FLAG,
