@@ -185,7 +185,7 @@ class Site(Machine):
         for name in os.listdir(self.limbo):
             os.unlink(os.path.join(self.limbo, name))
         self.begin([PROBE, "-i", self.interface, "-d", "1", "-t", "60", "--no-dpi",
-                    "--ring-size", "32M", "--data-dir", self.state, "--spool-dir", self.spool,
+                    "--ring-size", "32M", "--dont-drop-privileges", "--no-seccomp", "--data-dir", self.state, "--spool-dir", self.spool,
                     "--spool-size", self.spool_size, "--probe-name", self.name,
                     "--exit-timeout", "110", "--ntopng", f"tcp://{HUB_ADDRESS}:5556",
                     "--zmq-publish-events", f"tcp://{HUB_ADDRESS}:5557", "--zmq-probe-mode",

@@ -313,7 +313,7 @@ def test_dead_collectors(lab):
     """One that refuses, one that swallows everything, one whose name is not known: nothing of the
     metering is held up or lost, and what could not be sent is counted."""
     n = 6000
-    where = "udp://127.0.0.1:9,tcp://127.0.0.1:9,udp://no-such-host.invalid:2055,tcp://192.0.2.1:4739"
+    where = "udp://127.0.0.1:19,tcp://127.0.0.1:19,udp://no-such-host.invalid:2055,tcp://192.0.2.1:4739"
     probe, play, numbers, json_path = live(lab, "-n", where, "-a", "-V", "10")
     play(n)
     with_all = wait_for("flows", lambda: sum(1 for _ in open(json_path)) == n, 10)
@@ -327,7 +327,7 @@ def test_dead_collectors(lab):
     limited = got["weir_probe_collector_flows_withheld_total"]
     same(sent(got) + sent(got, result="failed") + limited, 4 * n, "records sent, failed and withheld")
     check(sent(got, result="failed") >= 3 * (n - 1) - limited, f"failed {sent(got, result='failed')}")
-    for words in ("nothing listens there", "tcp://127.0.0.1:9: Connection refused", "no-such-host.invalid"):
+    for words in ("nothing listens there", "tcp://127.0.0.1:19: Connection refused", "no-such-host.invalid"):
         check(words in probe.log(), f"{words!r} in the log:\n{probe.log()}")
 
 
