@@ -111,9 +111,9 @@ static void test_an_exporter_has_one_worker(void **state) {
     size_t n = 0;
     size_t busy = 0;
     begin(&s, WORKERS);
-    for (uint8_t host = 1; host <= HOSTS; host++)
+    for (int host = 1; host <= HOSTS; host++)
         for (int i = 0; i < PORTS; i++)
-            send_from(&s, host, "x", 1);
+            send_from(&s, (uint8_t)host, "x", 1);
     const uint64_t end_ms = clock_monotonic_ms() + WAIT_MS;
     size_t of[WORKERS] = {0};
     while (n < HOSTS * PORTS && clock_monotonic_ms() < end_ms)
