@@ -103,11 +103,16 @@ export function evaluationKey(site) {
   return ['--key', join(source, 'licences/evaluation.key'), '--passphrase-file', words];
 }
 
+/* probes give up being root */
+function reachable(folder) {
+  chmodSync(folder, 0o755);
+  return folder;
+}
+
 export class Site {
   /** a file; '': none, the hub is in evaluation; left out: one for many probes */
   licence = null;
-  folder = mkdtempSync(join(tmpdir(), 'weir-browser-'));
-  chmodSync(folder, 0o755); // for probes, which give up being root
+  folder = reachable(mkdtempSync(join(tmpdir(), 'weir-browser-')));
   running = [];
   servers = [];
 
