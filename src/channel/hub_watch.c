@@ -27,6 +27,8 @@ enum {
     AGAIN_DOUBLINGS = 5,
     FDS_MAX = 1 << 20,
     NAMELESS_WAIT_MS = 3000, /* a peer without an address may try again and have one */
+    MUTE_WAIT_MS = 3000,     /* a probe that waits for its hub looks whether a port is open */
+    MUTE_MAX = 16,
     CLONE_AGAIN_MS = 5000,
     SPEAKS_MS = 5000, /* a probe says something each second: one this quiet may be gone */
     KINDS = HUB_EVENT_TOO_MANY + 1,
@@ -37,6 +39,12 @@ enum {
 };
 
 typedef char Address[64];
+
+/** Mute - somebody there ended a handshake; nothing is told if a probe speaks from there */
+typedef struct Mute {
+    Address address; /* empty: none */
+    uint64_t since_ms;
+} Mute;
 
 typedef struct Side {
     HubWatchSide config;
@@ -52,6 +60,7 @@ typedef struct Side {
      * read, and when one with an address was seen last; 0: none */
     uint64_t nameless_ms[KINDS];
     uint64_t named_ms[KINDS];
+    Mute mutes[MUTE_MAX];
     bool given_up;
     uint64_t given_up_ms;
     unsigned n_again;
@@ -216,6 +225,19 @@ static void keep_few(HubWatch *watch, Side *side, int newest, const PeerKey *key
     side->counts.n_too_many++;
 }
 
+static Mute *find_mute(Side *side, const char *address) {
+    for (size_t i = 0; i < MUTE_MAX; i++)
+        if (strcmp(side->mutes[i].address, address) == 0)
+            return &side->mutes[i];
+    return NULL;
+}
+
+static void forget_mute(Side *side, const char *address) {
+    Mute *mute = *address ? find_mute(side, address) : NULL;
+    if (mute)
+        mute->address[0] = '\0';
+}
+
 void hub_watch_spoke(HubWatch *watch, size_t i, int fd, const PeerKey *key) {
     strangers_spoke(watch->sides[i].strangers, fd);
     if (fd < 0 || (size_t)fd >= watch->n_fds)
@@ -228,6 +250,8 @@ void hub_watch_spoke(HubWatch *watch, size_t i, int fd, const PeerKey *key) {
     }
     (void)pthread_mutex_lock(&watch->lock);
     Side *side = &watch->sides[i];
+    if ((size_t)fd < side->n_addresses)
+        forget_mute(side, side->addresses[fd]);
     speaker->key = *key;
     speaker->side = side;
     atomic_store(&speaker->heard_ms, clock_monotonic_ms());
@@ -271,6 +295,30 @@ static bool crowded(const HubWatch *watch, const char *address, uint64_t now_ms)
     return false;
 }
 
+/** may_speak() - who did not finish a handshake is given a while; false: too many are */
+static bool may_speak(Side *side, const char *address, uint64_t now_ms) {
+    if (find_mute(side, address))
+        return true;
+    Mute *mute = find_mute(side, "");
+    if (!mute)
+        return false;
+    (void)snprintf(mute->address, sizeof(mute->address), "%s", address);
+    mute->since_ms = now_ms;
+    return true;
+}
+
+static void tell_mutes(HubWatch *watch, Side *side) {
+    const uint64_t now_ms = clock_monotonic_ms();
+    for (size_t i = 0; i < MUTE_MAX; i++) {
+        Mute *mute = &side->mutes[i];
+        if (!*mute->address || now_ms - mute->since_ms < MUTE_WAIT_MS)
+            continue;
+        if (!crowded(watch, mute->address, now_ms))
+            tell_problem(watch, side, HUB_EVENT_NOT_SPOKEN, mute->address, now_ms);
+        mute->address[0] = '\0';
+    }
+}
+
 /** failed_at() - a handshake failed; one without an address waits for another that has it */
 static void failed_at(HubWatch *watch, Side *side, const char *address) {
     const uint64_t now_ms = clock_monotonic_ms();
@@ -280,7 +328,8 @@ static void failed_at(HubWatch *watch, Side *side, const char *address) {
     if (*address) {
         side->named_ms[kind] = now_ms;
         side->nameless_ms[kind] = 0;
-        tell_problem(watch, side, kind, address, now_ms);
+        if (kind != HUB_EVENT_NOT_SPOKEN || !side->config.bind || !may_speak(side, address, now_ms))
+            tell_problem(watch, side, kind, address, now_ms);
     } else if (!side->nameless_ms[kind] &&
                (!side->named_ms[kind] || now_ms - side->named_ms[kind] > TOLD_AGAIN_MS)) {
         side->nameless_ms[kind] = now_ms;
@@ -370,6 +419,7 @@ static void *run(void *arg) {
             for (int k = 0; k < BURST && zsock_monitor_read(watch->sides[i].pair, &event); k++)
                 on_event(watch, &watch->sides[i], &event);
             tell_nameless(watch, &watch->sides[i]);
+            tell_mutes(watch, &watch->sides[i]);
             keep_memory(&watch->sides[i]);
             zsock_line_look(&watch->sides[i].line);
             (void)pthread_mutex_unlock(&watch->lock);

@@ -117,11 +117,12 @@ static void say_reached(const ProbeKeys *keys) {
         return;
     if (strcmp(keys->routes.current.server_z85, kept->next) == 0)
         note(keys, "connected with the key that the hub has handed over");
-    else if (kept->data_port)
+    else if (keys->tried_ports[PROBE_SIDE_DATA])
         note(keys,
              "connected with the hub's present key, for with its next one it does not answer on "
              "ports %u and %u%s%s",
-             kept->data_port, kept->events_port, *keys->trouble ? ": " : "", keys->trouble);
+             keys->tried_ports[PROBE_SIDE_DATA], keys->tried_ports[PROBE_SIDE_EVENTS],
+             *keys->trouble ? ": " : "", keys->trouble);
 }
 
 bool probe_keys_step(ProbeKeys *keys, ProbeWatch *watch, const char *reason, uint64_t now_ms) {
@@ -134,8 +135,11 @@ bool probe_keys_step(ProbeKeys *keys, ProbeWatch *watch, const char *reason, uin
     const bool good = keys->routes.was_good;
     if (good && !keys->was_good)
         say_reached(keys);
-    if (step && first) /* it did not do: why is told when another one does */
+    if (step && first) { /* it did not do: why is told when another one does */
         (void)snprintf(keys->trouble, sizeof(keys->trouble), "%s", had_been_good ? "" : reason);
+        keys->tried_ports[PROBE_SIDE_DATA] = keys->kept.data_port;
+        keys->tried_ports[PROBE_SIDE_EVENTS] = keys->kept.events_port;
+    }
     keys->was_good = good;
     return step;
 }

@@ -30,7 +30,8 @@ typedef struct ProbeKeys {
     ProbeRoutes routes;
     uint64_t refused_ms; /* when it could not be kept, 0: it could */
     bool was_good;
-    char trouble[512]; /* why the first route did not do */
+    char trouble[512];                   /* why the first route did not do */
+    uint16_t tried_ports[PROBE_N_SIDES]; /* of it: the hub may tell others on the next one */
     Buffer hello;
 } ProbeKeys;
 

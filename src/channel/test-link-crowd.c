@@ -19,10 +19,11 @@ enum { CROWD = 7 };
 
 static void test_crowd(void **state) {
     (void)state;
-    Scene scene;
+    static Scene scene; /* not on the stack, nor the probe: threads go on when an assertion fails */
+    static Probe probe;
     KeyPair keys;
     ProbeLink *links[CROWD];
-    Probe probe = {.spool = test_spool_new()};
+    probe.spool = test_spool_new();
     Reason reason = {""};
     scene_open(&scene, true);
     hub_run(&scene.hub, &scene.shape);
@@ -51,11 +52,18 @@ static void test_crowd(void **state) {
             assert_int_equal(status.n_too_many, 0);
     }
     HubInterfaceStatus status;
-    assert_true(hub_link_interface(scene.hub.link, 0, &status));
+    for (unsigned k = 0; k < PATIENCE_MS / 10; k++) {
+        assert_true(hub_link_interface(scene.hub.link, 0, &status));
+        if (status.n_too_many >= CROWD - HUB_LINK_KEY_MAX &&
+            atomic_load(&scene.hub.n_events[HUB_EVENT_CLONE]))
+            break;
+        sleep_ms(10);
+    }
     assert_true(status.n_too_many >= CROWD - HUB_LINK_KEY_MAX);
     assert_true(atomic_load(&scene.hub.n_events[HUB_EVENT_CLONE]) >= 1);
     for (unsigned kind = HUB_EVENT_WRONG_KEY; kind <= HUB_EVENT_TOO_MANY; kind++)
-        assert_int_equal(atomic_load(&scene.hub.n_events[kind]), 0);
+        if (atomic_load(&scene.hub.n_events[kind]))
+            fail_msg("%u events of kind %u", atomic_load(&scene.hub.n_events[kind]), kind);
     for (unsigned i = 0; i < CROWD; i++)
         probe_link_free(links[i]);
     test_spool_free(probe.spool);

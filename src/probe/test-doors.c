@@ -200,7 +200,7 @@ static void test_nobody_takes(void **state) {
     const uint64_t begin_ms = clock_monotonic_ms();
     export(doors, 400000, false);
     const uint64_t took_ms = clock_monotonic_ms() - begin_ms;
-    assert_in_range(took_ms, 0, 5000); /* some 60 ms of encoding */
+    assert_in_range(took_ms, 0, 30000); /* some 60 ms of encoding, fifty times that sanitized */
     doors_finish(doors, 200);
     doors_status(doors, &status);
     assert_int_equal(status.sum.sent_records, 0);

@@ -10,13 +10,12 @@ import subprocess
 import threading
 import time
 
-from _causes import cause_line, cause_text, shim
+from _causes import GREETING, cause_line, cause_text, plain_peer, shim
 from _e2e import HUB, PROBE, SLOW, SOURCE, captures, check, free_ports, in_namespace, main, same, wait_for
 
 CAPTURE = [c for c in captures() if c.endswith("/tcp.pcap")][0]
 KEY = "rq:rM>}U?@Lns47E1%kR.o@n%FcmmsL/@{H8]yf7"
 SHOWN_S = 10
-GREETING = b"\xff" + bytes(8) + b"\x7f\x03\x00" + b"NULL".ljust(20, b"\0") + b"\0" + bytes(31)
 
 
 def to(at, key=KEY, *more):
@@ -86,16 +85,8 @@ def plain_server():
 
 def test_not_encrypted(lab):
     hub = lab.hub()
-    for _ in range(3):
-        with socket.create_connection(("127.0.0.1", hub.port), 5) as peer:
-            peer.settimeout(5)
-            peer.sendall(GREETING + b"\x04\x19\x05READY\x0bSocket-Type\x00\x00\x00\x03PUB")
-            try:
-                while peer.recv(4096):
-                    pass
-            except OSError:
-                pass
-    shows_peer(hub, "plain", "PEER_PLAIN")
+    with plain_peer(hub.port):
+        shows_peer(hub, "plain", "PEER_PLAIN")
     with plain_server() as server:
         at = f"tcp://127.0.0.1:{server.getsockname()[1]}"
         says(lab.probe(*connecting(at)), cause_line("PLAIN", at))

@@ -32,7 +32,8 @@ def test_image(lab):
     wait_for("the probe is connected", lambda: hub.probe(connected=True))
     first = hub.probe(connected=True)["key"]
 
-    # not under a running probe
+    # not under a running probe, when all that it keeps is there
+    wait_for("the hub's lease is kept", lambda: "lease" in names(state))
     before = names(state)
     out, err = prepare(*options, "--data-dir", state, code=1)
     check("in use" in err and "stop the probe" in err, err)

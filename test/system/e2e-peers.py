@@ -8,6 +8,7 @@ import re
 import socket
 import time
 
+from _causes import plain_peer
 from _e2e import captures, check, free_ports, main, offline, same, wait_for
 
 CAPTURE = [c for c in captures() if c.endswith("/tcp.pcap")][0]
@@ -56,19 +57,9 @@ def test_wrong_key(lab):
 
 
 def test_plain_peer(lab):
-    """A ZeroMQ peer without CURVE, as an old nProbe would be: greeting and NULL mechanism."""
     hub = lab.hub()
-    greeting = b"\xff" + bytes(8) + b"\x7f\x03\x00" + b"NULL".ljust(20, b"\0") + b"\0" + bytes(31)
-    for _ in range(3):
-        with socket.create_connection(("127.0.0.1", hub.port), 5) as peer:
-            peer.settimeout(5)
-            peer.sendall(greeting + b"\x04\x19\x05READY\x0bSocket-Type\x00\x00\x00\x03PUB")
-            try:
-                while peer.recv(4096):
-                    pass
-            except OSError:
-                pass
-    entry = problem(hub, "plain")
+    with plain_peer(hub.port):
+        entry = problem(hub, "plain")
     same(entry["address"], "127.0.0.1", "address")
     check("encrypt" in entry["text"], entry["text"])
 
