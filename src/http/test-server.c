@@ -296,9 +296,9 @@ static void test_reader_that_stalls(void **state) {
         publish(i, i + STEP, padding);
         publishing_ms += clock_monotonic_ms() - start_ms;
         size_t expected = i + STEP;
-        assert_true(clients_wait(good, 1, done_events, &expected, 10000));
+        assert_true(clients_wait(good, 1, done_events, &expected, 60000));
     }
-    assert_true(publishing_ms < 3000);
+    assert_true(publishing_ms < 10000); /* it does not wait for who stalls */
     check_order(good, MANY);
     uint64_t dropped = metric(HTTP_METRIC_EVENTS_DROPPED);
     assert_true(dropped > 0);
@@ -306,7 +306,7 @@ static void test_reader_that_stalls(void **state) {
     /* when it reads again, it is told how many it lost, and nothing else is missing */
     char last[32];
     (void)snprintf(last, sizeof(last), "{\"n\":%d,", MANY - 1);
-    assert_true(client_wait(stalled, last, 10000));
+    assert_true(client_wait(stalled, last, 60000));
     const char *told = strstr(buffer_text(&stalled->in), "event: dropped\ndata: {\"events\":");
     assert_non_null(told);
     assert_int_equal(strtoul(told + strlen("event: dropped\ndata: {\"events\":"), NULL, 10),
