@@ -241,7 +241,7 @@ static CollectSource source_of(CollectFeed *feed, const NetAddress *address, con
         .received_ms = frame->time_ns / 1000000};
 }
 
-/* a datagram that a port received */
+/* datagrams that a port received */
 static int take_collected(CollectFeed *feed, const Frame *frame) {
     CollectedFrame from;
     memcpy(&from, frame->bytes, sizeof(from));
@@ -252,16 +252,27 @@ static int take_collected(CollectFeed *feed, const Frame *frame) {
     if (from.broken)
         metric_add(&feed->counters[COLLECT_MALFORMED_STREAM], 1);
     if (from.ended) {
+        metric_add(feed->config.packets, 1);
         collector_end_stream(feed->collector, &source);
         return 0;
     }
-    return error_trace(collector_take(feed->collector, &source, frame->bytes + sizeof(from),
-                                      frame->captured_bytes - sizeof(from)));
+    const uint8_t *at = frame->bytes + sizeof(from);
+    size_t left = frame->captured_bytes - sizeof(from);
+    metric_add(feed->config.packets, collected_datagrams(&from, left));
+    int r = 0;
+    do {
+        const size_t n = from.each_bytes && from.each_bytes < left ? from.each_bytes : left;
+        r = collector_take(feed->collector, &source, at, n);
+        at += n;
+        left -= n;
+    } while (left > 0 && r == 0);
+    return error_trace(r);
 }
 
 /* a packet that may hold one */
 static int take_packet(CollectFeed *feed, const Frame *frame) {
     Packet packet;
+    metric_add(feed->config.packets, 1);
     if (dissect_frame(frame, DISSECT_OUTERMOST, &packet) != 0 || packet.protocol != IP_UDP ||
         !packet.payload || packet.fragment)
         return 0;
@@ -276,7 +287,6 @@ static int take_packet(CollectFeed *feed, const Frame *frame) {
 int collect_feed_frames(CollectFeed *feed, const Frame *frames, size_t n) {
     int r = 0;
     for (size_t i = 0; i < n && r == 0; i++) {
-        metric_add(feed->config.packets, 1);
         metric_add(feed->config.bytes, frames[i].wire_bytes);
         r = frames[i].link_type == FRAME_LINK_COLLECTED ? take_collected(feed, &frames[i])
                                                         : take_packet(feed, &frames[i]);

@@ -25,7 +25,8 @@ typedef struct CollectFeed CollectFeed;
 typedef struct Collector Collector;
 typedef struct Json Json;
 
-/* the link type of frames that are datagrams: a CollectedFrame, then the payload */
+/* the link type of frames that are datagrams, one or several of one exporter: a CollectedFrame,
+ * then the payload */
 enum { FRAME_LINK_COLLECTED = 0xfff0 };
 
 typedef struct CollectedFrame {
@@ -34,6 +35,7 @@ typedef struct CollectedFrame {
     uint32_t stream;       /* 0: a datagram */
     bool ended;            /* the connection has; there is no payload */
     bool broken;           /* for it sent no IPFIX */
+    uint32_t each_bytes;   /* of several datagrams; the last may have less. 0: there is but one */
     uint64_t socket_drops; /* of datagrams, until this one came */
 } CollectedFrame;
 

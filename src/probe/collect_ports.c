@@ -202,11 +202,13 @@ bool collect_ports_stop(Capture *capture) {
 }
 
 void collect_ports_write_counters(Capture *const *captures, size_t n, Buffer *to) {
-    static const MetricRow row = {.name = "weir_probe_collect_socket_dropped",
-                                  .kind = METRIC_COUNTER,
-                                  .unit = "datagrams",
-                                  .help = "Datagrams that the kernel dropped, for the socket of "
-                                          "this port and worker was full."};
+    static const MetricRow row = {
+        .name = "weir_probe_collect_socket_dropped",
+        .kind = METRIC_COUNTER,
+        .unit = "datagrams",
+        .help =
+            "Datagrams that the kernel dropped, for the socket of this port and worker was full; "
+            "several that it had joined count as one."};
     for (size_t k = 0; k < n && captures[k]->backend == &capture_ports; k++) {
         const Ports *ports = captures[k]->state;
         for (size_t i = 0; i < ports->n; i++) {

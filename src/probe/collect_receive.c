@@ -3,6 +3,8 @@
 #include "probe/collect_receive.h"
 
 #include <errno.h>
+#include <netinet/in.h>
+#include <netinet/udp.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -20,12 +22,14 @@
 
 enum {
     BATCH = 64,           /* datagrams a call */
-    DATAGRAM_MAX = 65535, /* put together again by the kernel */
+    HEAD_BYTES = 2048,    /* of a datagram; few have more */
+    DATAGRAM_MAX = 65535, /* put together again by the kernel, or several that it has joined */
+    LARGE_PATIENCE = 16,
     STREAMS_MAX = 256,
     EVENTS = 64,
     WAIT_MS = 200,
     CONTROL_BYTES = 64,
-    ROUNDS = 16,      /* calls before other sockets have their turn */
+    ROUNDS = 16,      /* of so many before other sockets have their turn */
     GATHER_US = 1000, /* let datagrams gather in the kernel: a wake for many costs as one for one */
     PATIENCE_MS = 2000, /* at the end, for room */
 };
@@ -43,6 +47,7 @@ typedef struct Source {
     int fd;
     uint32_t kernel_drops; /* as its socket said last, modulo 2^32 */
     MetricValue dropped;   /* the sum of these */
+    unsigned large;        /* while it is not 0, what comes is likely more than HEAD_BYTES */
     /* of a stream */
     CollectedFrame from;
     uint32_t have;
@@ -67,10 +72,11 @@ struct Receiver {
     uint32_t stream_number;
     MetricValue dropped, overrun;
     struct mmsghdr messages[BATCH];
-    struct iovec iov[BATCH];
+    struct iovec iov[BATCH][2]; /* head and tail */
     struct sockaddr_storage names[BATCH];
     _Alignas(8) uint8_t control[BATCH][CONTROL_BYTES];
-    uint8_t *slots; /* BATCH of DATAGRAM_MAX; only pages that are written to are there */
+    uint8_t *heads; /* BATCH of HEAD_BYTES */
+    uint8_t *tails; /* BATCH of DATAGRAM_MAX; only pages that are written to are there */
 };
 
 /* --- chunks --- */
@@ -101,68 +107,130 @@ static bool make_room(Receiver *receiver, size_t bytes) {
     return true;
 }
 
+/* where the next piece's payload goes, once there is room */
+static uint8_t *payload_place(Receiver *receiver) {
+    return receiver->filling->bytes + receiver->filling->size + sizeof(Piece);
+}
+
+/* which has a payload of n bytes */
+static void add_piece(Receiver *receiver, const CollectedFrame *from, uint64_t time_ns, size_t n) {
+    const Piece piece = {.time_ns = time_ns, .payload_bytes = (uint32_t)n, .from = *from};
+    Chunk *chunk = receiver->filling;
+    memcpy(chunk->bytes + chunk->size, &piece, sizeof(piece));
+    chunk->size += (uint32_t)(sizeof(piece) + n);
+}
+
 static bool put_piece(Receiver *receiver, const CollectedFrame *from, uint64_t time_ns,
                       const uint8_t *payload, size_t n) {
     if (!make_room(receiver, sizeof(Piece) + n))
         return false;
-    const Piece piece = {.time_ns = time_ns, .payload_bytes = (uint32_t)n, .from = *from};
-    Chunk *chunk = receiver->filling;
-    memcpy(chunk->bytes + chunk->size, &piece, sizeof(piece));
     if (n)
-        memcpy(chunk->bytes + chunk->size + sizeof(piece), payload, n);
-    chunk->size += (uint32_t)(sizeof(piece) + n);
+        memcpy(payload_place(receiver), payload, n);
+    add_piece(receiver, from, time_ns, n);
     return true;
 }
 
 /* --- UDP --- */
 
-static void count_kernel_drops(Receiver *receiver, Source *port, struct msghdr *message) {
-    for (struct cmsghdr *c = CMSG_FIRSTHDR(message); c; c = CMSG_NXTHDR(message, c)) {
-        uint32_t drops = 0;
-        if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SO_RXQ_OVFL)
-            continue;
-        memcpy(&drops, CMSG_DATA(c), sizeof(drops));
-        metric_add(&port->dropped, drops - port->kernel_drops);
-        metric_add(&receiver->dropped, drops - port->kernel_drops);
-        port->kernel_drops = drops;
-    }
+static void count_kernel_drops(Receiver *receiver, Source *port, uint32_t drops) {
+    metric_add(&port->dropped, drops - port->kernel_drops);
+    metric_add(&receiver->dropped, drops - port->kernel_drops);
+    port->kernel_drops = drops;
 }
 
-static void prepare(Receiver *receiver) {
-    for (size_t i = 0; i < BATCH; i++) {
-        receiver->iov[i] =
-            (struct iovec){.iov_base = receiver->slots + i * DATAGRAM_MAX, .iov_len = DATAGRAM_MAX};
+/* drops are counted; how many bytes each of several datagrams has, 0: it is but one */
+static uint32_t read_control(Receiver *receiver, Source *port, struct msghdr *message) {
+    uint32_t each_bytes = 0;
+    for (struct cmsghdr *c = CMSG_FIRSTHDR(message); c; c = CMSG_NXTHDR(message, c)) {
+        uint32_t v = 0; /* both are of 32 bits */
+        memcpy(&v, CMSG_DATA(c), sizeof(v));
+        if (c->cmsg_level == SOL_SOCKET && c->cmsg_type == SO_RXQ_OVFL)
+            count_kernel_drops(receiver, port, v);
+        else if (c->cmsg_level == IPPROTO_UDP && c->cmsg_type == UDP_GRO)
+            each_bytes = v;
+    }
+    return each_bytes;
+}
+
+static CollectedFrame read_origin(Receiver *receiver, Source *port, size_t i) {
+    CollectedFrame from;
+    memset(&from, 0, sizeof(from));
+    from.address = collect_peer(&receiver->names[i], &from.port);
+    from.each_bytes = read_control(receiver, port, &receiver->messages[i].msg_hdr);
+    from.socket_drops = metric_get(&receiver->dropped) + metric_get(&receiver->overrun);
+    return from;
+}
+
+static void prepare(Receiver *receiver, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        receiver->iov[i][0] =
+            (struct iovec){.iov_base = receiver->heads + i * HEAD_BYTES, .iov_len = HEAD_BYTES};
+        receiver->iov[i][1] =
+            (struct iovec){.iov_base = receiver->tails + i * DATAGRAM_MAX, .iov_len = DATAGRAM_MAX};
         receiver->messages[i].msg_hdr = (struct msghdr){.msg_name = &receiver->names[i],
                                                         .msg_namelen = sizeof(receiver->names[i]),
-                                                        .msg_iov = &receiver->iov[i],
-                                                        .msg_iovlen = 1,
+                                                        .msg_iov = receiver->iov[i],
+                                                        .msg_iovlen = 2,
                                                         .msg_control = receiver->control[i],
                                                         .msg_controllen = CONTROL_BYTES};
     }
 }
 
-static void take_datagram(Receiver *receiver, Source *port, size_t i, uint64_t now_ns) {
-    struct mmsghdr *message = &receiver->messages[i];
-    CollectedFrame from;
-    memset(&from, 0, sizeof(from));
-    from.address = collect_peer(&receiver->names[i], &from.port);
-    if (message->msg_hdr.msg_controllen)
-        count_kernel_drops(receiver, port, &message->msg_hdr);
-    from.socket_drops = metric_get(&receiver->dropped) + metric_get(&receiver->overrun);
-    if (!put_piece(receiver, &from, now_ns, receiver->iov[i].iov_base, message->msg_len))
-        metric_add(&receiver->overrun, 1);
+static size_t take_datagram(Receiver *receiver, Source *port, size_t i, uint64_t now_ns) {
+    const size_t n = receiver->messages[i].msg_len;
+    const size_t head = n < HEAD_BYTES ? n : HEAD_BYTES;
+    const CollectedFrame from = read_origin(receiver, port, i);
+    const size_t datagrams = collected_datagrams(&from, n);
+    if (n > HEAD_BYTES)
+        port->large = LARGE_PATIENCE;
+    if (!make_room(receiver, sizeof(Piece) + n)) {
+        metric_add(&receiver->overrun, datagrams);
+        return datagrams;
+    }
+    memcpy(payload_place(receiver), receiver->iov[i][0].iov_base, head);
+    memcpy(payload_place(receiver) + head, receiver->iov[i][1].iov_base, n - head);
+    add_piece(receiver, &from, now_ns, n);
+    return datagrams;
+}
+
+/* many small ones; how many came, 0: no more are there */
+static size_t receive_many(Receiver *receiver, Source *port) {
+    prepare(receiver, BATCH);
+    const int n = recvmmsg(port->fd, receiver->messages, BATCH, MSG_DONTWAIT, NULL);
+    const uint64_t now_ns = clock_wall_ms() * 1000000;
+    size_t datagrams = 0;
+    for (int i = 0; i < n; i++)
+        datagrams += take_datagram(receiver, port, (size_t)i, now_ns);
+    receiver->received |= n > 0;
+    return n < BATCH && !port->large ? 0 : datagrams;
+}
+
+/* a large one, to where it stays */
+static size_t receive_large(Receiver *receiver, Source *port) {
+    if (!make_room(receiver, sizeof(Piece) + DATAGRAM_MAX))
+        return receive_many(receiver, port); /* which it counts */
+    prepare(receiver, 1);
+    struct msghdr *message = &receiver->messages[0].msg_hdr;
+    receiver->iov[0][0] =
+        (struct iovec){.iov_base = payload_place(receiver), .iov_len = DATAGRAM_MAX};
+    message->msg_iovlen = 1;
+    const ssize_t n = recvmsg(port->fd, message, MSG_DONTWAIT);
+    if (n < 0)
+        return 0;
+    const CollectedFrame from = read_origin(receiver, port, 0);
+    port->large = n > HEAD_BYTES ? LARGE_PATIENCE : port->large - 1;
+    add_piece(receiver, &from, clock_wall_ms() * 1000000, (size_t)n);
+    receiver->received = true;
+    return collected_datagrams(&from, (size_t)n);
 }
 
 static void receive_udp(Receiver *receiver, Source *port) {
-    for (int round = 0; round < ROUNDS; round++) {
-        prepare(receiver);
-        const int n = recvmmsg(port->fd, receiver->messages, BATCH, MSG_DONTWAIT, NULL);
-        const uint64_t now_ns = clock_wall_ms() * 1000000;
-        for (int i = 0; i < n; i++)
-            take_datagram(receiver, port, (size_t)i, now_ns);
-        receiver->received |= n > 0;
-        if (n < BATCH)
+    for (size_t n = 0, most = ROUNDS * BATCH; n < most;) {
+        const size_t came =
+            port->large ? receive_large(receiver, port) : receive_many(receiver, port);
+        if (came == 0)
             return;
+        n += came;
     }
 }
 
@@ -335,8 +403,9 @@ static int chunks_make(Receiver *receiver) {
             return error_origin(-ENOMEM);
         (void)queue_push(receiver->empty, receiver->chunks[i]);
     }
-    receiver->slots = malloc((size_t)BATCH * DATAGRAM_MAX);
-    if (!receiver->slots)
+    receiver->heads = malloc((size_t)BATCH * HEAD_BYTES);
+    receiver->tails = malloc((size_t)BATCH * DATAGRAM_MAX);
+    if (!receiver->heads || !receiver->tails)
         return error_origin(-ENOMEM);
     return error_trace(r);
 }
@@ -408,7 +477,8 @@ Receiver *receiver_free(Receiver *receiver) {
     queue_free(receiver->empty);
     for (size_t i = 0; i < CHUNKS; i++)
         free(receiver->chunks[i]);
-    free(receiver->slots);
+    free(receiver->heads);
+    free(receiver->tails);
     free(receiver);
     return NULL;
 }

@@ -32,6 +32,11 @@ typedef struct Piece {
     CollectedFrame from; /* last: a frame begins with it */
 } Piece;
 
+/** collected_datagrams() - how many a payload of n bytes is */
+static inline size_t collected_datagrams(const CollectedFrame *from, size_t n) {
+    return from->each_bytes ? (n + from->each_bytes - 1) / from->each_bytes : 1;
+}
+
 /**
  * receiver_new() - takes the sockets over, even when it fails: n of UDP and as many listeners.
  * gather: the sockets hold enough that datagrams may wait for each other a moment

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <linux/filter.h>
 #include <netinet/in.h>
+#include <netinet/udp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -141,6 +142,14 @@ static bool steer(int fd, unsigned n) {
     return setsockopt(fd, SOL_SOCKET, SO_ATTACH_REUSEPORT_CBPF, &program, sizeof(program)) == 0;
 }
 
+/* what it tells with a datagram: drops before it; of several of one sender and size, which come as
+ * one (UDP_GRO, since Linux 5.0), that size */
+static void tell_more(int udp) {
+    const int one = 1;
+    (void)setsockopt(udp, SOL_SOCKET, SO_RXQ_OVFL, &one, sizeof(one));
+    (void)setsockopt(udp, IPPROTO_UDP, UDP_GRO, &one, sizeof(one));
+}
+
 /* a bound socket, or -1 with errno */
 static int open_one(const NetAddress *address, bool v6, int type, uint16_t port, bool share) {
     const int one = 1;
@@ -156,7 +165,7 @@ static int open_one(const NetAddress *address, bool v6, int type, uint16_t port,
     if (type == SOCK_STREAM)
         good = good && setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)) == 0;
     else
-        (void)setsockopt(fd, SOL_SOCKET, SO_RXQ_OVFL, &one, sizeof(one));
+        tell_more(fd);
     good = good && bind(fd, (struct sockaddr *)&at, size) == 0;
     if (type == SOCK_STREAM)
         good = good && listen(fd, LISTEN_BACKLOG) == 0;

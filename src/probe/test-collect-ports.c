@@ -4,6 +4,7 @@
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
+#include <netinet/udp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -169,6 +170,49 @@ static void test_a_port_that_is_taken(void **state) {
     }
 }
 
+/* Datagrams that the kernel has joined are told apart again: small runs, large ones, single ones
+ * behind them, and each is counted. */
+static void test_joined_datagrams(void **state) {
+    (void)state;
+    enum { EACH = 1000, TURNS = 40 };
+    static const uint16_t sizes[] = {EACH, 2 * EACH, 10 * EACH + 7, 60 * EACH + 1, 1, EACH - 1};
+    static uint8_t bytes[UINT16_MAX];
+    const int each = EACH;
+    Scene s;
+    begin(&s, 1);
+    const struct sockaddr_in to = {.sin_family = AF_INET,
+                                   .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
+                                   .sin_port = htons(s.port)};
+    const int fd = socket(AF_INET, SOCK_DGRAM, 0);
+    if (setsockopt(fd, IPPROTO_UDP, UDP_SEGMENT, &each, sizeof(each)) != 0)
+        skip(); /* an old kernel */
+    for (size_t i = 0; i < sizeof(bytes); i++)
+        bytes[i] = (uint8_t)(i / EACH);
+    for (unsigned turn = 0; turn < TURNS; turn++) {
+        const size_t size = sizes[turn % (sizeof(sizes) / sizeof(sizes[0]))];
+        size_t got = 0;
+        size_t datagrams = 0;
+        assert_int_equal(sendto(fd, bytes, size, 0, (const struct sockaddr *)&to, sizeof(to)),
+                         (ssize_t)size);
+        while (got < size) {
+            Frame frame;
+            size_t n = 0;
+            assert_int_equal(capture_read(s.ports[0], &frame, 1, &n, WAIT_MS, &s.reason), 0);
+            assert_int_equal(n, 1);
+            const CollectedFrame from = from_of(&frame);
+            const size_t payload = frame.captured_bytes - sizeof(from);
+            assert_true(got + payload <= size);
+            assert_true(from.each_bytes == 0 ? payload <= EACH : from.each_bytes == EACH);
+            assert_memory_equal(frame.bytes + sizeof(from), bytes + got, payload);
+            datagrams += collected_datagrams(&from, payload);
+            got += payload;
+        }
+        assert_int_equal(datagrams, (size + EACH - 1) / EACH);
+    }
+    (void)close(fd);
+    end(&s);
+}
+
 /* nobody decodes: what has no room in the chunks is counted, and the rest is there */
 static void test_what_has_no_room_is_counted(void **state) {
     (void)state;
@@ -207,6 +251,7 @@ int main(void) {
         cmocka_unit_test(test_an_exporter_has_one_worker),
         cmocka_unit_test(test_ipv6_goes_where_it_should),
         cmocka_unit_test(test_a_port_that_is_taken),
+        cmocka_unit_test(test_joined_datagrams),
         cmocka_unit_test(test_what_has_no_room_is_counted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

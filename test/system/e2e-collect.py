@@ -184,12 +184,12 @@ def test_templates_over_a_restart(lab):
 def test_checksum_of_a_load(lab):
     """bench/exporter's load, each field of each flow, by --json none."""
     exporter = os.path.join(os.environ.get("WEIR_BUILD", "build"), "bench", "exporter")
-    for kind in ("5", "9", "ipfix", "sflow"):
-        counters_path = lab.path(f"counters-{kind}")
+    for kind, run in (("5", "64"), ("9", "64"), ("9", "1"), ("ipfix", "64"), ("sflow", "64")):
+        counters_path = lab.path(f"counters-{kind}-{run}")
         port = Collecting(lab, "--json", "none", "--counters", counters_path,
                           "--collector-workers", "2")
         out = subprocess.run([exporter, "-v", kind, "-r", "100000", "-n", "20000", "-k", "5000", "-e",
-                              "5", port.to[0], str(port.to[1])], capture_output=True, text=True,
+                              "5", "-b", run, port.to[0], str(port.to[1])], capture_output=True, text=True,
                              timeout=60)
         same(out.returncode, 0, out.stderr)
         same(port.probe.stop(), 0, "exit")
@@ -197,6 +197,7 @@ def test_checksum_of_a_load(lab):
         with open(counters_path) as file:
             text = file.read()
         check(f"weir_probe_collect_flows_total {sent['flows']}\n" in text, f"{kind}: {sent} {text}")
+        check(f"weir_probe_collect_datagrams_total {sent['datagrams']}\n" in text, f"{kind}: {sent} {text}")
         check(f"weir_probe_collect_checksum {sent['checksum']}\n" in text, f"{kind}: {sent} {text}")
         check("weir_probe_collect_sequence_lost_total 0\n" in text or kind == "sflow", text)
 
