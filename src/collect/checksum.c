@@ -3,11 +3,14 @@
 #include "base/hash.h"
 #include "collect/record.h"
 
-/* A record is the sum of its fields, each times an odd number of its own, and that sum is then
- * mixed: fields may be added in any order, and quickly, but not exchanged between records. Which
- * fields there are is found out once for all records that say the same ones. */
+/* A record is the sum of its words, of each only the bytes of fields that were said, each times an
+ * odd number of its own, and that sum is then mixed: words may be added in any order, and quickly,
+ * but not exchanged between records. Which words and bytes these are is found out once for all
+ * records that say the same fields; some layouts are kept, for such records come by turns. */
 
-static uint64_t weight(unsigned i) {
+enum { WORD = 8, WORDS = sizeof(CollectRecord) / WORD };
+
+static uint64_t weight(size_t i) {
     return (2 * (uint64_t)i + 1) * 0x9e3779b97f4a7c15u;
 }
 
@@ -17,31 +20,32 @@ static uint64_t load(const void *at) {
     return v;
 }
 
-static void put_word(CollectChecksum *checksum, size_t at, size_t size, unsigned i) {
-    checksum->words[checksum->n].at = (uint16_t)at;
-    checksum->words[checksum->n].mask = UINT64_MAX >> (64 - 8 * size);
-    checksum->words[checksum->n++].weight = weight(i);
+static bool is_plain(const CollectField *field) {
+    return field->size <= WORD || field->kind == COLLECT_KIND_ADDRESS;
 }
 
-static void put_field(CollectChecksum *checksum, unsigned id) {
-    const CollectField *field = &collect_fields[id];
-    if (field->size <= 8) { /* no number stands at the very end of a record */
-        put_word(checksum, field->offset, field->size, id);
-    } else if (field->kind == COLLECT_KIND_ADDRESS) {
-        put_word(checksum, field->offset, 1, id);
-        put_word(checksum, field->offset + offsetof(NetAddress, bytes), 8, id + 128);
-        put_word(checksum, field->offset + offsetof(NetAddress, bytes) + 8, 8, id + 256);
-    } else {
-        checksum->other[checksum->n_other++] = (uint8_t)id;
+static void look(CollectLayout *layout, const CollectRecord *record) {
+    uint8_t said[sizeof(CollectRecord)] = {0}; /* 255: this byte is of a field */
+    memcpy(layout->seen, record->seen, sizeof(record->seen));
+    layout->n = layout->n_other = 0;
+    for (unsigned id = 0; id < _COLLECT_FIELD_N; id++) {
+        const CollectField *field = &collect_fields[id];
+        if (!collect_seen(record, (CollectFieldId)id) || id == COLLECT_EXPORTER_IP ||
+            id == COLLECT_SOURCE_IP)
+            continue;
+        if (is_plain(field))
+            memset(said + field->offset, UINT8_MAX, field->size);
+        else
+            layout->other[layout->n_other++] = (uint8_t)id;
     }
-}
-
-static void look(CollectChecksum *checksum, const CollectRecord *record) {
-    memcpy(checksum->seen, record->seen, sizeof(record->seen));
-    checksum->n = checksum->n_other = 0;
-    for (unsigned id = 0; id < _COLLECT_FIELD_N; id++)
-        if (collect_seen(record, id) && id != COLLECT_EXPORTER_IP && id != COLLECT_SOURCE_IP)
-            put_field(checksum, id);
+    for (size_t i = 0; i < WORDS; i++) {
+        const uint64_t mask = load(said + i * WORD);
+        if (!mask)
+            continue;
+        layout->words[layout->n].at = (uint16_t)(i * WORD);
+        layout->words[layout->n].mask = mask;
+        layout->words[layout->n++].weight = weight(i);
+    }
 }
 
 static uint64_t of_other(const CollectRecord *record, unsigned id) {
@@ -55,15 +59,23 @@ static uint64_t of_other(const CollectRecord *record, unsigned id) {
     return text->size ? hash_bytes(text->text, text->size, 0) : 0;
 }
 
+static const CollectLayout *layout_of(CollectChecksum *checksum, const CollectRecord *record) {
+    for (size_t i = 0; i < COLLECT_LAYOUTS; i++)
+        if (memcmp(checksum->layouts[i].seen, record->seen, sizeof(record->seen)) == 0)
+            return &checksum->layouts[i];
+    CollectLayout *layout = &checksum->layouts[checksum->next++ % COLLECT_LAYOUTS];
+    look(layout, record);
+    return layout;
+}
+
 void collect_checksum_add(CollectChecksum *checksum, const CollectRecord *record) {
     const uint8_t *bytes = (const void *)record;
+    const CollectLayout *layout = layout_of(checksum, record);
     uint64_t sum = 0;
-    if (memcmp(checksum->seen, record->seen, sizeof(record->seen)) != 0)
-        look(checksum, record);
-    for (unsigned i = 0; i < checksum->n; i++)
-        sum += (load(bytes + checksum->words[i].at) & checksum->words[i].mask) *
-               checksum->words[i].weight;
-    for (unsigned i = 0; i < checksum->n_other; i++)
-        sum += of_other(record, checksum->other[i]) * weight(checksum->other[i]);
+    for (unsigned i = 0; i < layout->n; i++)
+        sum +=
+            (load(bytes + layout->words[i].at) & layout->words[i].mask) * layout->words[i].weight;
+    for (unsigned i = 0; i < layout->n_other; i++)
+        sum += of_other(record, layout->other[i]) * weight(WORDS + layout->other[i]);
     checksum->sum += hash_u64(sum, 0);
 }

@@ -141,19 +141,27 @@ static inline bool collect_seen(const CollectRecord *record, CollectFieldId id) 
 /** collect_record_write_json() - one object with the fields that were said */
 void collect_record_write_json(const CollectRecord *record, Json *json);
 
-/**
- * collect_checksum_add() - one number of all fields that were said but the addresses of who sent
- * them. The sums of two sets of records are the same, whatever their order, when the records are
- */
-typedef struct CollectChecksum {
-    uint64_t sum;
-    uint64_t seen[2]; /* of the last record, whose fields are: */
+enum { COLLECT_LAYOUTS = 4 };
+
+/* where the fields are that a record says */
+typedef struct CollectLayout {
+    uint64_t seen[2]; /* of the records that say these */
     uint16_t n, n_other;
     struct {
         uint16_t at;
         uint64_t mask, weight;
-    } words[2 * _COLLECT_FIELD_N + 32];
+    } words[sizeof(CollectRecord) / 8];
     uint8_t other[_COLLECT_FIELD_N];
+} CollectLayout;
+
+typedef struct CollectChecksum {
+    uint64_t sum;
+    unsigned next;
+    CollectLayout layouts[COLLECT_LAYOUTS];
 } CollectChecksum;
 
+/**
+ * collect_checksum_add() - one number of all fields that were said but the addresses of who sent
+ * them. The sums of two sets of records are the same, whatever their order, when the records are
+ */
 void collect_checksum_add(CollectChecksum *checksum, const CollectRecord *record);

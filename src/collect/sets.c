@@ -140,23 +140,39 @@ static void put_app_text(CollectRecord *record) {
         collect_see(record, COLLECT_APP_NAME);
 }
 
-static void complete(Sets *sets, CollectRecord *record, const Template *t) {
+/* what a domain has told beside templates: most have told nothing */
+typedef struct Told {
+    bool rates, names;
+} Told;
+
+static Told told_by(const Domain *domain) {
+    const Domain *whole = state_whole(domain);
+    return (Told){.rates = domain->n_samplers || (whole && whole->n_samplers),
+                  .names = domain->names || (whole && whole->names)};
+}
+
+static void put_rate(CollectRecord *record, const Domain *domain, Told told) {
+    if (!collect_seen(record, COLLECT_SAMPLING))
+        record->flow.sampling = 0;
+    record->sampling_from = record->flow.sampling ? COLLECT_RATE_RECORD : COLLECT_RATE_NONE;
+    if (record->flow.sampling || !told.rates)
+        return;
+    record->flow.sampling = rate_of(domain, record);
+    if (!record->flow.sampling)
+        return;
+    record->sampling_from = COLLECT_RATE_OPTIONS;
+    collect_see(record, COLLECT_SAMPLING);
+}
+
+static void complete(Sets *sets, CollectRecord *record, const Template *t, Told told) {
     const Domain *domain = sets->message.domain;
     record->flow.observation_domain = domain->id;
     record->template_id = t->id;
     collect_see(record, COLLECT_OBSERVATION_DOMAIN);
     collect_see(record, COLLECT_TEMPLATE_ID);
-    if (!collect_seen(record, COLLECT_SAMPLING))
-        record->flow.sampling = 0;
-    record->sampling_from = record->flow.sampling ? COLLECT_RATE_RECORD : COLLECT_RATE_NONE;
-    if (!record->flow.sampling) {
-        record->flow.sampling = rate_of(domain, record);
-        record->sampling_from = record->flow.sampling ? COLLECT_RATE_OPTIONS : COLLECT_RATE_NONE;
-        if (record->flow.sampling)
-            collect_see(record, COLLECT_SAMPLING);
-    }
+    put_rate(record, domain, told);
     put_app_text(record);
-    if (domain->names || (state_whole(domain) && state_whole(domain)->names))
+    if (told.names)
         put_names(record, domain);
 }
 
@@ -184,7 +200,7 @@ static void frame_section(CollectRecord *record, const Plan *plan) {
 }
 
 static void take_record(Sets *sets, const Template *t, CollectRecord *record,
-                        const MessageClock *when) {
+                        const MessageClock *when, Told told) {
     Message *message = &sets->message;
     if (t->options) {
         collect_count(message->collector, COLLECT_COUNT_OPTIONS, 1);
@@ -194,7 +210,7 @@ static void take_record(Sets *sets, const Template *t, CollectRecord *record,
     }
     if (t->plan.has_frame)
         frame_section(record, &t->plan);
-    complete(sets, record, t);
+    complete(sets, record, t, told);
     message_emit(message, record, when);
 }
 
@@ -208,6 +224,7 @@ static void read_data(Sets *sets, const Template *t, Cursor c, const MessageCloc
     const Plan *plan = &t->plan;
     PlanClock clock = when->clock;
     clock.boot_ms = boot_of(message->domain);
+    const Told told = told_by(message->domain); /* flows tell nothing */
     /* less than a record is padding */
     while (cursor_left(&c) >= plan->record_bytes) {
         /* an option may change how the next record is to be read */
@@ -216,7 +233,7 @@ static void read_data(Sets *sets, const Template *t, Cursor c, const MessageCloc
         n = plan_read(plan, &c, records, n, &clock);
         sets->records += (uint32_t)n;
         for (size_t i = 0; i < n; i++)
-            take_record(sets, t, &records[i], when);
+            take_record(sets, t, &records[i], when, told);
         clock.boot_ms = boot_of(message->domain);
         if (c.failed) {
             message_malformed(message, COLLECT_MALFORMED_RECORD);
