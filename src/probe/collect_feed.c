@@ -39,6 +39,7 @@ struct CollectFeed {
     MetricValue counters[_COLLECT_COUNT_N];
     FILE *json;
     uint32_t left_out; /* by -p */
+    bool judges;       /* the user has said something of exporters or addresses */
     bool sums;         /* in place of a file */
     CollectChecksum checksum;
     Buffer lines;
@@ -130,9 +131,11 @@ static void deliver(CollectFeed *feed, const CollectRecord *record) {
 
 static void take_record(void *userdata, CollectRecord *record) {
     CollectFeed *feed = userdata;
-    if (!is_wanted(feed, record))
-        return;
-    put_rate(feed, record);
+    if (feed->judges) {
+        if (!is_wanted(feed, record))
+            return;
+        put_rate(feed, record);
+    }
     if (!feed->left_out) {
         deliver(feed, record);
         return;
@@ -179,6 +182,7 @@ int collect_feed_new(CollectFeed **feedp, const CollectFeedConfig *config, Reaso
     int r = collect_policy_new(&feed->policy, &policy, reason);
     if (r > 0)
         return COLLECT_FEED_E_REFUSED;
+    feed->judges = r == 0 && !collect_policy_says_nothing(feed->policy);
     if (r == 0)
         r = collector_new(&feed->collector, &collect);
     if (r == 0)

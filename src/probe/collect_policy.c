@@ -469,6 +469,10 @@ bool collect_policy_black(const CollectPolicy *policy, const NetAddress *address
     return false;
 }
 
+bool collect_policy_says_nothing(const CollectPolicy *policy) {
+    return !policy->n_exporters && !policy->usual_rate && !policy->n_black;
+}
+
 bool collect_policy_has_black(const CollectPolicy *policy) {
     return policy->n_black > 0;
 }

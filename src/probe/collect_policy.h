@@ -68,6 +68,8 @@ uint32_t collect_policy_usual_rate(const CollectPolicy *policy);
 
 /** collect_policy_black() - are flows from this address unwanted? */
 bool collect_policy_black(const CollectPolicy *policy, const NetAddress *address);
+/** collect_policy_says_nothing() - of any exporter, rate or address */
+bool collect_policy_says_nothing(const CollectPolicy *policy);
 bool collect_policy_has_black(const CollectPolicy *policy);
 
 /** collect_policy_interfaces() - those with names, by exporter and index */

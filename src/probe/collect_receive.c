@@ -488,7 +488,7 @@ Chunk *receiver_take(Receiver *receiver, unsigned timeout_ms) {
 }
 
 void receiver_give(Receiver *receiver, Chunk *chunk) {
-    (void)queue_push(receiver->empty, chunk); /* has room for all there are */
+    (void)queue_push_first(receiver->empty, chunk); /* has room for all there are */
 }
 
 bool receiver_ended(Receiver *receiver) {
