@@ -8,6 +8,7 @@
  *
  *     datagrams received = those read of each version + malformed (header, version)
  *     data sets          = decoded + held + no template + malformed
+ *     flows              = unwanted + merged + held to merge + flows_collected (the probe's)
  *     sent (by sequence) = received + sequence_lost - sequence_late, where exporters number rightly
  */
 
@@ -73,6 +74,12 @@
         "Flows decoded and let go, for the user wants none of this interface or address.")         \
     ROW(UNWANTED_ADDRESS, "flows_unwanted", "reason=\"black_list\"", COUNTER, "flows",             \
         "Flows decoded and let go, for the user wants none of this interface or address.")         \
+    ROW(MERGED, "flows_merged", NULL, COUNTER, "flows",                                            \
+        "Records that were added to another one of the same flow (--collector-merge).")            \
+    ROW(MERGE_HELD, "flows_held_to_merge", NULL, GAUGE, "flows",                                   \
+        "Records that wait for more of their flow.")                                               \
+    ROW(MERGE_FULL, "flows_merge_full", NULL, COUNTER, "flows",                                    \
+        "Records that went on early, for as many as may wait did.")                                \
     ROW(INTERFACES_UNKNOWN, "interface_samples_unkept", NULL, COUNTER, "samples",                  \
         "Counters of interfaces beyond as many as are kept.")                                      \
     ROW(EXPORTERS, "exporters", NULL, GAUGE, "exporters", "Exporters known.")                      \

@@ -29,6 +29,7 @@ typedef enum PlanCode {
     PLAN_NTP,       /* 64 bits since 1900, half of them fraction (section 6.1.9) */
     PLAN_BEFORE_US, /* microseconds before the export time */
     PLAN_DURATION_US,
+    PLAN_MS_TO_US,    /* milliseconds, of a member in microseconds; the most where they are more */
     PLAN_UPTIME,      /* milliseconds since the exporter started */
     PLAN_PROBABILITY, /* a float: one of so many */
     PLAN_KEEP,        /* as it is; `to` is which of plan->unknown */

@@ -262,9 +262,34 @@ static void simplify(Plan *plan) {
     plan->whole = plan->whole && plan->fixed;
 }
 
-int plan_make(Plan *plan, const PlanField *fields, size_t n, bool keep) {
+enum { PEN_NTOP = 35632, PEN_REVERSE = 29305 };
+
+/* Types 23 and 24 count what went out in the same direction (RFC 3954 section 8, IANA
+ * postOctetDeltaCount), as Cisco's egress records do. In nProbe's records they are the way back,
+ * beside 1 and 2; those are told by elements of ntop in the same template. */
+static const PlanField *as_meant(PlanField to[PLAN_FIELDS_MAX], const PlanField *fields, size_t n) {
+    bool of_ntop = false;
+    bool in = false;
+    for (size_t i = 0; i < n; i++) {
+        of_ntop = of_ntop || fields[i].pen == PEN_NTOP;
+        in = in || (!fields[i].pen && (fields[i].element == 1 || fields[i].element == 2));
+    }
+    if (!of_ntop || !in || n > PLAN_FIELDS_MAX)
+        return fields;
+    memcpy(to, fields, n * sizeof(*to));
+    for (size_t i = 0; i < n; i++)
+        if (!to[i].pen && (to[i].element == 23 || to[i].element == 24))
+            to[i] = (PlanField){.pen = PEN_REVERSE,
+                                .element = (uint16_t)(to[i].element - 22),
+                                .length = to[i].length};
+    return to;
+}
+
+int plan_make(Plan *plan, const PlanField *said, size_t n, bool keep) {
     Plan made = {0};
     Maker maker = {.plan = &made};
+    PlanField meant[PLAN_FIELDS_MAX];
+    const PlanField *fields = as_meant(meant, said, n);
     made.ops = calloc((1 + MEANINGS_MAX) * n + 1, sizeof(*made.ops));
     if (keep)
         made.unknown = calloc(n, sizeof(*made.unknown));

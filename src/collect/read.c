@@ -87,6 +87,11 @@ static void read_special(const PlanOp *op, const uint8_t *p, size_t size, uint8_
     case PLAN_DURATION_US:
         ipfix_store(at, 8, ipfix_load(p, size) / 1000);
         break;
+    case PLAN_MS_TO_US: {
+        const uint64_t ms = ipfix_load(p, size);
+        ipfix_store(at, op->size, ms > UINT32_MAX / 1000 ? UINT32_MAX : ms * 1000);
+        break;
+    }
     case PLAN_PROBABILITY:
         ipfix_store(at, 8, one_of(p, size));
         break;

@@ -402,6 +402,41 @@ static void test_nothing_is_left_over(void **state) {
     end(&s);
 }
 
+/* elements of ntop: latencies in milliseconds, and the way back in types 23 and 24, which are of
+ * the same direction in every other template (RFC 3954 section 8) */
+static void test_elements_of_ntop(void **state) {
+    (void)state;
+    Scene s;
+    begin(&s, 0);
+    v9(&s, 0);
+    TEMPLATE(&s, 256, E(1, 4), E(2, 4), E(23, 4), E(24, 4), E(57595, 4), E(57596, 4), E(57597, 4),
+             E(57888, 2), E(57660, 8));
+    put_data(&s, 256,
+             "00000064 00000002 000000c8 00000003 00000005 00000007 ffffffff 1000"
+             "6578616d706c6500");
+    TEMPLATE(&s, 257, E(1, 4), E(2, 4), E(23, 4), E(24, 4));
+    put_data(&s, 257, "00000064 00000002 000000c8 00000003");
+    send(&s);
+    assert_int_equal(s.n, 2);
+    const FlowRecord *flow = &s.records[0].flow;
+    assert_int_equal(flow->octets, 100);
+    assert_int_equal(flow->rev_octets, 200);
+    assert_int_equal(flow->rev_packets, 3);
+    assert_int_equal(flow->client_latency_us, 5000);
+    assert_int_equal(flow->server_latency_us, 7000);
+    assert_int_equal(flow->app_latency_us, UINT32_MAX);
+    assert_int_equal(flow->tcp_window_max, 4096);
+    assert_int_equal(flow->server_name.size, 7);
+    assert_int_equal(s.records[1].flow.rev_octets, 0);
+    assert_int_equal(s.records[1].out_octets, 200);
+    ipfix(&s, 0);
+    TEMPLATE(&s, 300, E(1, 4), P(123, 4, 35632), P(14, 4, 32473));
+    put_data(&s, 300, "00000001 00000005 00001389"); /* our own is finer, and goes before */
+    send(&s);
+    assert_int_equal(s.records[2].flow.client_latency_us, 5001);
+    end(&s);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_reduced_sizes),
@@ -418,6 +453,7 @@ int main(void) {
         cmocka_unit_test(test_durations),
         cmocka_unit_test(test_frame_sections),
         cmocka_unit_test(test_vendors_numbers_in_v9),
+        cmocka_unit_test(test_elements_of_ntop),
         cmocka_unit_test(test_unknown_is_kept),
         cmocka_unit_test(test_nothing_is_left_over),
     };

@@ -14,6 +14,7 @@
 #include "base/error.h"
 #include "base/json.h"
 #include "collect/collect.h"
+#include "collect/merge.h"
 #include "probe/aggregation.h"
 #include "probe/capture.h"
 #include "probe/collect_ports.h"
@@ -30,6 +31,7 @@ enum {
 struct CollectFeed {
     CollectFeedConfig config;
     Collector *collector;
+    CollectMerge *merge; /* NULL: records are not merged */
     CollectPolicy *policy;
     CollectInterfaces *interfaces;
     CollectReport *report;
@@ -111,22 +113,45 @@ static void take_interface(void *userdata, const CollectInterface *interface) {
         metric_add(&feed->counters[COLLECT_COUNT_INTERFACES_UNKNOWN], 1);
 }
 
-static void deliver(CollectFeed *feed, const CollectRecord *record) {
+/* written, summed up, counted */
+static void show(CollectFeed *feed, const CollectRecord *record) {
     if (feed->json)
         write_line(feed, record);
     if (feed->sums)
         collect_checksum_add(&feed->checksum, record);
     metric_add(feed->config.exported, 1);
+}
+
+static void mend(CollectFeed *feed, CollectRecord *record) {
+    if (!feed->config.live)
+        record->received_ms = record->export_ms ? record->export_ms : record->received_ms;
+    if (collect_mend_times(record))
+        metric_add(&feed->counters[COLLECT_COUNT_TIMES_MENDED], 1);
+}
+
+static void hand_on(CollectFeed *feed, FlowRecord *flow, const FlowText *app_name) {
+    if (!flow->app_name.size)
+        flow->app_name = *app_name;
+    feed->config.record(feed->config.userdata, flow);
+}
+
+static void deliver(CollectFeed *feed, const CollectRecord *record) {
+    show(feed, record);
     if (!feed->config.record)
         return;
     CollectRecord mended = *record;
-    if (!feed->config.live)
-        mended.received_ms = record->export_ms ? record->export_ms : record->received_ms;
-    if (collect_mend_times(&mended))
-        metric_add(&feed->counters[COLLECT_COUNT_TIMES_MENDED], 1);
-    if (!mended.flow.app_name.size)
-        mended.flow.app_name = mended.app_name;
-    feed->config.record(feed->config.userdata, &mended.flow);
+    mend(feed, &mended);
+    hand_on(feed, &mended.flow, &mended.app_name);
+}
+
+/* what was merged, or not; its times are mended already */
+static void take_merged(void *userdata, const CollectRecord *record) {
+    CollectFeed *feed = userdata;
+    show(feed, record);
+    if (!feed->config.record)
+        return;
+    FlowRecord flow = record->flow;
+    hand_on(feed, &flow, &record->app_name);
 }
 
 static void take_record(void *userdata, CollectRecord *record) {
@@ -136,13 +161,18 @@ static void take_record(void *userdata, CollectRecord *record) {
             return;
         put_rate(feed, record);
     }
-    if (!feed->left_out) {
+    if (!feed->left_out && !feed->merge) {
         deliver(feed, record);
         return;
     }
-    CollectRecord less = *record;
-    aggregation_flow(&less.flow, feed->left_out);
-    deliver(feed, &less);
+    CollectRecord changed = *record;
+    aggregation_flow(&changed.flow, feed->left_out);
+    if (!feed->merge) {
+        deliver(feed, &changed);
+        return;
+    }
+    mend(feed, &changed);
+    collect_merge_take(feed->merge, &changed, record->received_ms);
 }
 
 /* --- life --- */
@@ -178,6 +208,14 @@ int collect_feed_new(CollectFeed **feedp, const CollectFeedConfig *config, Reaso
         .interface = take_interface,
         .userdata = feed,
     };
+    const CollectMergeConfig merge = {
+        .seed = config->seed,
+        .span_ms = UINT64_C(1000) * config->options->collector_merge_s,
+        .flows = config->options->max_flows,
+        .counters = feed->counters,
+        .record = take_merged,
+        .userdata = feed,
+    };
     const CollectPolicyConfig policy = options_policy(config->options);
     int r = collect_policy_new(&feed->policy, &policy, reason);
     if (r > 0)
@@ -185,6 +223,8 @@ int collect_feed_new(CollectFeed **feedp, const CollectFeedConfig *config, Reaso
     feed->judges = r == 0 && !collect_policy_says_nothing(feed->policy);
     if (r == 0)
         r = collector_new(&feed->collector, &collect);
+    if (r == 0 && merge.span_ms)
+        r = collect_merge_new(&feed->merge, &merge);
     if (r == 0)
         r = collect_interfaces_new(&feed->interfaces, config->seed);
     if (r == 0)
@@ -204,6 +244,7 @@ CollectFeed *collect_feed_free(CollectFeed *feed) {
     if (feed->json && feed->json != stdout)
         (void)fclose(feed->json);
     collector_free(feed->collector);
+    collect_merge_free(feed->merge);
     collect_report_free(feed->report);
     collect_interfaces_free(feed->interfaces);
     collect_policy_free(feed->policy);
@@ -315,6 +356,13 @@ void collect_feed_tick(CollectFeed *feed, uint64_t now_ms) {
     if (feed->json)
         lines_flush(feed);
     collector_tick(feed->collector, now_ms);
+    if (feed->merge && feed->config.live) /* of a file, records are the clock */
+        collect_merge_tick(feed->merge, now_ms);
+}
+
+void collect_feed_flush(CollectFeed *feed) {
+    if (feed->merge)
+        collect_merge_flush(feed->merge);
 }
 
 int collect_feed_finish(CollectFeed *feed, Reason *reason) {

@@ -67,6 +67,9 @@ CollectFeed *collect_feed_free(CollectFeed *feed);
 int collect_feed_frames(CollectFeed *feed, const Frame *frames, size_t n);
 void collect_feed_tick(CollectFeed *feed, uint64_t now_ms);
 
+/** collect_feed_flush() - at the end: records that wait for more of their flow go on */
+void collect_feed_flush(CollectFeed *feed);
+
 /** collect_feed_finish() - write what is left, what still waits for a template is let go */
 int collect_feed_finish(CollectFeed *feed, Reason *reason);
 

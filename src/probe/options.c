@@ -192,7 +192,17 @@ static const Option probe_options[] = {
      .type = OPTION_FLAG,
      AT(collector_passthrough),
      .group = "Exporters",
-     .help = "Deliver every record as it was collected, none merged with another."},
+     .help = "Deliver every record as it was collected, none merged with another; so it is "
+             "without --collector-merge."},
+    {.name = "collector-merge",
+     .type = OPTION_U32,
+     AT(collector_merge_s),
+     .unset = "0",
+     .max = 3600,
+     .unit = "s",
+     .group = "Exporters",
+     .help = "Make one record of those that an exporter sends of one flow within so long, counters "
+             "summed; 0: none. It is delivered when the time is over or the flow has ended."},
 
     {.name = "netflow-engine",
      .letter = 'E',

@@ -30,6 +30,7 @@ typedef struct ProbeConfig {
     uint32_t collector_workers;
     bool keep_unknown;
     bool collector_passthrough;
+    uint32_t collector_merge_s;
     const char *reforge;
     const char *exporter_names;
     const char *snmp_mappings;

@@ -165,6 +165,16 @@ static int check_aggregation(const ProbeConfig *config, Reason *reason) {
     return OPTIONS_E_USAGE;
 }
 
+static int check_merging(const ProbeConfig *config, Reason *reason) {
+    if (!config->collector_merge_s || !config->collector_passthrough)
+        return 0;
+    reason_set(reason,
+               "--collector-merge %u and --collector-passthrough are both given; one "
+               "merges records, the other wants none merged",
+               config->collector_merge_s);
+    return OPTIONS_E_USAGE;
+}
+
 int options_check(const ProbeConfig *config, Reason *reason) {
     if (config->prepare_image || config->check_license)
         return check_keys(config, reason); /* there may be no configuration yet */
@@ -173,7 +183,7 @@ int options_check(const ProbeConfig *config, Reason *reason) {
         return OPTIONS_E_USAGE;
     }
     if (check_input(config, reason) || check_workers(config, reason) ||
-        check_aggregation(config, reason))
+        check_aggregation(config, reason) || check_merging(config, reason))
         return OPTIONS_E_USAGE;
     uint32_t domain = 0;
     if (!options_domain(config, &domain)) {

@@ -256,6 +256,8 @@ static int finish_workers(Run *run) {
         Worker *worker = workers_at(run->workers, i);
         if (worker->feed && run->live)
             collect_feed_empty(worker->feed, worker->capture);
+        if (worker->feed)
+            collect_feed_flush(worker->feed);
         worker_flush(worker);
         if (worker->feed && code == RUN_DONE)
             code = run_said(collect_feed_finish(worker->feed, &reason), &reason);

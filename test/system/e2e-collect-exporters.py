@@ -293,6 +293,56 @@ def test_who_is_silent(lab):
     wait_for("unknown", lambda: {e["state"] for e in exporters(hub).values()} == {"unknown"}, 15)
 
 
+def probe_counter(text, name):
+    return sum(int(n) for n in re.findall(rf"^weir_probe_{name}(?:\{{.*\}})? (\d+)$", text, re.M))
+
+
+def test_updates_merged(lab):
+    """An exporter with an active timeout tells of the same flows four times: one record each comes to
+    the hub, with all that was counted; its account has each record. (Its clock is years away.)"""
+    hub = lab.hub()
+    probe, to = collect(lab, hub, "--collector-merge", "3600", "--counters", lab.path("counters"))
+    template = _exporter.template(260, _exporter.V9_ELEMENTS, 0)
+    send(to, [_exporter.v9([template], 0)], "127.0.0.9")
+    for i in range(1, 5):
+        later = [f | {"first_ms": f["first_ms"] + 60000 * (i - 1), "last_ms": f["last_ms"] + 60000 * (i - 1),
+                      "tcp_flags": 1 << i} for f in some(20)]
+        send(to, [v9(later, i)], "127.0.0.9")
+    send(to, [v9(some(20), 0)], "127.0.0.8")  # of another one, whose template comes behind it
+    send(to, [_exporter.v9([template], 1)], "127.0.0.8")
+    settled(hub, "127.0.0.9", sent=5, decoded=5, lost=0, flows=80)
+    settled(hub, "127.0.0.8", sent=2, decoded=2, lost=0, flows=20)
+    same(hub.flows(), [], "flows before the time is over")
+    same(probe.stop(), 0, "exit")
+    flows = wait_for("the flows", lambda: (lambda f: f if len(f) >= 40 else None)(hub.flows()), 20)
+    nine = [f for f in flows if f["exporter_ip"] == "127.0.0.9"]
+    same(sorted((f["src_ip"], f["packets"], f["octets"], f["tcp_flags"], (f["last_ms"] - f["first_ms"]) // 10000) for f in nine),
+         sorted((f["src_ip"], 4 * f["packets"], 4 * f["octets"], 0x1e, 18) for f in some(20)), "merged flows")
+    eight = [f for f in flows if f["exporter_ip"] == "127.0.0.8"]
+    same(sorted((f["src_ip"], f["packets"]) for f in eight), sorted((f["src_ip"], f["packets"]) for f in some(20)),
+         "flows of who told them once")
+    with open(lab.path("counters")) as file:
+        text = file.read()
+    n = {name: probe_counter(text, name) for name in
+         ("collect_flows_total", "collect_flows_merged_total", "collect_flows_held_to_merge", "flows_collected_total")}
+    same(list(n.values()), [100, 60, 0, 40], f"counters {n}")
+    wrong = lab.probe("--collector-port", "127.0.0.1:0", "--json", "-", "--collector-merge", "5", "--collector-passthrough")
+    same(wrong.wait(10), 2, "exit of a probe that is told both")
+
+
+def test_merged_within_their_time(lab):
+    """At a port, the time being over lets them go while nothing else comes."""
+    path = lab.path("flows.json")
+    probe, to = collect(lab, None, "--collector-merge", "2")
+    send(to, [_exporter.old(5, some(3), 100), _exporter.old(5, some(3), 103)])
+    def lines():
+        with open(path) as file:
+            return file.readlines()
+    wait_for("three records", lambda: len(lines()) == 3, 10)
+    same(probe.stop(), 0, "exit")
+    same(len(lines()), 3, "records")
+
+
 def test_wrong_words(lab):
     """What cannot be used is named, with its place."""
     with open(lab.path("reforge"), "w") as file:
@@ -311,4 +361,4 @@ if __name__ == "__main__":
     main([test_every_unit_is_in_one_place, test_accounts_of_damaged_datagrams, test_who_they_are, test_rates_and_names_by_options,
           test_counters_of_interfaces,
           test_sums_raw_and_scaled, test_black_list_of_packets, test_observation_point,
-          test_who_is_silent, test_wrong_words])
+          test_updates_merged, test_merged_within_their_time, test_who_is_silent, test_wrong_words])
