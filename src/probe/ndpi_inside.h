@@ -5,9 +5,9 @@
  * nDPI, Inside
  *
  * What of libndpi 4.2 is done otherwise here, with the same results: the memory that it keeps for
- * each TCP flow between packets, and two functions that it calls so often that they are a fifth of
- * its time. Its library takes them from the program that it is linked with, as the dynamic linker
- * looks there first.
+ * each TCP flow between packets, and a few functions that it calls so often that they are a quarter
+ * of its time. Its library takes them from the program that it is linked with, as the dynamic
+ * linker looks there first.
  */
 
 #include <ndpi_main.h>
