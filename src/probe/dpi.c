@@ -14,6 +14,7 @@
 #include "probe/counters.h"
 #include "probe/dpi_facts.h"
 #include "probe/flow_entry.h"
+#include "probe/ndpi_inside.h"
 #include "probe/pool.h"
 
 /* packets after which nDPI will not find out any more: those of its own reader; and bytes, so that
@@ -151,51 +152,16 @@ static bool limit_reached(Dpi *dpi, const DpiState *state, const Packet *packet,
     return true;
 }
 
-/*
- * nDPI gives each TCP flow that may be TLS a buffer of 2 KB and keeps it until the end, mostly with
- * nothing or a few bytes in it. Between two packets it is as large as what is in it; in its calls
- * nDPI finds what it left. The condition is that of ndpi_free_flow_data(): l4 is a union.
- */
-enum { TLS_BUFFER_BYTES = 2048, TLS_PACKED_MAX = 512 };
-
-static message_t *tls_message(struct ndpi_flow_struct *flow) {
-    message_t *message = &flow->l4.tcp.tls.message;
-    return flow->l4_proto == IP_TCP && message->buffer ? message : NULL;
-}
-
-static void tls_resize(message_t *message, unsigned bytes) {
-    uint8_t *buffer = ndpi_malloc(bytes ? bytes : 1);
-    if (!buffer)
-        return;
-    memcpy(buffer, message->buffer, message->buffer_used);
-    ndpi_free(message->buffer);
-    message->buffer = buffer;
-    message->buffer_len = bytes;
-}
-
-static void tls_pack(struct ndpi_flow_struct *flow) {
-    message_t *message = tls_message(flow);
-    if (message && message->buffer_len == TLS_BUFFER_BYTES &&
-        message->buffer_used <= TLS_PACKED_MAX)
-        tls_resize(message, message->buffer_used);
-}
-
-static void tls_unpack(struct ndpi_flow_struct *flow) {
-    message_t *message = tls_message(flow);
-    if (message && message->buffer_len < TLS_BUFFER_BYTES)
-        tls_resize(message, TLS_BUFFER_BYTES);
-}
-
 bool dpi_packet(Dpi *dpi, uint32_t number, const Packet *packet, unsigned packets) {
     DpiState *state = state_at(dpi, number);
     struct ndpi_flow_struct *flow = &state->flow;
     uint32_t size = packet->ip_captured_bytes;
     metric_add(&dpi->counters[COUNTER_DPI_PACKETS], 1);
-    tls_unpack(flow);
+    ndpi_unpack(flow);
     ndpi_protocol found = ndpi_detection_process_packet(
         dpi->module, flow, packet->ip, (unsigned short)(size > UINT16_MAX ? UINT16_MAX : size),
         packet->time_ns / 1000000);
-    tls_pack(flow);
+    ndpi_pack(flow);
     if (!hello_packet(dpi->hellos, &state->hello, packet))
         metric_add(&dpi->counters[COUNTER_HELLOS_FULL], 1);
     state->bytes += packet->payload_bytes;
@@ -238,7 +204,7 @@ void dpi_peek(const Dpi *dpi, uint32_t number, DpiResult *result) {
 void dpi_end(Dpi *dpi, uint32_t number, DpiResult *result) {
     DpiState *state = state_at(dpi, number);
     uint8_t guessed = 0;
-    tls_unpack(&state->flow);
+    ndpi_unpack(&state->flow);
     ndpi_protocol found = ndpi_detection_giveup(dpi->module, &state->flow, 1, &guessed);
     take_result(dpi, state, found, result);
     hello_end(dpi->hellos, &state->hello);

@@ -2,6 +2,7 @@
 
 #include "probe/ja4.h"
 
+#include <gcrypt.h> /* its SHA-256 uses what the processor has for it */
 #include <sodium.h>
 #include <stdio.h>
 #include <string.h>
@@ -23,8 +24,8 @@ enum {
 };
 
 typedef struct List {
-    uint16_t values[LIST_MAX];
     size_t n;
+    uint16_t values[LIST_MAX]; /* n of them, the others are not written */
 } List;
 
 typedef struct Hello {
@@ -169,12 +170,16 @@ static void list_sort(List *list) {
     }
 }
 
-static void hash_list(crypto_hash_sha256_state *hash, const List *list) {
+/* "1301,1302"; the end of it. By hand, for it is most of the work of a hello. */
+static char *put_list(char *at, const List *list) {
+    static const char digits[] = "0123456789abcdef";
     for (size_t i = 0; i < list->n; i++) {
-        char text[8];
-        int n = snprintf(text, sizeof(text), "%s%04x", i ? "," : "", list->values[i]);
-        (void)crypto_hash_sha256_update(hash, (const uint8_t *)text, (unsigned long long)n);
+        if (i)
+            *at++ = ',';
+        for (int shift = 12; shift >= 0; shift -= 4)
+            *at++ = digits[list->values[i] >> shift & 15];
     }
+    return at;
 }
 
 /* "000000000000" where the first list is empty */
@@ -182,23 +187,25 @@ static void put_hash(char *to, const List *list, const List *more) {
     memset(to, '0', HASH_DIGITS);
     if (list->n == 0)
         return;
-    uint8_t digest[crypto_hash_sha256_BYTES];
-    char hex[HASH_DIGITS + 1];
-    crypto_hash_sha256_state hash;
-    (void)crypto_hash_sha256_init(&hash);
-    hash_list(&hash, list);
+    char words[2 * LIST_MAX * 5];
+    char *end = put_list(words, list);
     if (more->n) {
-        (void)crypto_hash_sha256_update(&hash, (const uint8_t *)"_", 1);
-        hash_list(&hash, more);
+        *end++ = '_';
+        end = put_list(end, more);
     }
-    (void)crypto_hash_sha256_final(&hash, digest);
+    uint8_t digest[32];
+    char hex[HASH_DIGITS + 1];
+    gcry_md_hash_buffer(GCRY_MD_SHA256, digest, words, (size_t)(end - words));
     (void)sodium_bin2hex(hex, sizeof(hex), digest, HASH_DIGITS / 2);
     memcpy(to, hex, HASH_DIGITS);
 }
 
 bool ja4_make(Ja4Transport transport, const uint8_t *bytes, size_t size, char text[JA4_BYTES]) {
     static const List none;
-    Hello hello = {.alpn = {'0', '0'}};
+    Hello hello;
+    hello.ciphers.n = hello.extensions.n = hello.signatures.n = hello.n_extensions = 0;
+    hello.has_name = false;
+    hello.alpn[0] = hello.alpn[1] = '0';
     if (!hello_read(&hello, transport, bytes, size))
         return false;
     size_t ciphers = hello.ciphers.n < 99 ? hello.ciphers.n : 99;
