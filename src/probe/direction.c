@@ -38,7 +38,7 @@ static Direction tell_ports(const Packet *packet) {
     bool from_service = packet->src_port < WELL_KNOWN;
     bool to_service = packet->dst_port < WELL_KNOWN;
     if (from_service != to_service)
-        return from_service ? DIRECTION_REVERSED : DIRECTION_FIRST;
+        return from_service ? DIRECTION_ANSWERS : DIRECTION_ASKS;
     if (packet->protocol == IP_TCP && packet->src_port < packet->dst_port)
         return DIRECTION_REVERSED;
     return DIRECTION_FIRST;
@@ -51,7 +51,7 @@ Direction direction_tell(const Packet *packet) {
     switch (packet->protocol) {
     case IP_ICMP:
     case IP_ICMPV6:
-        return icmp_answers(packet) ? DIRECTION_REVERSED : DIRECTION_FIRST;
+        return icmp_answers(packet) ? DIRECTION_ANSWERS : DIRECTION_ASKS;
     case IP_SCTP:
         certain = tell_sctp(packet);
         return certain != DIRECTION_FIRST ? certain : tell_ports(packet);

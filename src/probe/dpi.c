@@ -171,6 +171,13 @@ bool dpi_packet(Dpi *dpi, uint32_t number, const Packet *packet, unsigned packet
            !ndpi_extra_dissection_possible(dpi->module, flow);
 }
 
+DpiSender dpi_sender(const Dpi *dpi, uint32_t number) {
+    const DpiState *state = state_at(dpi, number);
+    if (state->hello.has_ja4)
+        return DPI_SENDER_CLIENT;
+    return dpi_facts_sender(&state->flow);
+}
+
 static void take_result(const Dpi *dpi, const DpiState *state, ndpi_protocol found,
                         DpiResult *result) {
     const struct ndpi_flow_struct *flow = &state->flow;

@@ -59,6 +59,19 @@ uint32_t dpi_begin(Dpi *dpi);
  */
 bool dpi_packet(Dpi *dpi, uint32_t state, const Packet *packet, unsigned packets);
 
+typedef enum DpiSender {
+    DPI_SENDER_UNKNOWN,
+    DPI_SENDER_CLIENT,
+    DPI_SENDER_SERVER,
+} DpiSender;
+
+/**
+ * dpi_sender() - what the packet shown last says of its sender, by what was found in it: a request
+ * and its answer (HTTP, DNS and its kin), a ClientHello, a ServerHello. Holds as long as it was
+ * asked after each packet before, and has not told yet.
+ */
+DpiSender dpi_sender(const Dpi *dpi, uint32_t state);
+
 /** dpi_peek() - what is known so far */
 void dpi_peek(const Dpi *dpi, uint32_t state, DpiResult *result);
 

@@ -40,6 +40,27 @@ static void take_tls(const struct ndpi_flow_struct *flow, Metadata *m) {
     put(m, METADATA_ISSUER, flow->protos.tls_quic.issuerDN);
 }
 
+DpiSender dpi_facts_sender(const struct ndpi_flow_struct *flow) {
+    const uint16_t app = flow->detected_protocol_stack[0];
+    const uint16_t master = flow->detected_protocol_stack[1];
+    if (flow->http.method != NDPI_HTTP_METHOD_UNKNOWN)
+        return DPI_SENDER_CLIENT;
+    if (flow->http.response_status_code)
+        return DPI_SENDER_SERVER;
+    /* the rest is a union */
+    if (is_one(app, master, dns))
+        return flow->protos.dns.is_query                                      ? DPI_SENDER_CLIENT
+               : flow->protos.dns.num_queries || flow->protos.dns.num_answers ? DPI_SENDER_SERVER
+                                                                              : DPI_SENDER_UNKNOWN;
+    if (is_one(app, master, tls)) {
+        if (flow->protos.tls_quic.ja3_client[0])
+            return DPI_SENDER_CLIENT;
+        if (flow->protos.tls_quic.ja3_server[0])
+            return DPI_SENDER_SERVER;
+    }
+    return DPI_SENDER_UNKNOWN;
+}
+
 void dpi_facts_take(const struct ndpi_flow_struct *flow, uint16_t app, uint16_t master,
                     Metadata *m) {
     put_array(m, METADATA_SERVER_NAME, flow->host_server_name, sizeof(flow->host_server_name));

@@ -8,9 +8,13 @@
 
 #include <stdint.h>
 
+#include "probe/dpi.h"
 #include "probe/metadata.h"
 
 struct ndpi_flow_struct;
+
+/** dpi_facts_sender() - see dpi_sender() */
+DpiSender dpi_facts_sender(const struct ndpi_flow_struct *flow);
 
 /** dpi_facts_take() - into cleared metadata, of a flow of this protocol and what carries it */
 void dpi_facts_take(const struct ndpi_flow_struct *flow, uint16_t app, uint16_t master,

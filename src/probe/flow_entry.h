@@ -56,6 +56,7 @@ enum {
     ENTRY_DPI_DONE = 128, /* nDPI has nothing more to see */
     ENTRY_PULSED = 256,   /* has a place in the pulse of this second */
     ENTRY_NEARLY = 512,   /* the active timeout is near: packets are held against it */
+    ENTRY_TOLD = 1024,    /* a well-known port, its type or nDPI has told the direction */
 };
 
 typedef struct FlowEntry {

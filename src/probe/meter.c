@@ -183,7 +183,7 @@ static void flow_update(Meter *meter, uint32_t number, const Item *item) {
     if (packet->protocol == IP_TCP)
         update_tcp(meter, number, entry, item);
     if (!(entry->state & ENTRY_DPI_DONE))
-        meter_show(meter, number, packet);
+        meter_show(meter, number, item);
 }
 
 /* the clock of packets; steps back end everything, for no deadline would hold */

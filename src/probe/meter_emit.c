@@ -35,7 +35,24 @@ static void guess_by_port(Meter *meter, const FlowEntry *entry, FlowApp *app) {
     keep_result(meter, app, &result);
 }
 
-void meter_show(Meter *meter, uint32_t number, const Packet *packet) {
+/* who answers a group has not been asked by it (mDNS) */
+static bool to_group(const Packet *packet) {
+    return packet->ip_version == 6 ? packet->dst[0] == 0xff : packet->dst[0] >= 224;
+}
+
+/* nothing certain has told who opened the flow: who asks or says hello first did */
+static void ask_direction(const Meter *meter, FlowEntry *entry, const FlowApp *app,
+                          const Item *item) {
+    const DpiSender sender = dpi_sender(meter->config.dpi, app->dpi);
+    if (sender == DPI_SENDER_UNKNOWN || to_group(&item->packet))
+        return;
+    const unsigned first = entry_initiator(entry) ^ !!(entry->state & ENTRY_REVERSED);
+    const unsigned client = sender == DPI_SENDER_CLIENT ? item->side : !item->side;
+    meter_orient(entry, first, client == first ? DIRECTION_ASKS : DIRECTION_ANSWERS);
+}
+
+void meter_show(Meter *meter, uint32_t number, const Item *item) {
+    const Packet *packet = &item->packet;
     /* nothing to see in a bare SYN or ACK, nor in the middle of a datagram */
     if (packet->protocol == IP_TCP && packet->payload_bytes == 0)
         return;
@@ -51,7 +68,11 @@ void meter_show(Meter *meter, uint32_t number, const Packet *packet) {
             return;
         }
     }
-    if (dpi_packet(meter->config.dpi, app->dpi, packet, more_at(meter, number)->dpi_packets++))
+    const bool done =
+        dpi_packet(meter->config.dpi, app->dpi, packet, more_at(meter, number)->dpi_packets++);
+    if (!(entry->state & (ENTRY_SYN | ENTRY_TOLD | ENTRY_SPLIT)))
+        ask_direction(meter, entry, app, item);
+    if (done)
         dpi_finish(meter, entry, app);
 }
 

@@ -154,7 +154,7 @@ void meter_schedule(Meter *meter, uint32_t number);
 /* --- meter_emit.c ------------------------------------------------------------------------- */
 
 /** meter_show() - let nDPI see a packet of a flow it has not finished with */
-void meter_show(Meter *meter, uint32_t number, const Packet *packet);
+void meter_show(Meter *meter, uint32_t number, const Item *item);
 
 /** meter_settle() - what is said of the application: the last word, or of a flow that goes on what
  * is known so far */

@@ -217,13 +217,16 @@ static void evict(Meter *meter) {
 }
 
 void meter_orient(FlowEntry *entry, unsigned side, Direction direction) {
-    bool reversed = direction == DIRECTION_REVERSED || direction == DIRECTION_SYN_REVERSED;
+    const bool answers = direction == DIRECTION_REVERSED || direction == DIRECTION_ANSWERS;
+    const bool reversed = answers || direction == DIRECTION_SYN_REVERSED;
     unsigned initiator = reversed ? !side : side;
     entry->state &= (uint16_t) ~(ENTRY_INITIATOR | ENTRY_REVERSED);
     if (initiator)
         entry->state |= ENTRY_INITIATOR;
-    if (direction == DIRECTION_REVERSED)
+    if (answers)
         entry->state |= ENTRY_REVERSED;
+    if (direction == DIRECTION_ASKS || direction == DIRECTION_ANSWERS)
+        entry->state |= ENTRY_TOLD;
     if (direction == DIRECTION_SYN || direction == DIRECTION_SYN_REVERSED)
         entry->state |= ENTRY_SYN;
 }
