@@ -2,6 +2,7 @@
 
 #include "probe/ndpi_inside.h"
 
+#include <ndpi_main.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>

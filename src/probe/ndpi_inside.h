@@ -5,12 +5,11 @@
  * nDPI, Inside
  *
  * What of libndpi 4.2 is done otherwise here, with the same results: the memory that it keeps for
- * each TCP flow between packets, and a few functions that it calls so often that they are a quarter
- * of its time. Its library takes them from the program that it is linked with, as the dynamic
- * linker looks there first.
+ * each TCP flow between packets, and a few functions that are two fifths of its work. It takes them
+ * from the program that it is linked with, where the dynamic linker looks first.
  */
 
-#include <ndpi_main.h>
+struct ndpi_flow_struct;
 
 /** ndpi_pack() - after a packet: what may be TLS holds no more memory than bytes */
 void ndpi_pack(struct ndpi_flow_struct *flow);
