@@ -230,7 +230,7 @@ def to_the_store():
                 def command(self):
                     return [*super().command(), "--ntopng", f"tcp://127.0.0.1:{hub.data}", "--zmq-publish-events",
                             f"tcp://127.0.0.1:{hub.events}", "--zmq-probe-mode", "--zmq-encryption-key", hub.key,
-                            "--data-dir", "state"]
+                            "--data-dir", "state", "--unprivileged-user", "root"]
 
             with ToHub("9") as probe:
                 time.sleep(2)
