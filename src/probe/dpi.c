@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <unistd.h>
 
 #include "base/error.h"
 #include "probe/client_hello.h"
@@ -84,8 +85,10 @@ static int start_module(Dpi *dpi, const DpiConfig *config, Reason *reason) {
     NDPI_PROTOCOL_BITMASK all;
     NDPI_BITMASK_SET_ALL(all);
     ndpi_set_protocol_detection_bitmask2(dpi->module, &all);
+    /* looked at first, for nDPI says on standard output what it thinks of it, where flows may go */
     if (config->custom_protos &&
-        ndpi_load_protocols_file(dpi->module, config->custom_protos) != 0) {
+        (access(config->custom_protos, R_OK) < 0 ||
+         ndpi_load_protocols_file(dpi->module, config->custom_protos) != 0)) {
         reason_set(reason, "--ndpi-custom-protos %s cannot be read: %s", config->custom_protos,
                    errno ? strerror(errno) : "nDPI does not take it");
         return DPI_E_REFUSED;
