@@ -4,9 +4,10 @@
 /*
  * nDPI, Inside
  *
- * What of libndpi 4.2 is done otherwise here, with the same results: the memory that it keeps for
- * each TCP flow between packets, and a few functions that are two fifths of its work. It takes them
- * from the program that it is linked with, where the dynamic linker looks first.
+ * What of libndpi 4.2 is done otherwise here: the memory that it keeps for each TCP flow between
+ * packets, and a few functions that are two fifths of its work. It takes them from the program that
+ * it is linked with, where the dynamic linker looks first. Results are the same, but SHA-1 of
+ * certificates is not computed: docs/decisions/ndpi-inside.md.
  */
 
 struct ndpi_flow_struct;
