@@ -108,6 +108,7 @@ def test_stalled(lab):
     print(f"      {stored} flows stored before, {sum(s.feed.next - s.first for s in sites)} in all; "
           f"memory {before >> 20} MiB, + {(most - before) / 1048576:.1f} MiB in {STALL_S} s; slowest "
           f"answer {slowest:.2f} s; all stored {time.monotonic() - begin:.1f} s later")
+    wait_for("the store answers", lambda: 503 != hub.fetch("/api/v1/flows", from_=0, to=2 ** 43, limit=1)[0], 60)
     for site in sites:
         stored_once(hub, site)
         same(site.feed.probe.log().count("connected"), 1, f"connected: {site.feed.probe.log()}")
