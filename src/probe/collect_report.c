@@ -150,7 +150,8 @@ static void write_exporters(CollectReport *report, Collector *collector) {
     const size_t end = report->json->to->size + COLLECT_REPORT_ROWS_BYTES;
     report->n = report->known = 0;
     collector_each(collector, gather, report);
-    qsort(report->due, report->n, sizeof(*report->due), compare_told);
+    if (report->n)
+        qsort(report->due, report->n, sizeof(*report->due), compare_told);
     json_u64(report->json, "known", report->known);
     json_array_begin(report->json, "rows");
     for (size_t i = 0; i < report->n && report->json->to->size < end; i++) {
