@@ -202,7 +202,7 @@ def wait_until_stored(hub, flows, seconds):
     """How many the hub has at the end, and how long that took."""
     begun, last, since = time.time(), -1, time.time()
     while time.time() - begun < seconds:
-        n = sum(p.get("ledger", {}).get("stored", 0) for p in hub.get("/probes"))
+        n = sum(p["flows_stored"] for p in hub.get("/probes"))
         if n >= flows:
             return n
         if n != last:
