@@ -25,9 +25,9 @@ typedef struct Key {
     uint16_t src_port, dst_port, post_src_port, post_dst_port;
     uint16_t vlan, inner_vlan;
     uint8_t version, ip_version, protocol, tos, icmp_type, icmp_code, direction, biflow;
-    uint8_t nat_event, firewall_event, rev_tos, forwarding;
+    uint8_t firewall_event, rev_tos, forwarding;
     NetAddress exporter, src, dst, post_src, post_dst, next_hop;
-    uint8_t rest[2];
+    uint8_t rest[3];
 } Key;
 
 /* of a record all but the elements that are no field */
@@ -134,8 +134,8 @@ static Key key_of(const CollectRecord *record) {
     return key;
 }
 
-static Held *at(const CollectMerge *merge, int32_t i) {
-    return i == NONE ? NULL : &merge->held[i];
+static CollectRecord *record_of(Held *held) {
+    return (CollectRecord *)(void *)held->record;
 }
 
 static int32_t index_of(const CollectMerge *merge, const Held *held) {
@@ -193,7 +193,7 @@ static bool keep_texts(Held *held, CollectRecord *record) {
 static Held *take_place(CollectMerge *merge) {
     if (merge->free == NONE && merge->used == merge->config.flows) {
         count(merge, COLLECT_COUNT_MERGE_FULL, 1);
-        let_go(merge, at(merge, merge->oldest));
+        let_go(merge, &merge->held[merge->oldest]);
     }
     if (merge->free == NONE)
         return &merge->held[merge->used++];
@@ -207,8 +207,8 @@ static bool hold(CollectMerge *merge, const CollectRecord *record, const Key *ke
                  uint64_t now_ms) {
     Held *held = take_place(merge);
     const int32_t i = index_of(merge, held);
-    CollectRecord *copy = &merge->out;
-    memcpy(copy, record, KEPT_BYTES);
+    CollectRecord *copy = record_of(held);
+    memcpy(held->record, record, KEPT_BYTES);
     copy->frame = copy->if_name = copy->if_description = copy->vrf_name = copy->app_text =
         (FlowText){0};
     if (!keep_texts(held, copy)) {
@@ -216,8 +216,6 @@ static bool hold(CollectMerge *merge, const CollectRecord *record, const Key *ke
         merge->free = i;
         return false;
     }
-    /* NOLINTNEXTLINE(clang-analyzer-core.NonNullParamChecker): an array in a table */
-    memcpy(held->record, copy, sizeof(held->record));
     held->key = *key;
     held->bucket = bucket;
     held->began_ms = now_ms;
@@ -233,13 +231,17 @@ static bool hold(CollectMerge *merge, const CollectRecord *record, const Key *ke
 
 /* --- records --- */
 
-static uint64_t *sum_at(void *record, size_t i) {
+static uint64_t *sum_at(CollectRecord *record, size_t i) {
     return (uint64_t *)(void *)((uint8_t *)record + sums[i]);
 }
 
-static bool fits(CollectRecord *sum, CollectRecord *more) {
+static uint64_t sum_of(const CollectRecord *record, size_t i) {
+    return *(const uint64_t *)(const void *)((const uint8_t *)record + sums[i]);
+}
+
+static bool fits(const CollectRecord *sum, const CollectRecord *more) {
     for (size_t i = 0; i < SUMS_N; i++)
-        if (*sum_at(sum, i) > UINT64_MAX - *sum_at(more, i))
+        if (sum_of(sum, i) > UINT64_MAX - sum_of(more, i))
             return false;
     return true;
 }
@@ -251,10 +253,10 @@ static void widen(uint64_t *least, uint64_t *most, uint64_t first, uint64_t last
         *most = last;
 }
 
-static void add(CollectRecord *to, CollectRecord *more) {
+static void add(CollectRecord *to, const CollectRecord *more) {
     FlowRecord *flow = &to->flow;
     for (size_t i = 0; i < SUMS_N; i++)
-        *sum_at(to, i) += *sum_at(more, i);
+        *sum_at(to, i) += sum_of(more, i);
     widen(&flow->first_ms, &flow->last_ms, more->flow.first_ms, more->flow.last_ms);
     flow->tcp_flags |= more->flow.tcp_flags;
     flow->rev_tcp_flags |= more->flow.rev_tcp_flags;
@@ -293,13 +295,12 @@ void collect_merge_take(CollectMerge *merge, const CollectRecord *record, uint64
     const uint32_t bucket =
         (uint32_t)hash_bytes(&key, sizeof(key), merge->config.seed) & merge->mask;
     Held *held = find(merge, &key, bucket);
-    memcpy(&merge->out, record, KEPT_BYTES);
-    if (held && !fits((CollectRecord *)(void *)held->record, &merge->out)) {
+    if (held && !fits(record_of(held), record)) {
         let_go(merge, held);
         held = NULL;
     }
     if (held) {
-        add((CollectRecord *)(void *)held->record, &merge->out);
+        add(record_of(held), record);
         count(merge, COLLECT_COUNT_MERGED, 1);
         if (has_ended(record))
             let_go(merge, held);
@@ -311,14 +312,17 @@ void collect_merge_take(CollectMerge *merge, const CollectRecord *record, uint64
 /* a clock that went back far has no say in how long something is held */
 void collect_merge_tick(CollectMerge *merge, uint64_t now_ms) {
     const uint64_t span_ms = merge->config.span_ms;
-    for (Held *held; (held = at(merge, merge->oldest)); let_go(merge, held))
+    while (merge->oldest != NONE) {
+        Held *held = &merge->held[merge->oldest];
         if (now_ms - held->began_ms < span_ms || held->began_ms - now_ms < span_ms)
             return;
+        let_go(merge, held);
+    }
 }
 
 void collect_merge_flush(CollectMerge *merge) {
     while (merge->oldest != NONE)
-        let_go(merge, at(merge, merge->oldest));
+        let_go(merge, &merge->held[merge->oldest]);
 }
 
 /* --- life --- */
