@@ -230,7 +230,7 @@ static bool to_post(WaitingPeer *peer, uint64_t now_ms) {
 static void hear_waiting(HubLink *link, Arrival *arrival) {
     const uint64_t now_ms = clock_monotonic_ms();
     const bool is_hello = arrival->frame.kind == FRAME_HELLO;
-    char *text = is_hello ? hub_payload_text(&arrival->payload, WAITING_HELLO_MAX_BYTES) : NULL;
+    char *text = is_hello ? hub_payload_text(arrival, WAITING_HELLO_MAX_BYTES) : NULL;
     HubEvent event = {.kind = HUB_EVENT_SESSION_BEGIN,
                       .interface = arrival->interface,
                       .key = arrival->key,

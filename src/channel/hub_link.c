@@ -20,6 +20,10 @@ enum { BUDGET_BYTES = 256 * 1024 * 1024 };
 static int add_side(HubLink *link, const Endpoint *endpoint, bool bind, unsigned interface) {
     Side *side = &link->sides[link->n_sides];
     *side = (Side){.endpoint = *endpoint, .bind = bind, .interface = interface};
+    if (bind) { /* hub_bound.c */
+        link->n_sides++;
+        return 0;
+    }
     side->socket = zsock_open(link->context, link->n_sides < link->n_data ? ZMQ_SUB : ZMQ_XPUB);
     if (!side->socket)
         return error_origin(-errno);
@@ -66,7 +70,7 @@ static int open_link(HubLink *link, const HubLinkConfig *config, Reason *reason)
     link->n_data = config->n_interfaces;
     size_t most = config->n_interfaces * 2 + config->n_events;
     link->sides = calloc(most + 1, sizeof(*link->sides));
-    link->items = calloc(most + 1, sizeof(*link->items));
+    link->items = calloc(most + 2, sizeof(*link->items));
     link->interfaces = calloc(config->n_interfaces + 1, sizeof(*link->interfaces));
     if (!link->context || !link->sides || !link->items || !link->interfaces)
         return error_origin(-ENOMEM);
@@ -85,6 +89,8 @@ static int open_link(HubLink *link, const HubLinkConfig *config, Reason *reason)
         r = delivery_receiver_new(&link->receiver, &receiver);
     if (!r)
         r = zsock_wake_new(&link->wake_fd);
+    if (!r)
+        r = hub_bound_init(link);
     if (!r)
         r = add_sides(link, config, reason);
     if (!r)
@@ -134,17 +140,25 @@ static int watch_sides(HubLink *link) {
     return error_trace(r);
 }
 
+static bool connects(const HubLink *link) {
+    for (size_t i = 0; i < link->n_sides; i++)
+        if (!link->sides[i].bind)
+            return true;
+    return false;
+}
+
 int hub_link_start(HubLink *link, Reason *reason) {
-    int r = hub_zap_new(&link->zap, link->context, link->keys);
+    int r = connects(link) ? hub_zap_new(&link->zap, link->context, link->keys) : 0;
     if (!r)
         r = watch_sides(link);
     for (size_t i = 0; i < link->n_sides && !r; i++) {
         Side *side = &link->sides[i];
-        r = zsock_attach(side->socket, &side->endpoint, side->bind, side->attached,
-                         sizeof(side->attached), reason);
+        r = side->bind ? hub_bound_attach(link, i, reason)
+                       : zsock_attach(side->socket, &side->endpoint, false, side->attached,
+                                      sizeof(side->attached), reason);
         if (r > 0)
             return HUB_LINK_E_REFUSED;
-        if (!r)
+        if (!r && !side->bind)
             r = hub_serve_attached(link, i);
         HubInterfaceStatus *interface = &link->interfaces[side->interface];
         if (i < link->n_data) {
@@ -170,9 +184,11 @@ HubLink *hub_link_free(HubLink *link) {
         zsock_wake(link->wake_fd);
         (void)pthread_join(link->thread, NULL);
     }
+    link->bound = zmtp_server_free(link->bound);
     hub_watch_free(link->watch);
     for (size_t i = 0; i < link->n_sides; i++)
-        (void)zmq_close(link->sides[i].socket);
+        if (link->sides[i].socket)
+            (void)zmq_close(link->sides[i].socket);
     hub_zap_free(link->zap);
     if (link->context)
         zsock_context_end(link->context);
@@ -185,6 +201,7 @@ HubLink *hub_link_free(HubLink *link) {
     buffer_deinit(&link->text);
     hub_serve_deinit(link);
     key_pair_wipe(&link->config.keys);
+    free(link->arrival);
     free(link->interfaces);
     free(link->items);
     free(link->sides);

@@ -19,6 +19,7 @@
 #include "channel/delivery.h"
 #include "channel/endpoint.h"
 #include "channel/frame.h"
+#include "channel/hub_bound.h"
 #include "channel/hub_keys.h"
 #include "channel/hub_link.h"
 #include "channel/hub_serve.h"
@@ -27,14 +28,17 @@
 #include "channel/hub_watch.h"
 #include "channel/hub_zap.h"
 
-/** Side - one socket: a data endpoint or an events endpoint */
+/** Side - a data endpoint or an events endpoint */
 typedef struct Side {
-    void *socket;
+    void *socket;           /* where the hub connects, else NULL */
+    ZmtpListener *listener; /* where it binds and is attached, else NULL */
     Endpoint endpoint;
     bool bind;
     unsigned interface;
     char attached[280];
 } Side;
+
+typedef struct Arrival Arrival;
 
 struct HubLink {
     HubLinkConfig config; /* without its pointers, once new() is over */
@@ -43,6 +47,7 @@ struct HubLink {
     size_t n_data, n_sides;
     size_t n_shared; /* events endpoints that serve every interface: the first of them */
     struct pollfd *items;
+    ZmtpServer *bound; /* serves all sides that bind */
     HubZap *zap;
     HubWatch *watch;
     int wake_fd;
@@ -64,25 +69,28 @@ struct HubLink {
     HubServe serve;
 
     uint64_t sweep_ms; /* the thread's own */
+    Arrival *arrival;
+    size_t most_strangers; /* since memory was given back last */
     Buffer text;
 };
 
 /** Arrival - one message and who it is from */
-typedef struct Arrival {
-    zmq_msg_t header, payload;
+struct Arrival {
+    const void *header, *payload;
+    size_t header_size, payload_size;
     PeerKey key;
     unsigned interface;
     const char *address;
     SessionLine line; /* the connection it came by */
     size_t peer;      /* index */
     Frame frame;
-} Arrival;
+};
 
 /* shared by hub_receive.c and hub_admit.c; on the thread of the first */
 void hub_post(HubLink *link, const HubEvent *event);
 void hub_count_malformed(HubLink *link, unsigned interface, const PeerKey *key);
 /** hub_payload_text() - as a C string; NULL when it is longer than `most` */
-char *hub_payload_text(const zmq_msg_t *payload, size_t most);
+char *hub_payload_text(const Arrival *arrival, size_t most);
 /** hub_send_state() - on the events endpoint `events`, or 0: it is not known on which it listens */
 void hub_send_state(HubLink *link, unsigned events, const PeerKey *key, const ControlState *state);
 
@@ -96,8 +104,12 @@ bool hub_admit_message(HubLink *link, Arrival *arrival);
 bool hub_admit_subscription(HubLink *link, unsigned side, const PeerKey *key,
                             const SessionLine *line, bool on);
 
-/** hub_line_of() - the connection a message came by */
-void hub_line_of(SessionLine *line, zmq_msg_t *message);
+/** hub_take_message() - of two parts; the arrival has them, key, interface, address and line */
+int hub_take_message(HubLink *link, Arrival *arrival);
+
+/** hub_take_topic() - its own, subscribed to or not any more; `known`: by the peer, not by topic */
+int hub_take_topic(HubLink *link, size_t side, const PeerKey *key, const SessionLine *line, bool on,
+                   bool known);
 
 /** hub_admit_look_after() - tells those who wait, and of those who went */
 void hub_admit_look_after(HubLink *link);

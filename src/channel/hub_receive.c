@@ -25,18 +25,15 @@ enum {
     CLONE_AGAIN_MS = 5000,
 };
 
-/** Owned - a HubBatch and the message its payload lies in */
+/** Owned - a HubBatch and its payload */
 typedef struct Owned {
     HubBatch batch;
-    zmq_msg_t message;
+    uint8_t payload[];
 } Owned;
 
 HubBatch *hub_batch_free(HubBatch *batch) {
-    if (!batch)
-        return NULL;
-    Owned *owned = batch->owner;
-    (void)zmq_msg_close(&owned->message);
-    free(owned);
+    if (batch)
+        free(batch->owner);
     return NULL;
 }
 
@@ -108,19 +105,19 @@ static int note_heard(HubLink *link, Arrival *arrival, const char *hello) {
     return 0;
 }
 
-char *hub_payload_text(const zmq_msg_t *payload, size_t most) {
-    size_t size = zmq_msg_size(payload);
+char *hub_payload_text(const Arrival *arrival, size_t most) {
+    const size_t size = arrival->payload_size;
     if (size > most)
         return NULL;
     char *text = malloc(size + 1);
     if (!text)
         return NULL;
-    memcpy(text, zmq_msg_data((zmq_msg_t *)(uintptr_t)payload), size);
+    memcpy(text, arrival->payload, size);
     text[size] = '\0';
     return text;
 }
 
-void hub_line_of(SessionLine *line, zmq_msg_t *message) {
+static void line_of(SessionLine *line, zmq_msg_t *message) {
     const char *address = zmq_msg_gets(message, "Peer-Address");
     *line = (SessionLine){.fd = zmq_msg_get(message, ZMQ_SRCFD)};
     line->port = zsock_peer_port(line->fd);
@@ -159,7 +156,7 @@ static bool others_speak(const Session *session, const Arrival *arrival) {
 }
 
 static int on_hello(HubLink *link, Arrival *arrival) {
-    char *text = hub_payload_text(&arrival->payload, FRAME_JSON_MAX_BYTES);
+    char *text = hub_payload_text(arrival, FRAME_JSON_MAX_BYTES);
     if (!text) {
         hub_count_malformed(link, arrival->interface, &arrival->key);
         return 0;
@@ -178,7 +175,7 @@ static int on_hello(HubLink *link, Arrival *arrival) {
 
 static int on_pulse(HubLink *link, Arrival *arrival) {
     int r = note_heard(link, arrival, NULL);
-    char *text = r ? NULL : hub_payload_text(&arrival->payload, FRAME_JSON_MAX_BYTES);
+    char *text = r ? NULL : hub_payload_text(arrival, FRAME_JSON_MAX_BYTES);
     if (r)
         return error_trace(r);
     if (!text) {
@@ -198,7 +195,7 @@ static int on_pulse(HubLink *link, Arrival *arrival) {
 /** take() - the delivery's verdict, and the counters that follow from it */
 static int take(HubLink *link, Arrival *arrival, HubBatch *batch, bool *takenp) {
     DeliveryVerdict verdict = DELIVERY_MALFORMED;
-    size_t bytes = zmq_msg_size(&arrival->payload);
+    const size_t bytes = arrival->payload_size;
     *takenp = false;
     (void)pthread_mutex_lock(&link->lock);
     if (link->sessions.sessions[arrival->peer].unserved != CAUSE_NONE) { /* it was told */
@@ -237,8 +234,8 @@ static void hand_over(HubLink *link, Arrival *arrival, Owned *owned) {
 
 static int on_batch(HubLink *link, Arrival *arrival) {
     DeliveryBatch *batch = &arrival->frame.batch;
-    const void *bytes = zmq_msg_data(&arrival->payload);
-    size_t size = zmq_msg_size(&arrival->payload);
+    const void *bytes = arrival->payload;
+    const size_t size = arrival->payload_size;
     if (size != batch->bytes) {
         hub_count_malformed(link, arrival->interface, &arrival->key);
         return 0;
@@ -251,7 +248,7 @@ static int on_batch(HubLink *link, Arrival *arrival) {
         batch->gap = true;
         batch->bytes = 0;
     }
-    Owned *owned = calloc(1, sizeof(*owned));
+    Owned *owned = malloc(sizeof(*owned) + size);
     if (!owned)
         return error_origin(-ENOMEM);
     owned->batch = (HubBatch){
@@ -272,36 +269,23 @@ static int on_batch(HubLink *link, Arrival *arrival) {
         free(owned);
         return error_trace(r);
     }
-    (void)zmq_msg_init(&owned->message);
-    if (!batch->gap) {
-        (void)zmq_msg_move(&owned->message, &arrival->payload);
-        owned->batch.payload = zmq_msg_data(&owned->message);
+    if (!batch->gap) { /* the bytes are the connection's own, until the next come */
+        memcpy(owned->payload, bytes, size);
+        owned->batch.payload = owned->payload;
         owned->batch.size = size;
     }
     hand_over(link, arrival, owned);
     return 0;
 }
 
-static int on_message(HubLink *link, Arrival *arrival) {
+int hub_take_message(HubLink *link, Arrival *arrival) {
     static int (*const handlers[])(HubLink *, Arrival *) = {
         [FRAME_HELLO] = on_hello,
         [FRAME_BATCH] = on_batch,
         [FRAME_GAP] = on_batch,
         [FRAME_PULSE] = on_pulse,
     };
-    const char *user = zmq_msg_gets(&arrival->header, "User-Id");
-    const char *address = zmq_msg_gets(&arrival->header, "Peer-Address");
-    hub_line_of(&arrival->line, &arrival->header);
-    if (!user || strlen(user) != 40) { /* hub_zap.c names every peer, but for a moment */
-        hub_count_malformed(link, arrival->interface, NULL);
-        zsock_cut(arrival->line.fd, arrival->line.address, arrival->line.port);
-        return 0;
-    }
-    memcpy(arrival->key.z85, user, sizeof(arrival->key.z85));
-    arrival->address = address ? address : "";
-    hub_watch_spoke(link->watch, arrival->interface, arrival->line.fd, &arrival->key);
-    int r =
-        frame_read(&arrival->frame, zmq_msg_data(&arrival->header), zmq_msg_size(&arrival->header));
+    int r = frame_read(&arrival->frame, arrival->header, arrival->header_size);
     if (r == 0) {
         r = hub_admit_message(link, arrival) ? handlers[arrival->frame.kind](link, arrival) : 0;
         return r == HEARD_E_SENT_OFF ? 0 : error_trace(r);
@@ -316,22 +300,43 @@ static int on_message(HubLink *link, Arrival *arrival) {
     return 0;
 }
 
+/* -------------------------------------------------------------------- where the hub connects */
+
 /** read_message() - false: none there. A message of other than two frames is malformed */
-static bool read_message(HubLink *link, Side *side, Arrival *arrival, bool *goodp) {
-    (void)zmq_msg_init(&arrival->header);
-    (void)zmq_msg_init(&arrival->payload);
+static bool read_message(HubLink *link, Side *side, zmq_msg_t *header, zmq_msg_t *payload,
+                         bool *goodp) {
+    (void)zmq_msg_init(header);
+    (void)zmq_msg_init(payload);
     *goodp = false;
-    if (zmq_msg_recv(&arrival->header, side->socket, ZMQ_DONTWAIT) < 0)
+    if (zmq_msg_recv(header, side->socket, ZMQ_DONTWAIT) < 0)
         return false;
-    if (zmq_msg_more(&arrival->header) && zmq_msg_recv(&arrival->payload, side->socket, 0) >= 0)
-        *goodp = !zmq_msg_more(&arrival->payload);
+    if (zmq_msg_more(header) && zmq_msg_recv(payload, side->socket, 0) >= 0)
+        *goodp = !zmq_msg_more(payload);
     if (*goodp)
         return true;
-    while (zmq_msg_more(&arrival->payload))
-        if (zmq_msg_recv(&arrival->payload, side->socket, 0) < 0)
+    while (zmq_msg_more(payload))
+        if (zmq_msg_recv(payload, side->socket, 0) < 0)
             break;
     hub_count_malformed(link, side->interface, NULL);
     return true;
+}
+
+static int on_message(HubLink *link, Arrival *arrival, zmq_msg_t *header, zmq_msg_t *payload) {
+    const char *user = zmq_msg_gets(header, "User-Id");
+    const char *address = zmq_msg_gets(header, "Peer-Address");
+    line_of(&arrival->line, header);
+    if (!user || strlen(user) != 40) { /* hub_zap.c names every peer */
+        hub_count_malformed(link, arrival->interface, NULL);
+        zsock_cut(arrival->line.fd, arrival->line.address, arrival->line.port);
+        return 0;
+    }
+    memcpy(arrival->key.z85, user, sizeof(arrival->key.z85));
+    arrival->address = address ? address : "";
+    arrival->header = zmq_msg_data(header);
+    arrival->header_size = zmq_msg_size(header);
+    arrival->payload = zmq_msg_data(payload);
+    arrival->payload_size = zmq_msg_size(payload);
+    return error_trace(hub_take_message(link, arrival));
 }
 
 /** read_data() - *morep: there may be more, and nothing will say so */
@@ -341,17 +346,45 @@ static int read_data(HubLink *link, Side *side, Arrival *arrival, bool *morep) {
     for (int i = 0; i < BURST && any && !r; i++) {
         bool good = false;
         arrival->interface = side->interface;
-        any = read_message(link, side, arrival, &good);
+        zmq_msg_t header, payload;
+        any = read_message(link, side, &header, &payload, &good);
         if (good)
-            r = on_message(link, arrival);
-        (void)zmq_msg_close(&arrival->header);
-        (void)zmq_msg_close(&arrival->payload);
+            r = on_message(link, arrival, &header, &payload);
+        (void)zmq_msg_close(&header);
+        (void)zmq_msg_close(&payload);
     }
     *morep = *morep || any;
     return error_trace(r);
 }
 
 /* ---------------------------------------------------------------------------------- events */
+
+int hub_take_topic(HubLink *link, size_t side, const PeerKey *key, const SessionLine *line, bool on,
+                   bool known) {
+    if (!hub_admit_subscription(link, (unsigned)side, key, line, on))
+        return 0;
+    size_t i = 0;
+    Session *session = NULL;
+    (void)pthread_mutex_lock(&link->lock);
+    int r = 0;
+    if (known)
+        r = delivery_receiver_peer(link->receiver, key, &i);
+    else
+        i = delivery_receiver_find(link->receiver, key);
+    if (!r && (known || i < link->sessions.n))
+        r = sessions_get(&link->sessions, i, key, &session);
+    if (session && on) {
+        session->events = (unsigned)side;
+        session->events_fd = line->fd;
+        session->events_port = line->port;
+        session->leaving_ms = 0;
+        delivery_receiver_tell(link->receiver, key);
+    } else if (session) {
+        session->leaving_ms = clock_monotonic_ms();
+    }
+    (void)pthread_mutex_unlock(&link->lock);
+    return error_trace(r);
+}
 
 /** whose_topic() - who had subscribed to it: a connection that went away says no User-Id */
 static bool whose_topic(HubLink *link, const uint8_t *topic, size_t size, PeerKey *key) {
@@ -384,39 +417,14 @@ static int on_subscription(HubLink *link, size_t side, zmq_msg_t *message) {
                               bytes + 1, size) < 0)
         return 0;
     SessionLine line;
-    hub_line_of(&line, message);
+    line_of(&line, message);
     if (bytes[0] && !user) /* as in on_message() */
         zsock_cut(line.fd, line.address, line.port);
     if (own)
         memcpy(key.z85, user, sizeof(key.z85));
     else if (bytes[0] || user || !whose_topic(link, bytes + 1, size, &key))
         return 0;
-    if (own) /* a connection that went away has nothing to say any more */
-        hub_watch_spoke(link->watch, side, line.fd, &key);
-    if (!hub_admit_subscription(link, (unsigned)side, &key, &line, bytes[0]))
-        return 0;
-
-    size_t i = 0;
-    Session *session = NULL;
-    (void)pthread_mutex_lock(&link->lock);
-    int r = 0;
-    if (own)
-        r = delivery_receiver_peer(link->receiver, &key, &i);
-    else
-        i = delivery_receiver_find(link->receiver, &key);
-    if (!r && (own || i < link->sessions.n))
-        r = sessions_get(&link->sessions, i, &key, &session);
-    if (session && bytes[0]) {
-        session->events = (unsigned)side;
-        session->events_fd = line.fd;
-        session->events_port = line.port;
-        session->leaving_ms = 0;
-        delivery_receiver_tell(link->receiver, &key);
-    } else if (session) {
-        session->leaving_ms = clock_monotonic_ms();
-    }
-    (void)pthread_mutex_unlock(&link->lock);
-    return error_trace(r);
+    return error_trace(hub_take_topic(link, side, &key, &line, bytes[0], own));
 }
 
 static int read_events(HubLink *link, size_t side, bool *morep) {
@@ -444,7 +452,9 @@ void hub_send_state(HubLink *link, unsigned events, const PeerKey *key, const Co
     const size_t end = events ? events + 1 : link->n_sides;
     for (size_t i = events ? events : link->n_data; i < end && !link->text.failed; i++) {
         void *socket = link->sides[i].socket;
-        if (zmq_send(socket, key->z85, 40, ZMQ_SNDMORE | ZMQ_DONTWAIT) == 40)
+        if (link->sides[i].bind)
+            hub_bound_send(link, i, key, link->text.bytes, link->text.size);
+        else if (zmq_send(socket, key->z85, 40, ZMQ_SNDMORE | ZMQ_DONTWAIT) == 40)
             (void)zmq_send(socket, link->text.bytes, link->text.size, ZMQ_DONTWAIT);
     }
 }
@@ -549,6 +559,16 @@ static void look_after(HubLink *link) {
     end_sessions(link);
     hub_admit_look_after(link);
     hub_serve_turn(link);
+    hub_bound_turn(link);
+}
+
+/** wait_on() - a side's descriptor; one that binds has none of its own */
+static struct pollfd wait_on(const Side *side) {
+    int fd = -1;
+    size_t size = sizeof(fd);
+    if (!side->bind)
+        (void)zmq_getsockopt(side->socket, ZMQ_FD, &fd, &size);
+    return (struct pollfd){.fd = fd, .events = POLLIN};
 }
 
 /**
@@ -557,35 +577,31 @@ static void look_after(HubLink *link) {
  * (zmq_getsockopt(3), ZMQ_FD); what a send has taken note of meanwhile is seen a turn later.
  */
 static void wait_for_any(HubLink *link, bool more) {
-    for (size_t i = 0; i < link->n_sides; i++) {
-        int fd = -1;
-        size_t size = sizeof(fd);
-        (void)zmq_getsockopt(link->sides[i].socket, ZMQ_FD, &fd, &size);
-        link->items[i] = (struct pollfd){.fd = fd, .events = POLLIN};
-    }
+    for (size_t i = 0; i < link->n_sides; i++)
+        link->items[i] = wait_on(&link->sides[i]);
     struct pollfd *wake = &link->items[link->n_sides];
-    *wake = (struct pollfd){.fd = link->wake_fd, .events = POLLIN};
-    (void)poll(link->items, link->n_sides + 1, more ? 0 : TURN_MS);
+    wake[0] = (struct pollfd){.fd = link->wake_fd, .events = POLLIN};
+    wake[1] = (struct pollfd){.fd = zmtp_server_fd(link->bound), .events = POLLIN};
+    (void)poll(link->items, link->n_sides + 2, more ? 0 : TURN_MS);
     if (wake->revents)
         zsock_wake_clear(link->wake_fd);
 }
 
 void *hub_receive(void *arg) {
     HubLink *link = arg;
-    Arrival *arrival = calloc(1, sizeof(*arrival));
     bool more = false;
-    int r = arrival ? 0 : -ENOMEM;
+    int r = 0;
     while (!atomic_load(&link->stop)) {
         wait_for_any(link, more);
-        more = false;
+        more = zmtp_server_turn(link->bound, clock_monotonic_ms());
         /* out of memory: what came is lost here, safe in the spool, and asked for again */
-        for (size_t i = 0; i < link->n_sides && arrival; i++)
-            r = i < link->n_data ? read_data(link, &link->sides[i], arrival, &more)
-                                 : read_events(link, i, &more);
+        for (size_t i = 0; i < link->n_sides; i++)
+            r = link->sides[i].bind ? 0
+                : i < link->n_data  ? read_data(link, &link->sides[i], link->arrival, &more)
+                                    : read_events(link, i, &more);
         (void)r;
         tell_states(link);
         look_after(link);
     }
-    free(arrival);
     return NULL;
 }

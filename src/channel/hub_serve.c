@@ -49,9 +49,9 @@ ServerKeys hub_serve_said(const HubLink *link, unsigned interface) {
 static void close_next(HubLink *link) {
     for (size_t i = 0; i < link->n_sides; i++) {
         HubServeSide *side = &link->serve.sides[i];
-        if (*side->next)
-            zsock_detach(link->sides[i].socket, true, side->next);
-        side->next[0] = '\0';
+        if (side->next)
+            zmtp_listener_close(side->next);
+        side->next = NULL;
     }
 }
 
@@ -64,24 +64,16 @@ static bool has_port(const HubLink *link, size_t i) {
     return side->bind && data;
 }
 
-/** open_side() - at this port (0: any) with the next key; the socket's own key is put back */
+/** open_side() - at this port (0: any) with the next key */
 static int open_side(HubLink *link, size_t i, const HubServerKeys *keys, uint16_t port,
                      uint16_t *gotp, Reason *reason) {
-    HubServe *serve = &link->serve;
-    void *socket = link->sides[i].socket;
     Endpoint endpoint = link->sides[i].endpoint;
-    char text[280];
+    ZmtpListener **nextp = &link->serve.sides[i].next;
     endpoint.port = port;
-    int r = zsock_curve(socket, &keys->next, NULL);
+    const int r = hub_bound_listen(link, i, &endpoint, &keys->next, nextp, reason);
     if (!r)
-        r = zsock_attach(socket, &endpoint, true, text, sizeof(text), reason);
-    if (!r)
-        r = zsock_last(socket, serve->sides[i].next, sizeof(serve->sides[i].next));
-    const int back = zsock_curve(socket, &serve->now, NULL);
-    const char *colon = strrchr(text, ':');
-    if (!r)
-        *gotp = colon ? (uint16_t)strtoul(colon + 1, NULL, 10) : 0;
-    return r > 0 ? HUB_LINK_E_REFUSED : r ? error_trace(r) : error_trace(back);
+        *gotp = zmtp_listener_port(*nextp);
+    return r;
 }
 
 /** open_next() - all its ports, or none */
@@ -138,17 +130,18 @@ static int take_next(HubLink *link, const HubServerKeys *keys, ServerKeys *said,
 static int attach_anew(HubLink *link, size_t i, Reason *reason) {
     const Side *side = &link->sides[i];
     HubServeSide *to = &link->serve.sides[i];
-    Endpoint endpoint = side->endpoint;
     char text[280];
+    if (side->bind) {
+        hub_bound_rekey(link, i, &link->serve.now);
+        to->stale = false;
+        return 0;
+    }
     if (*to->present)
-        zsock_detach(side->socket, side->bind, side->bind ? to->present : side->attached);
+        zsock_detach(side->socket, false, side->attached);
     to->present[0] = '\0';
-    const char *colon = strrchr(side->attached, ':');
-    if (!endpoint.port && colon) /* any free one was asked for: the one that was found */
-        endpoint.port = (uint16_t)strtoul(colon + 1, NULL, 10);
     int r = zsock_curve(side->socket, &link->serve.now, NULL);
-    if (!r) /* libzmq closes on its own thread: the port may be ours a few milliseconds longer */
-        r = zsock_attach(side->socket, &endpoint, side->bind, text, sizeof(text), reason);
+    if (!r)
+        r = zsock_attach(side->socket, &side->endpoint, false, text, sizeof(text), reason);
     if (!r)
         r = zsock_last(side->socket, to->present, sizeof(to->present));
     to->stale = r != 0;

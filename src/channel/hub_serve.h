@@ -5,9 +5,8 @@
  * Hub Serve
  *
  * By which server keys the hub is reached, and where: its endpoints have one; another one that is
- * to come has ports of its own beside them. libzmq copies the options of a socket into each
- * endpoint that is bound, so both keys are served by the same sockets, and a session over either
- * is a session like any other. Internal to the layer.
+ * to come has ports of its own beside them. listeners of both are the
+ * same side, and a session over either is a session like any other. Internal to the layer.
  */
 
 #include <pthread.h>
@@ -18,13 +17,13 @@
 #include "base/reason.h"
 #include "channel/hub_link.h"
 #include "channel/server_keys.h"
+#include "zmtp/server.h"
 
-/** HubServeSide - of one socket; the thread's own */
+/** HubServeSide - of one side; the thread's own */
 typedef struct HubServeSide {
-    char
-        present[300]; /* as libzmq calls the endpoint of the present key; "" when bound anew soon */
-    char next[300];   /* likewise of the next key; "": none */
-    bool stale;       /* to be attached anew, for it still has (or had) the former key */
+    char present[300];  /* as libzmq calls what it connects to; "" when it is to do so anew */
+    ZmtpListener *next; /* of the next key, where the hub binds; NULL: none */
+    bool stale;         /* to be attached anew, for it still has (or had) the former key */
 } HubServeSide;
 
 typedef struct HubServe {
@@ -46,7 +45,7 @@ typedef struct HubServe {
 int hub_serve_init(HubLink *link);
 void hub_serve_deinit(HubLink *link);
 
-/** hub_serve_attached() - the side's endpoint was bound or connected; before the thread runs */
+/** hub_serve_attached() - the side was connected; before the thread runs */
 int hub_serve_attached(HubLink *link, size_t side);
 
 /** hub_serve_said() - for the state of a probe of this interface; locked */

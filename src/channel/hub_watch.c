@@ -3,18 +3,15 @@
 #include "channel/hub_watch.h"
 
 #include <errno.h>
-#include <malloc.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <zmq.h>
 
 #include "base/clock.h"
 #include "base/error.h"
-#include "channel/hub_strangers.h"
 #include "channel/zsock.h"
 
 enum {
@@ -25,17 +22,10 @@ enum {
     WAITING_MAX = 64, /* problems not yet fetched */
     AGAIN_FIRST_MS = 1000,
     AGAIN_DOUBLINGS = 5,
-    FDS_MAX = 1 << 20,
-    NAMELESS_WAIT_MS = 3000, /* a peer without an address may try again and have one */
-    MUTE_WAIT_MS = 3000,     /* a probe that waits for its hub looks whether a port is open */
+    MUTE_WAIT_MS = 3000, /* a probe that waits for its hub looks whether a port is open */
     MUTE_MAX = 16,
     CLONE_AGAIN_MS = 5000,
     SPEAKS_MS = 5000, /* a probe says something each second: one this quiet may be gone */
-    KINDS = HUB_EVENT_TOO_MANY + 1,
-    SILENT_MAX = 64,  /* connections of one address that have not said anything */
-    FDS_RESERVE = 64, /* for all else that the hub opens */
-    GREETING_BYTES = 64,
-    CROWD = 512, /* strangers that are worth giving back what they took */
 };
 
 typedef char Address[64];
@@ -53,13 +43,6 @@ typedef struct Side {
     HubWatchCounts counts;
     bool failed; /* the next disconnect is that of the failed handshake */
     HubEventKind failure;
-    Address *addresses; /* by descriptor: who was accepted */
-    size_t n_addresses;
-    Strangers *strangers;
-    /* by kind of problem: since when one waits whose peer was gone before its address could be
-     * read, and when one with an address was seen last; 0: none */
-    uint64_t nameless_ms[KINDS];
-    uint64_t named_ms[KINDS];
     Mute mutes[MUTE_MAX];
     bool given_up;
     uint64_t given_up_ms;
@@ -72,13 +55,6 @@ typedef struct Told {
     uint64_t told_ms;
 } Told;
 
-/** Speaker - whose connection it is, on which side, and when it spoke last */
-typedef struct Speaker {
-    _Atomic uint64_t heard_ms; /* 0: it has not spoken */
-    const Side *side;
-    PeerKey key;
-} Speaker;
-
 struct HubWatch {
     pthread_t thread;
     bool started;
@@ -87,29 +63,11 @@ struct HubWatch {
     pthread_mutex_t lock;
     Side *sides;
     size_t n_sides;
-    size_t n_fds;          /* as many as this process may have */
-    size_t most_strangers; /* since memory was given back last */
-    Speaker *speakers;     /* by descriptor, of any side */
     Told told[TOLD_MAX];
     size_t n_told;
     HubEvent waiting[WAITING_MAX];
     size_t head, n_waiting;
 };
-
-static void note_address(Side *side, uint32_t fd) {
-    if (fd >= FDS_MAX)
-        return;
-    if (fd >= side->n_addresses) {
-        size_t n = (size_t)fd * 2 + 64;
-        Address *addresses = realloc(side->addresses, n * sizeof(*addresses));
-        if (!addresses)
-            return; /* the problem is then told without an address */
-        memset(addresses + side->n_addresses, 0, (n - side->n_addresses) * sizeof(*addresses));
-        side->addresses = addresses;
-        side->n_addresses = n;
-    }
-    zsock_peer_address((int)fd, side->addresses[fd], sizeof(Address));
-}
 
 /** was_told() - within the last minute; if not, it is now. More than there is room for are not
  * told: thousands of strangers would fill the log */
@@ -152,77 +110,19 @@ static void tell_problem(HubWatch *watch, const Side *side, HubEventKind kind, c
 }
 
 /** has_greeted() - libzmq takes memory for a peer once its greeting of 64 bytes is complete */
-static bool has_greeted(int fd) {
-    return zsock_received(fd) >= GREETING_BYTES;
-}
-
-/** keep_descriptors() - a listener without any left would spin, and nobody could connect: when half
- * are taken an address may have only so many silent connections, and the last are for the hub */
-static bool keep_descriptors(HubWatch *watch, Side *side, uint32_t fd, const char *address,
-                             uint64_t now_ms) {
-    if (fd < watch->n_fds / 2 ||
-        (fd + FDS_RESERVE < watch->n_fds && strangers_of(side->strangers, address) <= SILENT_MAX))
-        return false;
-    tell_problem(watch, side, HUB_EVENT_TOO_MANY, address, now_ms);
-    return true;
-}
-
-static void cut(Side *side, uint32_t fd) {
-    zsock_cut((int)fd, side->addresses[fd], 0);
-    strangers_cut(side->strangers, fd);
-    side->counts.n_too_many++;
-}
-
-static void on_accepted(HubWatch *watch, Side *side, uint32_t fd) {
+void hub_watch_twins(HubWatch *watch, size_t i, const PeerKey *key, const char *address,
+                     const char *other, uint64_t silent_ms) {
+    if (silent_ms >= SPEAKS_MS)
+        return; /* one that was lost, and not yet known to be */
     const uint64_t now_ms = clock_monotonic_ms();
-    note_address(side, fd);
-    if (fd >= side->n_addresses)
-        return;
-    strangers_came(side->strangers, fd, side->addresses[fd], now_ms);
-    if (keep_descriptors(watch, side, fd, side->addresses[fd], now_ms))
-        cut(side, fd);
-}
-
-/** keep_memory() - those who begin a handshake and do not go on with it are limited */
-static void keep_memory(Side *side) {
-    size_t n = STRANGERS_LOOK;
-    uint32_t fd = 0;
-    while (strangers_look(side->strangers, clock_monotonic_ms(), &n, &fd))
-        if (fd < side->n_addresses)
-            cut(side, fd);
-}
-
-/** tell_clones() - more that speak than one probe and the connections it lost can be */
-static void tell_clones(HubWatch *watch, const Side *side, const PeerKey *key, const char *address,
-                        const char *other, uint64_t now_ms) {
-    HubEvent event = {.kind = HUB_EVENT_CLONE, .interface = side->config.interface, .key = *key};
+    HubEvent event = {
+        .kind = HUB_EVENT_CLONE, .interface = watch->sides[i].config.interface, .key = *key};
     (void)snprintf(event.address, sizeof(event.address), "%s", address);
     (void)snprintf(event.other, sizeof(event.other), "%s", other);
+    (void)pthread_mutex_lock(&watch->lock);
     tell(watch, &event, now_ms);
     (void)was_told(watch, HUB_EVENT_TOO_MANY, other, now_ms); /* see crowded() */
-}
-
-/** keep_few() - a key needs one connection a side; some more for those that are gone and not yet
- * known to be, and for its clones. Beyond that the one that is silent for longest is cut */
-static void keep_few(HubWatch *watch, Side *side, int newest, const PeerKey *key) {
-    const uint64_t now_ms = clock_monotonic_ms();
-    size_t n = 0, oldest = 0;
-    for (size_t fd = 0; fd < side->n_addresses && fd < watch->n_fds; fd++) {
-        const Speaker *speaker = &watch->speakers[fd];
-        if (!speaker->heard_ms || speaker->side != side ||
-            memcmp(&speaker->key, key, sizeof(*key)) != 0)
-            continue;
-        if (!n++ || speaker->heard_ms < watch->speakers[oldest].heard_ms)
-            oldest = fd;
-    }
-    if (n <= HUB_LINK_KEY_MAX)
-        return;
-    const bool speaks = now_ms - watch->speakers[oldest].heard_ms < SPEAKS_MS;
-    if (speaks && (size_t)newest < side->n_addresses)
-        tell_clones(watch, side, key, side->addresses[newest], side->addresses[oldest], now_ms);
-    zsock_cut((int)oldest, side->addresses[oldest], 0);
-    atomic_store(&watch->speakers[oldest].heard_ms, 0);
-    side->counts.n_too_many++;
+    (void)pthread_mutex_unlock(&watch->lock);
 }
 
 static Mute *find_mute(Side *side, const char *address) {
@@ -238,49 +138,10 @@ static void forget_mute(Side *side, const char *address) {
         mute->address[0] = '\0';
 }
 
-void hub_watch_spoke(HubWatch *watch, size_t i, int fd, const PeerKey *key) {
-    strangers_spoke(watch->sides[i].strangers, fd);
-    if (fd < 0 || (size_t)fd >= watch->n_fds)
-        return;
-    Speaker *speaker = &watch->speakers[fd];
-    uint64_t heard_ms = atomic_load(&speaker->heard_ms);
-    if (heard_ms) { /* and was not closed meanwhile */
-        (void)atomic_compare_exchange_strong(&speaker->heard_ms, &heard_ms, clock_monotonic_ms());
-        return;
-    }
+void hub_watch_spoke(HubWatch *watch, size_t i, const char *address) {
     (void)pthread_mutex_lock(&watch->lock);
-    Side *side = &watch->sides[i];
-    if ((size_t)fd < side->n_addresses)
-        forget_mute(side, side->addresses[fd]);
-    speaker->key = *key;
-    speaker->side = side;
-    atomic_store(&speaker->heard_ms, clock_monotonic_ms());
-    if (side->config.bind)
-        keep_few(watch, side, fd, key);
+    forget_mute(&watch->sides[i], address);
     (void)pthread_mutex_unlock(&watch->lock);
-}
-
-/** forget_descriptor() - it is closed; true: it was cut here */
-static bool forget_descriptor(HubWatch *watch, Side *side, uint32_t fd) {
-    if (fd < watch->n_fds)
-        atomic_store(&watch->speakers[fd].heard_ms, 0);
-    if (fd < side->n_addresses)
-        side->addresses[fd][0] = '\0';
-    return strangers_went(side->strangers, fd);
-}
-
-/** give_back() - a crowd has gone, and the memory that libzmq had for it is free, but not the
- * system's */
-static void give_back(HubWatch *watch) {
-    size_t n = 0;
-    for (size_t i = 0; i < watch->n_sides; i++)
-        n += strangers_count(watch->sides[i].strangers);
-    if (n > watch->most_strangers)
-        watch->most_strangers = n;
-    if (watch->most_strangers < CROWD || n > watch->most_strangers / 4)
-        return;
-    (void)malloc_trim(0);
-    watch->most_strangers = n;
 }
 
 /** crowded() - connections from there were cut for being too many of a key: that handshakes end as
@@ -319,34 +180,42 @@ static void tell_mutes(HubWatch *watch, Side *side) {
     }
 }
 
-/** failed_at() - a handshake failed; one without an address waits for another that has it */
-static void failed_at(HubWatch *watch, Side *side, const char *address) {
+/** failed_at() - a handshake failed */
+static void failed_at(HubWatch *watch, Side *side, HubEventKind kind, const char *address) {
     const uint64_t now_ms = clock_monotonic_ms();
-    const HubEventKind kind = side->failure;
     if (kind == HUB_EVENT_NOT_SPOKEN && crowded(watch, address, now_ms))
         return;
-    if (*address) {
-        side->named_ms[kind] = now_ms;
-        side->nameless_ms[kind] = 0;
-        if (kind != HUB_EVENT_NOT_SPOKEN || !side->config.bind || !may_speak(side, address, now_ms))
-            tell_problem(watch, side, kind, address, now_ms);
-    } else if (!side->nameless_ms[kind] &&
-               (!side->named_ms[kind] || now_ms - side->named_ms[kind] > TOLD_AGAIN_MS)) {
-        side->nameless_ms[kind] = now_ms;
-    }
+    if (kind != HUB_EVENT_NOT_SPOKEN || !side->config.bind || !may_speak(side, address, now_ms))
+        tell_problem(watch, side, kind, address, now_ms);
 }
 
-static void tell_nameless(HubWatch *watch, Side *side) {
-    const uint64_t now_ms = clock_monotonic_ms();
-    for (unsigned kind = 0; kind < KINDS; kind++) {
-        if (!side->nameless_ms[kind] || now_ms - side->nameless_ms[kind] < NAMELESS_WAIT_MS)
-            continue;
-        side->nameless_ms[kind] = 0;
-        tell_problem(watch, side, (HubEventKind)kind, "", now_ms);
-    }
+/* what each end of a connection is to the hub; a handshake that was over: the first two alone */
+void hub_watch_down(HubWatch *watch, size_t i, ZmtpFault fault, bool up, const char *address) {
+    Side *side = &watch->sides[i];
+    const struct {
+        HubEventKind kind;
+        uint64_t *counter;
+    } rows[ZMTP_FAULTS] = {
+        [ZMTP_TOO_MANY] = {HUB_EVENT_TOO_MANY, &side->counts.n_too_many},
+        [ZMTP_TWIN] = {HUB_EVENT_CLONE, &side->counts.n_too_many}, /* told of by itself */
+        [ZMTP_NOT_ENCRYPTED] = {HUB_EVENT_PLAIN_PEER, &side->counts.n_plain_peer},
+        [ZMTP_WRONG_KEY] = {HUB_EVENT_WRONG_KEY, &side->counts.n_wrong_key},
+        [ZMTP_NOT_ZMTP] = {HUB_EVENT_NOT_SPOKEN, &side->counts.n_not_spoken},
+        [ZMTP_MALFORMED] = {HUB_EVENT_NOT_SPOKEN, &side->counts.n_not_spoken},
+        [ZMTP_TOO_LARGE] = {HUB_EVENT_NOT_SPOKEN, &side->counts.n_not_spoken},
+        [ZMTP_CLOSED] = {HUB_EVENT_NOT_SPOKEN, &side->counts.n_not_spoken},
+        [ZMTP_SLOW] = {HUB_EVENT_NOT_SPOKEN, &side->counts.n_not_spoken},
+    };
+    if (!rows[fault].counter || (up && fault != ZMTP_TOO_MANY && fault != ZMTP_TWIN))
+        return;
+    (void)pthread_mutex_lock(&watch->lock);
+    ++*rows[fault].counter;
+    if (fault != ZMTP_TWIN)
+        failed_at(watch, side, rows[fault].kind, address);
+    (void)pthread_mutex_unlock(&watch->lock);
 }
 
-/** fail() - the descriptor, and with it the address, comes with the disconnect that follows */
+/** fail() - it is told of with the disconnect that follows */
 static void fail(Side *side, HubEventKind kind, uint64_t *counter) {
     (*counter)++;
     side->failed = true;
@@ -365,16 +234,10 @@ static void fail_protocol(Side *side, uint32_t error) {
     side->given_up_ms = clock_monotonic_ms();
 }
 
-static void on_disconnected(HubWatch *watch, Side *side, uint32_t fd) {
-    Address address = "";
+static void on_disconnected(HubWatch *watch, Side *side) {
     zsock_line_end(&side->line);
-    if (!side->config.bind)
-        (void)snprintf(address, sizeof(address), "%s", side->config.peer);
-    else if (fd < side->n_addresses)
-        memcpy(address, side->addresses[fd], sizeof(address));
-    const bool cut = forget_descriptor(watch, side, fd);
-    if (side->failed && !cut)
-        failed_at(watch, side, address);
+    if (side->failed)
+        failed_at(watch, side, side->failure, side->config.peer);
     side->failed = false;
 }
 
@@ -382,9 +245,6 @@ static void on_event(HubWatch *watch, Side *side, const ZsockEvent *event) {
     switch (event->kind) {
     case ZMQ_EVENT_CONNECTED:
         zsock_line_begin(&side->line, (int)event->value);
-        break;
-    case ZMQ_EVENT_ACCEPTED:
-        on_accepted(watch, side, event->value);
         break;
     case ZMQ_EVENT_HANDSHAKE_SUCCEEDED:
         side->n_again = 0;
@@ -396,35 +256,34 @@ static void on_event(HubWatch *watch, Side *side, const ZsockEvent *event) {
         fail(side, HUB_EVENT_NOT_SPOKEN, &side->counts.n_not_spoken);
         break;
     case ZMQ_EVENT_DISCONNECTED:
-        on_disconnected(watch, side, event->value);
-        break;
-    case ZMQ_EVENT_CLOSED:
-        (void)forget_descriptor(watch, side, event->value);
+        on_disconnected(watch, side);
         break;
     default:
         break;
     }
 }
 
+static void look_at(HubWatch *watch, Side *side) {
+    ZsockEvent event;
+    (void)pthread_mutex_lock(&watch->lock);
+    for (int k = 0; side->pair && k < BURST && zsock_monitor_read(side->pair, &event); k++)
+        on_event(watch, side, &event);
+    tell_mutes(watch, side);
+    zsock_line_look(&side->line);
+    (void)pthread_mutex_unlock(&watch->lock);
+}
+
 static void *run(void *arg) {
     HubWatch *watch = arg;
     zmq_pollitem_t *items = calloc(watch->n_sides, sizeof(*items));
     while (items && !atomic_load(&watch->stop)) {
+        int n = 0;
         for (size_t i = 0; i < watch->n_sides; i++)
-            items[i] = (zmq_pollitem_t){.socket = watch->sides[i].pair, .events = ZMQ_POLLIN};
-        (void)zmq_poll(items, (int)watch->n_sides, TURN_MS);
-        for (size_t i = 0; i < watch->n_sides; i++) {
-            ZsockEvent event;
-            (void)pthread_mutex_lock(&watch->lock);
-            for (int k = 0; k < BURST && zsock_monitor_read(watch->sides[i].pair, &event); k++)
-                on_event(watch, &watch->sides[i], &event);
-            tell_nameless(watch, &watch->sides[i]);
-            tell_mutes(watch, &watch->sides[i]);
-            keep_memory(&watch->sides[i]);
-            zsock_line_look(&watch->sides[i].line);
-            (void)pthread_mutex_unlock(&watch->lock);
-        }
-        give_back(watch);
+            if (watch->sides[i].pair)
+                items[n++] = (zmq_pollitem_t){.socket = watch->sides[i].pair, .events = ZMQ_POLLIN};
+        (void)zmq_poll(items, n, TURN_MS);
+        for (size_t i = 0; i < watch->n_sides; i++)
+            look_at(watch, &watch->sides[i]);
     }
     free(items);
     return NULL;
@@ -437,22 +296,17 @@ int hub_watch_new(HubWatch **watchp, void *context, const HubWatchSide *sides, s
         return error_origin(-ENOMEM);
     (void)pthread_mutex_init(&watch->lock, NULL);
     watch->wake_fd = wake_fd;
-    struct rlimit limit;
-    watch->n_fds = getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < FDS_MAX
-                       ? (size_t)limit.rlim_cur
-                       : FDS_MAX;
-    watch->speakers = calloc(watch->n_fds + 1, sizeof(*watch->speakers));
     watch->sides = calloc(n_sides, sizeof(*watch->sides));
-    if (!watch->sides || !watch->speakers)
+    if (!watch->sides)
         return error_origin(-ENOMEM);
     watch->n_sides = n_sides;
     for (size_t i = 0; i < n_sides; i++) {
         char name[32];
         (void)snprintf(name, sizeof(name), "hub-%zu", i);
         watch->sides[i].config = sides[i];
-        int r = strangers_new(&watch->sides[i].strangers, watch->n_fds, has_greeted);
-        if (!r)
-            r = zsock_monitor(&watch->sides[i].pair, context, sides[i].socket, name);
+        int r = sides[i].bind
+                    ? 0
+                    : zsock_monitor(&watch->sides[i].pair, context, sides[i].socket, name);
         if (r)
             return error_trace(r);
     }
@@ -477,11 +331,8 @@ HubWatch *hub_watch_free(HubWatch *watch) {
     for (size_t i = 0; i < watch->n_sides; i++) {
         if (watch->sides[i].pair)
             (void)zmq_close(watch->sides[i].pair);
-        (void)strangers_free(watch->sides[i].strangers);
-        free(watch->sides[i].addresses);
     }
     free(watch->sides);
-    free(watch->speakers);
     (void)pthread_mutex_destroy(&watch->lock);
     free(watch);
     return NULL;

@@ -4,8 +4,9 @@
 /*
  * Hub Watch
  *
- * The thread that drains the monitors of all the hub's sockets: who failed the handshake, why, and
- * from where. Internal to the layer.
+ * Who failed the handshake, why, and from where: of sides that connect by the monitors of their
+ * sockets, which it drains on a thread of its own; of sides that bind it is told. Internal to the
+ * layer.
  */
 
 #include <stdbool.h>
@@ -14,11 +15,12 @@
 
 #include "base/cleanup.h"
 #include "channel/hub_link.h"
+#include "zmtp/server.h"
 
 typedef struct HubWatch HubWatch;
 
 typedef struct HubWatchSide {
-    void *socket;
+    void *socket; /* of one that connects */
     bool bind;
     unsigned interface;
     char peer[64]; /* of a connecting socket: the host it connects to */
@@ -39,9 +41,16 @@ HubWatch *hub_watch_free(HubWatch *watch);
 /** hub_watch_problem() - the next problem not told yet; each once a minute and address */
 bool hub_watch_problem(HubWatch *watch, HubEvent *event);
 
-/** hub_watch_spoke() - a message came to a side by this descriptor: no silent stranger. Of one key
- * HUB_LINK_KEY_MAX may speak. Any thread, quick */
-void hub_watch_spoke(HubWatch *watch, size_t side, int fd, const PeerKey *key);
+/** hub_watch_spoke() - who is there has ended a handshake as a probe does */
+void hub_watch_spoke(HubWatch *watch, size_t side, const char *address);
+
+/** hub_watch_down() - of a side that binds: a connection is over. `up`: its handshake was over */
+void hub_watch_down(HubWatch *watch, size_t side, ZmtpFault fault, bool up, const char *address);
+
+/** hub_watch_twins() - of a side that binds: a key has one connection too many, and the one at
+ * `other`, silent for `silent_ms`, is cut */
+void hub_watch_twins(HubWatch *watch, size_t side, const PeerKey *key, const char *address,
+                     const char *other, uint64_t silent_ms);
 
 /** hub_watch_again() - is it time to call zsock_again() for this connecting side? Then it is noted
  */

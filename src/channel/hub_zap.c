@@ -3,7 +3,6 @@
 #include "channel/hub_zap.h"
 
 #include <errno.h>
-#include <malloc.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -18,16 +17,12 @@
 enum {
     TURN_MS = 100,
     KEY_BYTES = 32,
-    RENEW_ANSWERS = 64,
-    RENEW_TURNS = 20, /* without a request */
-    TRIM_TURNS = 40,
 };
 
 /* the parts of a request, in order */
 enum { VERSION, REQUEST_ID, DOMAIN, ADDRESS, IDENTITY, MECHANISM, CREDENTIALS, N_PARTS };
 
 struct HubZap {
-    void *context;
     pthread_t thread;
     bool started;
     atomic_bool stop;
@@ -105,48 +100,11 @@ static void *open_socket(void *context) {
     return socket;
 }
 
-/* Every connection keeps the two queues to who authenticated it, 32 KB that are never needed again,
- * until the socket at their other end is closed. A handshake that comes just in between is not
- * authenticated: it has no User-Id, and is cut by who receives its first message. */
-static void renew(HubZap *zap) {
-    void *fresh = open_socket(zap->context);
-    if (!fresh)
-        return;
-    (void)zmq_unbind(zap->socket, ADDRESS_OF_ZAP);
-    while (wait_for_request(zap, 0))
-        serve(zap);
-    if (zmq_bind(fresh, ADDRESS_OF_ZAP) == 0) {
-        void *old = zap->socket;
-        zap->socket = fresh;
-        (void)zmq_close(old);
-    } else { /* out of memory */
-        (void)zmq_bind(zap->socket, ADDRESS_OF_ZAP);
-        (void)zmq_close(fresh);
-    }
-}
-
 static void *run(void *arg) {
     HubZap *zap = arg;
-    unsigned answers = 0, quiet = 0;
-    bool renewed = false;
-    while (!atomic_load(&zap->stop)) {
-        if (wait_for_request(zap, TURN_MS)) {
+    while (!atomic_load(&zap->stop))
+        if (wait_for_request(zap, TURN_MS))
             serve(zap);
-            answers++;
-            quiet = 0;
-            continue;
-        }
-        quiet++;
-        if (quiet == RENEW_TURNS && answers >= RENEW_ANSWERS) {
-            renew(zap);
-            answers = 0;
-            renewed = true;
-        }
-        if (quiet == TRIM_TURNS && renewed) { /* what libzmq let go of meanwhile */
-            (void)malloc_trim(0);
-            renewed = false;
-        }
-    }
     return NULL;
 }
 
@@ -154,7 +112,6 @@ int hub_zap_new(HubZap **zapp, void *context, HubKeys *keys) {
     cleanup(hub_zap_freep) HubZap *zap = calloc(1, sizeof(*zap));
     if (!zap)
         return error_origin(-ENOMEM);
-    zap->context = context;
     zap->keys = keys;
     zap->socket = open_socket(context);
     if (!zap->socket || zmq_bind(zap->socket, ADDRESS_OF_ZAP) < 0)

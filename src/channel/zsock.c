@@ -142,13 +142,17 @@ static const char *attach_hint(int error, const Endpoint *endpoint, bool bind) {
     return name && error != EACCES ? ": a name that cannot be resolved, or not this machine's" : "";
 }
 
+void zsock_refused(int error, const Endpoint *endpoint, bool bind, const char *text,
+                   Reason *reason) {
+    reason_set(reason, "cannot %s %s: %s%s", bind ? "listen on" : "connect to", text,
+               zmq_strerror(error), attach_hint(error, endpoint, bind));
+}
+
 int zsock_attach(void *socket, const Endpoint *endpoint, bool bind, char *text, size_t size,
                  Reason *reason) {
     endpoint_write(endpoint, text, size);
     if ((bind ? bind_again(socket, text) : zmq_connect(socket, text)) < 0) {
-        const char *hint = attach_hint(errno, endpoint, bind);
-        reason_set(reason, "cannot %s %s: %s%s", bind ? "listen on" : "connect to", text,
-                   zmq_strerror(errno), hint);
+        zsock_refused(errno, endpoint, bind, text, reason);
         return ZSOCK_E_REFUSED;
     }
     if (!bind)

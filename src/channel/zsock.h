@@ -40,6 +40,10 @@ int zsock_curve(void *socket, const KeyPair *keys, const char *server_z85);
 int zsock_attach(void *socket, const Endpoint *endpoint, bool bind, char *text, size_t size,
                  Reason *reason);
 
+/** zsock_refused() - why it could not be attached, for a person; `error` is an errno */
+void zsock_refused(int error, const Endpoint *endpoint, bool bind, const char *text,
+                   Reason *reason);
+
 /** zsock_again() - a connecting socket whose peer failed the handshake does not try again itself */
 void zsock_again(void *socket, const char *text);
 
