@@ -63,13 +63,21 @@ bool zmtp_line_ping(ZmtpLine *line, Buffer *to) {
     return put_box(line, to, BOX_COMMAND, ping, sizeof(ping));
 }
 
-void zmtp_line_begin(ZmtpLine *line, const ZmtpHost *host, uint64_t serial) {
+/**
+ * put_greeting() - up to the version at first, the rest when the peer's is there: one that does not
+ * encrypt would go at once at the sight of our mechanism, and nobody would know why
+ */
+static void put_greeting(Buffer *to, size_t from, size_t end) {
     uint8_t greeting[ZMTP_GREETING_BYTES] = {
         0xff,           [8] = 1,        [AT_SIGNATURE_END] = 0x7f,
         [AT_MAJOR] = 3, [AT_MINOR] = 1, [AT_AS_SERVER] = 1};
-    *line = (ZmtpLine){.curve.serial = serial};
     memcpy(greeting + AT_MECHANISM, "CURVE", 5);
-    buffer_put(host->out, greeting, sizeof(greeting));
+    buffer_put(to, greeting + from, end - from);
+}
+
+void zmtp_line_begin(ZmtpLine *line, const ZmtpHost *host, uint64_t serial) {
+    *line = (ZmtpLine){.curve.serial = serial};
+    put_greeting(host->out, 0, AT_MECHANISM);
 }
 
 /* ---------------------------------------------------------------------------------- handshake */
@@ -328,7 +336,8 @@ static ZmtpFault take_whole(ZmtpLine *line, const ZmtpHost *host, const uint8_t 
     case ZMTP_GREETING:
         line->minor = bytes[AT_MAJOR] > 3 ? 1 : bytes[AT_MINOR];
         line->state = ZMTP_HELLO;
-        return ZMTP_FINE;
+        put_greeting(host->out, AT_MECHANISM, ZMTP_GREETING_BYTES);
+        return host->out->failed ? ZMTP_NO_MEMORY : ZMTP_FINE;
     case ZMTP_HELLO:
         return take_hello(line, host, body, size);
     case ZMTP_INITIATE:

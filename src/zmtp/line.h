@@ -101,7 +101,7 @@ typedef struct ZmtpHost {
     bool (*on_topic)(void *userdata, ZmtpLine *line, const uint8_t *topic, size_t size, bool on);
 } ZmtpHost;
 
-/** zmtp_line_begin() - a new one; the greeting is in host->out. `serial` as CurveSession's */
+/** zmtp_line_begin() - a new one; what it is greeted with is in host->out. `serial` as CurveSession's */
 void zmtp_line_begin(ZmtpLine *line, const ZmtpHost *host, uint64_t serial);
 
 /** zmtp_line_take() - all of it; what is to be sent is added to host->out */
