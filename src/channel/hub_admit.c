@@ -319,6 +319,33 @@ bool hub_admit_subscription(HubLink *link, unsigned side, const PeerKey *key,
     return false;
 }
 
+int hub_take_topic(HubLink *link, size_t side, const PeerKey *key, const SessionLine *line, bool on,
+                   bool known) {
+    if (!hub_admit_subscription(link, (unsigned)side, key, line, on))
+        return 0;
+    size_t i = 0;
+    Session *session = NULL;
+    (void)pthread_mutex_lock(&link->lock);
+    int r = 0;
+    if (known)
+        r = delivery_receiver_peer(link->receiver, key, &i);
+    else
+        i = delivery_receiver_find(link->receiver, key);
+    if (!r && (known || i < link->sessions.n))
+        r = sessions_get(&link->sessions, i, key, &session);
+    if (session && on) {
+        session->events = (unsigned)side;
+        session->events_fd = line->fd;
+        session->events_port = line->port;
+        session->leaving_ms = 0;
+        delivery_receiver_tell(link->receiver, key);
+    } else if (session) {
+        session->leaving_ms = clock_monotonic_ms();
+    }
+    (void)pthread_mutex_unlock(&link->lock);
+    return error_trace(r);
+}
+
 /* --------------------------------------------------------------------------------- each turn */
 
 /**
