@@ -147,8 +147,8 @@ static void test_topics(void **state) {
     assert_int_equal(say(&world, 0, "\000nothing", 8, 99), ZMTP_FINE);
     assert_int_equal(world.n_off, 1);
     assert_false(zmtp_line_wants(&world.line, "abcd", 4));
-    for (uint8_t i = 0; i < 3 * ZMTP_TOPICS_MAX; i++) {
-        const uint8_t topic[3] = {1, 't', i};
+    for (unsigned i = 0; i < 3 * ZMTP_TOPICS_MAX; i++) {
+        const uint8_t topic[3] = {1, 't', (uint8_t)i};
         assert_int_equal(say(&world, 0, topic, 3, 99), ZMTP_FINE);
     }
     assert_int_equal(world.line.n_topics, ZMTP_TOPICS_MAX);
