@@ -6,16 +6,14 @@
 #include <sodium.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
-#include <zmq.h>
 
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/error.h"
 #include "channel/cause.h"
 #include "channel/frame.h"
+#include "channel/probe_lines.h"
 #include "channel/probe_link_reason.h"
-#include "channel/probe_watch.h"
 #include "channel/version.h"
 #include "channel/zsock.h"
 
@@ -27,11 +25,8 @@ enum {
 typedef struct Trying {
     const LinkTrialConfig *config;
     LinkTrial *trial;
-    void *context;
-    void *sockets[PROBE_N_SIDES];
-    Endpoint endpoints[PROBE_N_SIDES];
+    ProbeLines *lines;
     bool attached[PROBE_N_SIDES];
-    ProbeWatch *watch;
     int wake_fd;
     ProbeStanding standing;
 } Trying;
@@ -40,87 +35,59 @@ static LinkTrialSide *side_of(Trying *try, int i) {
     return i == PROBE_SIDE_DATA ? &try->trial->data : &try->trial->events;
 }
 
-static int open_socket(Trying *try, int i) {
-    static const int types[] = {ZMQ_XPUB, ZMQ_SUB};
-    void *socket = zsock_open(try->context, types[i]);
-    try->sockets[i] = socket;
-    if (!socket)
-        return error_origin(-errno);
-    int r = zsock_curve(socket, try->config->keys, try->config->server_z85);
-    if (!r && i == PROBE_SIDE_EVENTS && try->config->ask &&
-        zmq_setsockopt(socket, ZMQ_SUBSCRIBE, try->config->keys->public_z85, 40) < 0)
-        r = error_origin(-errno);
-    return error_trace(r);
-}
-
 /** attach() - a port that cannot be bound is a result */
-static void attach(Trying *try, int i, bool bind) {
+static void attach(Trying *try, ProbeSide i) {
     LinkTrialSide *side = side_of(try, i);
     Reason reason = {""};
-    int r = zsock_attach(try->sockets[i], &try->endpoints[i], bind, side->endpoint,
-                         sizeof(side->endpoint), &reason);
+    const int r = probe_lines_attach(try->lines, i, &reason);
+    (void)snprintf(side->endpoint, sizeof(side->endpoint), "%s",
+                   probe_lines_attached(try->lines, i));
     try->attached[i] = r == 0;
     if (r)
         (void)snprintf(side->line, sizeof(side->line), "%s; %s", reason.text,
                        cause_rows[CAUSE_CANNOT_LISTEN].mend);
 }
 
+/* what the hub repeats on the probe's topic */
+static void on_state(void *userdata, const void *bytes, size_t size) {
+    const Trying *try = userdata;
+    LinkTrial *trial = try->trial;
+    ControlState state;
+    if (control_read(&state, bytes, size))
+        return;
+    trial->told = true;
+    trial->admitted = state.delivery.admitted;
+    trial->version = version_judge(state.hub_version, WEIR_VERSION);
+    trial->full = state.notice == CAUSE_HUB_IS_FULL;
+    memcpy(trial->reason, state.reason, sizeof(trial->reason));
+    trial->clock_offset_ms = (int64_t)state.server_time_ms - (int64_t)clock_wall_ms();
+}
+
 static int trial_open(Trying *try) {
     const LinkTrialConfig *config = try->config;
-    Endpoint *endpoints = try->endpoints;
+    ProbeLinesConfig lines = {
+        .keys = config->keys,
+        .server_z85 = config->server_z85,
+        .binds = {config->bind, config->bind && !config->events_endpoint},
+        .topic_bytes = config->ask ? FRAME_STATE_TOPIC_BYTES : 0,
+        .userdata = try,
+        .on_state = on_state,
+    };
     Reason reason = {""};
-    int r = endpoint_parse(&endpoints[0], config->endpoint, &reason);
+    int r = endpoint_parse(&lines.endpoints[0], config->endpoint, &reason);
     if (!r && config->events_endpoint)
-        r = endpoint_parse(&endpoints[1], config->events_endpoint, &reason);
+        r = endpoint_parse(&lines.endpoints[1], config->events_endpoint, &reason);
     else if (!r)
-        r = endpoint_next_port(&endpoints[1], &endpoints[0], &reason);
+        r = endpoint_next_port(&lines.endpoints[1], &lines.endpoints[0], &reason);
     if (r) /* the options were checked before */
         return error_origin(-EINVAL);
-    try->context = zsock_context_new();
-    if (!try->context)
-        return error_origin(-errno);
     r = zsock_wake_new(&try->wake_fd);
-    const bool binds[] = {config->bind, config->bind && !config->events_endpoint};
-    ProbeWatchSide sides[PROBE_N_SIDES];
-    for (int i = 0; i < PROBE_N_SIDES && !r; i++) {
-        r = open_socket(try, i);
-        sides[i] = (ProbeWatchSide){try->sockets[i], endpoints[i], binds[i]};
-    }
+    lines.wake_fd = try->wake_fd;
     if (!r)
-        r = probe_watch_new(&try->watch, try->context, sides, try->wake_fd);
+        r = probe_lines_new(&try->lines, &lines);
     for (int i = 0; i < PROBE_N_SIDES && !r; i++)
-        attach(try, i, binds[i]);
+        attach(try, (ProbeSide)i);
     return error_trace(r);
-}
-
-static void trial_close(Trying *try) {
-    probe_watch_free(try->watch);
-    for (int i = 0; i < PROBE_N_SIDES; i++)
-        if (try->sockets[i])
-            (void)zmq_close(try->sockets[i]);
-    if (try->context)
-        zsock_context_end(try->context);
-    closep(&try->wake_fd);
-}
-
-/* what the hub repeats on the probe's topic: topic, then JSON */
-static void read_states(Trying *try) {
-    char bytes[FRAME_JSON_MAX_BYTES];
-    int n = 0;
-    for (bool text = false;
-         (n = zmq_recv(try->sockets[PROBE_SIDE_EVENTS], bytes, sizeof(bytes), ZMQ_DONTWAIT)) >= 0;
-         text = !text) {
-        ControlState state;
-        if (!text || (size_t)n > sizeof(bytes) || control_read(&state, bytes, (size_t)n))
-            continue;
-        LinkTrial *trial = try->trial;
-        trial->told = true;
-        trial->admitted = state.delivery.admitted;
-        trial->version = version_judge(state.hub_version, WEIR_VERSION);
-        trial->full = state.notice == CAUSE_HUB_IS_FULL;
-        memcpy(trial->reason, state.reason, sizeof(trial->reason));
-        trial->clock_offset_ms = (int64_t)state.server_time_ms - (int64_t)clock_wall_ms();
-    }
 }
 
 /** is_known() - how this side ends is clear */
@@ -145,7 +112,7 @@ static bool is_over(const Trying *try) {
 static void look(Trying *try) {
     try->standing.now_ms = clock_monotonic_ms();
     for (int i = 0; i < PROBE_N_SIDES; i++)
-        probe_watch_view(try->watch, (ProbeSide)i, &try->standing.views[i]);
+        probe_lines_view(try->lines, (ProbeSide)i, &try->standing.views[i]);
 }
 
 static void conclude(Trying *try) {
@@ -185,19 +152,17 @@ int link_trial(LinkTrial *trial, const LinkTrialConfig *config) {
     int r = trial_open(&try);
     uint64_t end_ms = clock_monotonic_ms() + config->timeout_ms;
     while (!r) {
-        zmq_pollitem_t items[] = {
-            {.socket = try.sockets[PROBE_SIDE_EVENTS], .events = ZMQ_POLLIN},
-            {.fd = try.wake_fd, .events = ZMQ_POLLIN},
-        };
-        (void)zmq_poll(items, 2, TURN_MS);
-        zsock_wake_clear(try.wake_fd);
-        read_states(&try);
+        probe_lines_wait(try.lines, try.wake_fd, TURN_MS);
+        for (int i = 0; i < PROBE_N_SIDES && !r; i++)
+            if (try.attached[i])
+                r = probe_lines_read(try.lines, (ProbeSide)i);
         look(&try);
         if (is_over(&try) || try.standing.now_ms >= end_ms)
             break;
     }
     if (!r)
         conclude(&try);
-    trial_close(&try);
+    probe_lines_free(try.lines);
+    closep(&try.wake_fd);
     return error_trace(r);
 }

@@ -7,7 +7,6 @@
 #include <string.h>
 
 #include "base/error.h"
-#include "channel/zsock.h"
 
 enum { KEEP_AGAIN_MS = 5000 };
 
@@ -125,10 +124,10 @@ static void say_reached(const ProbeKeys *keys) {
              *keys->trouble ? ": " : "", keys->trouble);
 }
 
-bool probe_keys_step(ProbeKeys *keys, ProbeWatch *watch, const char *reason, uint64_t now_ms) {
+bool probe_keys_step(ProbeKeys *keys, ProbeLines *lines, const char *reason, uint64_t now_ms) {
     ProbeView views[PROBE_N_SIDES];
     for (int i = 0; i < PROBE_N_SIDES; i++)
-        probe_watch_view(watch, (ProbeSide)i, &views[i]);
+        probe_lines_view(lines, (ProbeSide)i, &views[i]);
     const bool first = !probe_routes_trying(&keys->routes, views);
     const bool had_been_good = keys->routes.was_good;
     const bool step = probe_routes_step(&keys->routes, views, now_ms);
@@ -154,14 +153,12 @@ Endpoint probe_keys_place(const ProbeKeys *keys, const Endpoint configured[PROBE
     return endpoint;
 }
 
-int probe_keys_go(const ProbeKeys *keys, ProbeWatch *watch, void *sockets[PROBE_N_SIDES],
-                  const Endpoint configured[PROBE_N_SIDES], char attached[PROBE_N_SIDES][280]) {
+int probe_keys_go(const ProbeKeys *keys, ProbeLines *lines,
+                  const Endpoint configured[PROBE_N_SIDES]) {
     int r = 0;
     for (int i = 0; i < PROBE_N_SIDES && !r; i++) {
         const Endpoint endpoint = probe_keys_place(keys, configured, i);
-        r = zsock_move(sockets[i], keys->routes.current.server_z85, &endpoint, keys->binds[i],
-                       attached[i], sizeof(attached[i]));
-        probe_watch_move(watch, (ProbeSide)i, &endpoint);
+        r = probe_lines_move(lines, (ProbeSide)i, keys->routes.current.server_z85, &endpoint);
     }
     return error_trace(r);
 }

@@ -14,6 +14,7 @@
 #include <stdint.h>
 
 #include "base/buffer.h"
+#include "channel/probe_lines.h"
 #include "channel/probe_link.h"
 #include "channel/probe_routes.h"
 #include "channel/server_keys.h"
@@ -45,15 +46,15 @@ bool probe_keys_told(ProbeKeys *keys, const ServerKeys *told, uint64_t now_ms);
 const char *probe_keys_hello(ProbeKeys *keys, const char *hello);
 
 /** probe_keys_step() - true: time for probe_keys_go(). `reason` is that of the link at present */
-bool probe_keys_step(ProbeKeys *keys, ProbeWatch *watch, const char *reason, uint64_t now_ms);
+bool probe_keys_step(ProbeKeys *keys, ProbeLines *lines, const char *reason, uint64_t now_ms);
 
 /** probe_keys_place() - where the side is attached on the present route */
 Endpoint probe_keys_place(const ProbeKeys *keys, const Endpoint configured[PROBE_N_SIDES],
                           int side);
 
-/** probe_keys_go() - sockets, which are attached at `attached`, over to the present route */
-int probe_keys_go(const ProbeKeys *keys, ProbeWatch *watch, void *sockets[PROBE_N_SIDES],
-                  const Endpoint configured[PROBE_N_SIDES], char attached[PROBE_N_SIDES][280]);
+/** probe_keys_go() - over to the present route */
+int probe_keys_go(const ProbeKeys *keys, ProbeLines *lines,
+                  const Endpoint configured[PROBE_N_SIDES]);
 
 /** probe_keys_handed() - the key in use is not the one of the configuration */
 bool probe_keys_handed(const ProbeKeys *keys);

@@ -3,7 +3,6 @@
 #include "channel/probe_link.h"
 
 #include <errno.h>
-#include <poll.h>
 #include <pthread.h>
 #include <sodium.h>
 #include <stdatomic.h>
@@ -11,7 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-#include <zmq.h>
 
 #include "base/clock.h"
 #include "base/crc32c.h"
@@ -21,7 +19,6 @@
 #include "channel/frame.h"
 #include "channel/probe_link_inner.h"
 #include "channel/probe_link_reason.h"
-#include "channel/probe_watch.h"
 #include "channel/version.h"
 #include "channel/zsock.h"
 
@@ -47,28 +44,15 @@ static void begin_session(ProbeLink *link) {
     delivery_sender_session_begin(link->sender, hello_id, link->session_ms);
 }
 
-/** on_subscription() - 0x01 or 0x00 and a topic (zmq_socket(3), XPUB); every peer's, not only the
- * first */
-static void on_subscription(ProbeLink *link, const uint8_t *frame, size_t size) {
-    if (size < 1 || size - 1 > strlen(FRAME_TOPIC) || memcmp(frame + 1, FRAME_TOPIC, size - 1) != 0)
-        return; /* to something that is not ours to send */
-    if (frame[0] == 1) {
-        link->n_subscribers++;
+/** on_subscription() - every peer's, not only the first; `on` false when the last has gone */
+static void on_subscription(void *userdata, bool on) {
+    ProbeLink *link = userdata;
+    if (on) {
         begin_session(link);
-    } else if (frame[0] == 0 && link->n_subscribers && --link->n_subscribers == 0) {
-        delivery_sender_session_end(link->sender);
-        link->session_ms = 0;
+        return;
     }
-}
-
-static int read_subscriptions(ProbeLink *link) {
-    uint8_t frame[256];
-    for (;;) {
-        int n = zmq_recv(link->sockets[PROBE_SIDE_DATA], frame, sizeof(frame), ZMQ_DONTWAIT);
-        if (n < 0)
-            return errno == EAGAIN || errno == EINTR ? 0 : error_origin(-errno);
-        on_subscription(link, frame, (size_t)n < sizeof(frame) ? (size_t)n : 0);
-    }
+    delivery_sender_session_end(link->sender);
+    link->session_ms = 0;
 }
 
 /* a hub that is away says nothing, and what it lent stays; one that lets this probe wait takes it
@@ -80,7 +64,8 @@ static void note_lease(LeaseWord *word, const ControlState *state) {
         *word = (LeaseWord){.lease = state->lease, .told_ms = clock_monotonic_ms()};
 }
 
-static void on_state(ProbeLink *link, const void *bytes, size_t size) {
+static void on_state(void *userdata, const void *bytes, size_t size) {
+    ProbeLink *link = userdata;
     ControlState state;
     int r = control_read(&state, bytes, size);
     if (r) {
@@ -101,25 +86,6 @@ static void on_state(ProbeLink *link, const void *bytes, size_t size) {
         link->config.on_configuration(link->config.userdata, state.configuration);
 }
 
-static int read_states(ProbeLink *link) {
-    for (;;) {
-        zmq_msg_t part;
-        (void)zmq_msg_init(&part);
-        int n = zmq_msg_recv(&part, link->sockets[PROBE_SIDE_EVENTS], ZMQ_DONTWAIT);
-        if (n < 0) {
-            (void)zmq_msg_close(&part);
-            return errno == EAGAIN || errno == EINTR ? 0 : error_origin(-errno);
-        }
-        for (int i = 0; zmq_msg_more(&part); i++) { /* topic, then JSON; any further is nothing */
-            if (zmq_msg_recv(&part, link->sockets[PROBE_SIDE_EVENTS], 0) < 0)
-                break;
-            if (i == 0)
-                on_state(link, zmq_msg_data(&part), zmq_msg_size(&part));
-        }
-        (void)zmq_msg_close(&part);
-    }
-}
-
 /** again_after_ms() - after the n-th handshake that failed for good; refusals not all at once */
 static uint64_t again_after_ms(const ProbeView *view, unsigned n) {
     if (view->trouble != PROBE_LINK_KEY_REVOKED)
@@ -138,8 +104,8 @@ static void note_standing(ProbeLink *link) {
         .now_ms = clock_monotonic_ms(),
     };
     for (int i = 0; i < PROBE_N_SIDES; i++) {
-        probe_watch_view(link->watch, (ProbeSide)i, &standing.views[i]);
-        standing.endpoints[i] = link->attached[i];
+        probe_lines_view(link->lines, (ProbeSide)i, &standing.views[i]);
+        standing.endpoints[i] = probe_lines_attached(link->lines, (ProbeSide)i);
     }
     DeliverySenderStatus sender;
     ProbeLinkWord word;
@@ -159,7 +125,7 @@ static void note_standing(ProbeLink *link) {
     else
         word = probe_link_judge(&standing, link->status.word, reason, sizeof(reason));
     if (word == PROBE_LINK_WRONG_KEY && probe_keys_handed(&link->keys))
-        cause_line(reason, sizeof(reason), CAUSE_KEPT_KEY, link->attached[0], "");
+        cause_line(reason, sizeof(reason), CAUSE_KEPT_KEY, standing.endpoints[0], "");
     bool changed = word != link->status.word || strcmp(reason, link->status.reason) != 0;
     link->status.word = word;
     (void)snprintf(link->status.reason, sizeof(link->status.reason), "%s", reason);
@@ -175,9 +141,16 @@ static void note_standing(ProbeLink *link) {
             continue;
         if (link->n_again[i] < AGAIN_DOUBLINGS)
             link->n_again[i]++;
-        probe_watch_again(link->watch, (ProbeSide)i);
-        zsock_again(link->sockets[i], link->attached[i]);
+        probe_lines_again(link->lines, (ProbeSide)i);
     }
+}
+
+static void name_ends(ProbeLink *link) {
+    ProbeLinkStatus *status = &link->status;
+    (void)snprintf(status->peer, sizeof(status->peer), "%s",
+                   probe_lines_attached(link->lines, PROBE_SIDE_DATA));
+    (void)snprintf(status->events, sizeof(status->events), "%s",
+                   probe_lines_attached(link->lines, PROBE_SIDE_EVENTS));
 }
 
 /** follow_keys() - what the hub said of its keys, and the way to it that follows */
@@ -185,15 +158,14 @@ static int follow_keys(ProbeLink *link) {
     const uint64_t now_ms = clock_monotonic_ms();
     const ServerKeys *told = &link->state.server_keys;
     const bool news = link->state_ms && probe_keys_told(&link->keys, told, now_ms);
-    const bool step = probe_keys_step(&link->keys, link->watch, link->status.reason, now_ms);
+    const bool step = probe_keys_step(&link->keys, link->lines, link->status.reason, now_ms);
     int r = 0;
     if (!news && !step)
         return 0;
     link->hello_again = link->hello_again || news;
     if (step)
-        r = probe_keys_go(&link->keys, link->watch, link->sockets, link->endpoints, link->attached);
-    (void)snprintf(link->status.peer, sizeof(link->status.peer), "%s", link->attached[0]);
-    (void)snprintf(link->status.events, sizeof(link->status.events), "%s", link->attached[1]);
+        r = probe_keys_go(&link->keys, link->lines, link->endpoints);
+    name_ends(link);
     memset(link->n_again, 0, sizeof(link->n_again));
     return error_trace(r);
 }
@@ -201,7 +173,7 @@ static int follow_keys(ProbeLink *link) {
 /** note_end() - out of memory or descriptors: the thread cannot go on, and says so */
 static void note_end(ProbeLink *link, int r) {
     char reason[512];
-    (void)snprintf(reason, sizeof(reason), "%s: the link has stopped: %s", link->attached[0],
+    (void)snprintf(reason, sizeof(reason), "%s: the link has stopped: %s", link->status.peer,
                    strerror(-r));
     link->status.word = PROBE_LINK_CONNECTING;
     (void)snprintf(link->status.reason, sizeof(link->status.reason), "%s", reason);
@@ -212,22 +184,12 @@ static void note_end(ProbeLink *link, int r) {
 }
 
 /**
- * wait_for_any() - zmq_poll() would ask each socket before and after, a call to the system each.
- * Both were read until nothing was left, so whatever comes makes the descriptor readable
- * (zmq_getsockopt(3), ZMQ_FD). Who has just sent batches lets the next ones gather for a moment: to
- * wake this thread, and libzmq's, costs about what it costs to send 20 KB.
+ * wait_for_any() - who has just sent batches lets the next ones gather for a moment: to wake this
+ * thread costs about what it costs to send 20 KB.
  */
 static void wait_for_any(ProbeLink *link, bool more, bool gather) {
-    struct pollfd items[PROBE_N_SIDES + 1] = {{.fd = link->wake_fd, .events = POLLIN}};
     const int wait_ms = more ? 0 : link->blocked ? BLOCKED_MS : gather ? GATHER_MS : TURN_MS;
-    for (int i = 0; i < PROBE_N_SIDES; i++) {
-        size_t size = sizeof(items[0].fd);
-        items[i + 1] = (struct pollfd){.fd = -1, .events = POLLIN};
-        (void)zmq_getsockopt(link->sockets[i], ZMQ_FD, &items[i + 1].fd, &size);
-    }
-    (void)poll(items + gather, PROBE_N_SIDES + 1 - gather, wait_ms);
-    if (items[0].revents)
-        zsock_wake_clear(link->wake_fd);
+    probe_lines_wait(link->lines, gather ? -1 : link->wake_fd, wait_ms);
 }
 
 static void *run(void *arg) {
@@ -240,13 +202,13 @@ static void *run(void *arg) {
         const uint64_t sessions = link->status.sessions;
         r = link_do_jobs(link); /* first: a state may be of what was just submitted */
         if (!r)
-            r = read_states(link);
+            r = probe_lines_read(link->lines, PROBE_SIDE_EVENTS);
         if (!r)
             r = follow_keys(link);
         more = link_send_due(link);
         gather = link->status.sent_batches != sent_batches;
         if (!r) /* last: a send may take note of what comes, and nothing would wake this thread */
-            r = read_subscriptions(link);
+            r = probe_lines_read(link->lines, PROBE_SIDE_DATA);
         more = more || link->status.sessions != sessions;
         note_standing(link);
         link_desk_publish(&link->desk, &link->status, link->sender);
@@ -281,43 +243,26 @@ static int read_config(ProbeLink *link, const ProbeLinkConfig *config, Reason *r
     return link->hello ? 0 : error_origin(-ENOMEM);
 }
 
-static int open_sockets(ProbeLink *link) {
-    static const int types[] = {ZMQ_XPUB, ZMQ_SUB};
-    link->context = zsock_context_new();
-    if (!link->context)
-        return error_origin(-errno);
-    for (int i = 0; i < PROBE_N_SIDES; i++) {
-        link->sockets[i] = zsock_open(link->context, types[i]);
-        if (!link->sockets[i])
-            return error_origin(-errno);
-        int r =
-            zsock_curve(link->sockets[i], &link->config.keys, link->keys.routes.current.server_z85);
-        if (r)
-            return error_trace(r);
-    }
-    int one = 1;
-    void *data = link->sockets[PROBE_SIDE_DATA];
-    if (zmq_setsockopt(data, ZMQ_XPUB_NODROP, &one, sizeof(one)) < 0 ||
-        zmq_setsockopt(data, ZMQ_XPUB_VERBOSER, &one, sizeof(one)) < 0 ||
-        zmq_setsockopt(link->sockets[PROBE_SIDE_EVENTS], ZMQ_SUBSCRIBE,
-                       link->config.keys.public_z85, FRAME_STATE_TOPIC_BYTES) < 0)
-        return error_origin(-errno);
-    return 0;
-}
-
 static int attach(ProbeLink *link, Reason *reason) {
-    ProbeWatchSide sides[PROBE_N_SIDES];
-    const bool *binds = link->keys.binds;
-    for (int i = 0; i < PROBE_N_SIDES; i++)
-        sides[i] = (ProbeWatchSide){link->sockets[i],
-                                    probe_keys_place(&link->keys, link->endpoints, i), binds[i]};
-    int r = probe_watch_new(&link->watch, link->context, sides, link->wake_fd);
+    ProbeLinesConfig config = {
+        .keys = &link->config.keys,
+        .server_z85 = link->keys.routes.current.server_z85,
+        .topic_bytes = FRAME_STATE_TOPIC_BYTES,
+        .wake_fd = link->wake_fd,
+        .userdata = link,
+        .on_subscription = on_subscription,
+        .on_state = on_state,
+    };
+    for (int i = 0; i < PROBE_N_SIDES; i++) {
+        config.endpoints[i] = probe_keys_place(&link->keys, link->endpoints, i);
+        config.binds[i] = link->keys.binds[i];
+    }
+    int r = probe_lines_new(&link->lines, &config);
     for (int i = 0; i < PROBE_N_SIDES && !r; i++)
-        r = zsock_attach(link->sockets[i], &sides[i].endpoint, binds[i], link->attached[i],
-                         sizeof(link->attached[i]), reason);
-    (void)snprintf(link->status.peer, sizeof(link->status.peer), "%s", link->attached[0]);
-    (void)snprintf(link->status.events, sizeof(link->status.events), "%s", link->attached[1]);
-    if (r > 0 && link->config.bind)
+        r = probe_lines_attach(link->lines, (ProbeSide)i, reason);
+    if (link->lines)
+        name_ends(link);
+    if (r > 0)
         reason_append(reason, "; %s", cause_rows[CAUSE_CANNOT_LISTEN].mend);
     return r > 0 ? PROBE_LINK_E_REFUSED : error_trace(r);
 }
@@ -347,8 +292,6 @@ int probe_link_new(ProbeLink **linkp, const ProbeLinkConfig *config, Reason *rea
     if (!r)
         r = zsock_wake_new(&link->wake_fd);
     if (!r)
-        r = open_sockets(link);
-    if (!r)
         r = attach(link, reason);
     if (!r)
         link_desk_publish(&link->desk, &link->status, link->sender);
@@ -370,12 +313,7 @@ ProbeLink *probe_link_free(ProbeLink *link) {
         zsock_wake(link->wake_fd);
         (void)pthread_join(link->thread, NULL);
     }
-    probe_watch_free(link->watch);
-    for (int i = 0; i < PROBE_N_SIDES; i++)
-        if (link->sockets[i])
-            (void)zmq_close(link->sockets[i]);
-    if (link->context)
-        zsock_context_end(link->context);
+    probe_lines_free(link->lines);
     if (link->wake_fd >= 0)
         (void)close(link->wake_fd);
     delivery_sender_free(link->sender);

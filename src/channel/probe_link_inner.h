@@ -14,17 +14,14 @@
 #include "channel/delivery.h"
 #include "channel/frame.h"
 #include "channel/probe_keys.h"
+#include "channel/probe_lines.h"
 #include "channel/probe_link.h"
 #include "channel/probe_link_desk.h"
-#include "channel/probe_watch.h"
 
 struct ProbeLink {
     ProbeLinkConfig config;
     Endpoint endpoints[PROBE_N_SIDES];
-    char attached[PROBE_N_SIDES][280];
-    void *context;
-    void *sockets[PROBE_N_SIDES]; /* XPUB data, SUB events; the thread's once it runs */
-    ProbeWatch *watch;
+    ProbeLines *lines; /* the thread's once it runs */
     int wake_fd;
     pthread_t thread;
     bool started;
@@ -37,14 +34,14 @@ struct ProbeLink {
     char *hello, *pulse;
     bool hello_again;
     ProbeLinkStatus status;
-    unsigned n_subscribers;
     uint64_t session_ms, state_ms; /* monotonic; 0 for none */
     ControlState state;
     ProbeKeys keys;
     Buffer header;
     unsigned n_again[PROBE_N_SIDES];
-    bool blocked;
-    bool full; /* blocked since the last pulse */
+    bool blocked; /* it is tried again soon */
+    bool waiting; /* there was no room, and it is told when there is */
+    bool full;    /* blocked since the last pulse */
     uint64_t pulse_ms, pulse_room_bytes;
 };
 

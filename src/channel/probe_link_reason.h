@@ -14,7 +14,7 @@
 
 #include "channel/cause.h"
 #include "channel/probe_link.h"
-#include "channel/probe_watch.h"
+#include "channel/probe_view.h"
 
 typedef struct ProbeStanding {
     ProbeView views[PROBE_N_SIDES];

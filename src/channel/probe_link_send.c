@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <zmq.h>
 
 #include "base/clock.h"
 #include "base/error.h"
@@ -15,44 +13,29 @@ enum {
     PULSE_LATE_MS = 5000, /* but one goes after so long */
 };
 
-static int send_part(ProbeLink *link, zmq_msg_t *part, int flags) {
-    if (zmq_msg_send(part, link->sockets[PROBE_SIDE_DATA], flags | ZMQ_DONTWAIT) >= 0)
-        return 0;
-    (void)zmq_msg_close(part);
-    link->blocked = link->blocked || errno == EAGAIN;
-    return -1;
-}
-
-/** send_message() - header from link->header and the payload, which it takes over; false: not now
- */
-static bool send_message(ProbeLink *link, zmq_msg_t *payload) {
-    zmq_msg_t header;
-    if (link->header.failed || zmq_msg_init_size(&header, link->header.size) < 0) {
-        (void)zmq_msg_close(payload);
+/** send_message() - `frame` and the payload, which it takes over; false: not now */
+static bool send_message(ProbeLink *link, const Frame *frame, const ProbePayload *payload) {
+    buffer_clear(&link->header);
+    frame_write(&link->header, frame);
+    if (link->header.failed) {
+        probe_payload_return(payload);
         return false;
     }
-    memcpy(zmq_msg_data(&header), link->header.bytes, link->header.size);
-    size_t size = link->header.size + zmq_msg_size(payload);
-    if (send_part(link, &header, ZMQ_SNDMORE) < 0) {
-        (void)zmq_msg_close(payload);
+    const ProbeLinesSent sent = probe_lines_send(link->lines, &link->header, payload);
+    if (sent == PROBE_LINES_FULL && probe_lines_tells_room(link->lines))
+        link->waiting = true;
+    else if (sent == PROBE_LINES_FULL)
+        link->blocked = true;
+    if (sent != PROBE_LINES_SENT)
         return false;
-    }
-    if (send_part(link, payload, 0) < 0)
-        return false; /* cannot happen: room is counted in whole messages */
+    const size_t size = link->header.size + payload->size;
     link->status.sent_bytes += size;
     link->pulse_room_bytes += size / PULSE_SHARE;
     return true;
 }
 
 static bool send_text(ProbeLink *link, const Frame *frame, const char *text) {
-    zmq_msg_t payload;
-    size_t size = strlen(text);
-    if (zmq_msg_init_size(&payload, size) < 0)
-        return false;
-    memcpy(zmq_msg_data(&payload), text, size);
-    buffer_clear(&link->header);
-    frame_write(&link->header, frame);
-    return send_message(link, &payload);
+    return send_message(link, frame, &(ProbePayload){.bytes = text, .size = strlen(text)});
 }
 
 static bool send_hello(ProbeLink *link) {
@@ -79,15 +62,12 @@ static bool send_batch(ProbeLink *link, const DeliveryItem *item) {
             link->blocked = true; /* it is tried again soon */
         return false;
     }
-    zmq_msg_t payload;
-    if (zmq_msg_init_data(&payload, lent.bytes, batch->bytes, lent.give_back, lent.owner) < 0) {
-        lent.give_back(lent.bytes, lent.owner);
-        return false;
-    }
-    Frame frame = {.kind = FRAME_BATCH, .batch = *batch, .crc32c = lent.crc32c};
-    buffer_clear(&link->header);
-    frame_write(&link->header, &frame);
-    if (!send_message(link, &payload))
+    const Frame frame = {.kind = FRAME_BATCH, .batch = *batch, .crc32c = lent.crc32c};
+    if (!send_message(link, &frame,
+                      &(ProbePayload){.bytes = lent.bytes,
+                                      .size = batch->bytes,
+                                      .give_back = lent.give_back,
+                                      .owner = lent.owner}))
         return false;
     link->status.sent_batches++;
     return true;
@@ -166,18 +146,19 @@ int link_do_jobs(ProbeLink *link) {
 bool link_send_due(ProbeLink *link) {
     DeliveryItem item;
     bool more = true;
-    link->blocked = false;
+    link->blocked = link->waiting = false;
     take_texts(link);
-    if (link->n_subscribers)
+    if (probe_lines_subscribers(link->lines))
         send_pulse(link);
-    if (link->n_subscribers && link->hello_again && send_hello(link))
+    if (probe_lines_subscribers(link->lines) && link->hello_again && send_hello(link))
         link->hello_again = false;
-    for (int i = 0; i < BURST && more && !link->blocked; i++) {
+    for (int i = 0; i < BURST && more && !link->blocked && !link->waiting; i++) {
         uint64_t now_ms = clock_monotonic_ms();
         more = delivery_sender_next(link->sender, &item, now_ms);
         if (more && send_item(link, &item))
             delivery_sender_sent(link->sender, &item, now_ms);
     }
-    link->full = link->full || link->blocked;
-    return more && !link->blocked;
+    probe_lines_flush(link->lines);
+    link->full = link->full || link->blocked || link->waiting;
+    return more && !link->blocked && !link->waiting;
 }

@@ -18,7 +18,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "channel/probe_watch.h"
+#include "channel/probe_view.h"
 #include "channel/server_keys.h"
 
 enum {

@@ -2,32 +2,13 @@
 
 #include "zmtp/curve.h"
 
-#include <sodium.h>
 #include <string.h>
 
-#include "base/cursor.h"
+#include "zmtp/curve_inner.h"
 
-/*
- * C, S: permanent keys of client and server; C', S': their short-term ones; lower case the secret.
- *
- * HELLO     "\5HELLO" 1 0, 72 zeros, C', counter 8, box 80 of 64 zeros            (C', s)
- * WELCOME   "\7WELCOME" nonce 16, box 144 of S' and cookie 96                     (C', s)
- * cookie    nonce 16, box 80 of C' and s'                                         (only ours)
- * INITIATE  "\10INITIATE" cookie, counter 8, box of C, nonce 16, vouch 80, metadata  (C', s')
- * vouch     box of C' and S                                                       (C, s')
- * READY     "\5READY" counter 8, box of metadata                                  (C', s')
- * MESSAGE   "\7MESSAGE" counter 8, box of flags 1 and what is said                (C', s')
- */
-enum {
-    KEY = CURVE_KEY_BYTES,
-    MAC = CURVE_MAC_BYTES,
-    NONCE = crypto_box_NONCEBYTES,
-    LONG_NONCE = 16,
-    COUNTER = 8,
-    COOKIE = LONG_NONCE + 2 * KEY + MAC,
-    VOUCH = 2 * KEY + MAC,
-    NAME_MESSAGE = 8,
-};
+enum { NAME_MESSAGE = 8 };
+
+static const char BY_CLIENT[] = "CurveZMQMESSAGEC", BY_SERVER[] = "CurveZMQMESSAGES";
 
 _Static_assert(crypto_box_PUBLICKEYBYTES == KEY && crypto_box_SECRETKEYBYTES == KEY, "keys");
 _Static_assert(crypto_box_BEFORENMBYTES == KEY && crypto_secretbox_KEYBYTES == KEY, "keys");
@@ -90,29 +71,6 @@ static bool unbake(uint8_t plain[2 * KEY], const CurveJar *jar, const CurveSessi
 }
 
 /* --------------------------------------------------------------------------------- handshake */
-
-static void put_counter(uint8_t *to, uint64_t counter) {
-    for (int i = 0; i < COUNTER; i++)
-        to[i] = (uint8_t)(counter >> (56 - 8 * i));
-}
-
-/** take_counter() - false: not above all that came before */
-static bool take_counter(CurveSession *session, Cursor *c, const char prefix[16],
-                         uint8_t nonce[NONCE]) {
-    const uint64_t counter = cursor_u64(c);
-    if (c->failed || counter <= session->nonce_in)
-        return false;
-    memcpy(nonce, prefix, 16);
-    put_counter(nonce + 16, counter);
-    session->nonce_in = counter;
-    return true;
-}
-
-/** name_is() - the command's, with its length before it */
-static bool name_is(Cursor *c, const char *name, size_t size) {
-    const uint8_t *at = cursor_take(c, size);
-    return at && memcmp(at, name, size) == 0;
-}
 
 /** make_welcome() - with a short-term key pair of its own */
 static bool make_welcome(CurveSession *session, const CurveJar *jar, const uint8_t *client,
@@ -201,19 +159,17 @@ CurveVerdict curve_initiate(CurveSession *session, const CurveJar *jar, const Cu
 size_t curve_ready(CurveSession *session, const void *metadata, size_t size, uint8_t *to) {
     uint8_t nonce[NONCE] = "";
     memcpy(nonce, "CurveZMQREADY---", 16);
-    put_counter(nonce + 16, ++session->nonce_out);
     memcpy(to, "\x05READY", 6);
-    memcpy(to + 6, nonce + 16, COUNTER);
+    next_counter(session, nonce, to + 6);
     (void)crypto_box_easy_afternm(to + 6 + COUNTER, metadata, size, nonce, session->shared);
     return 6 + COUNTER + MAC + size;
 }
 
 void curve_seal(CurveSession *session, uint8_t flags, const void *bytes, size_t size, uint8_t *to) {
     uint8_t nonce[NONCE] = "";
-    memcpy(nonce, "CurveZMQMESSAGES", 16);
-    put_counter(nonce + 16, ++session->nonce_out);
+    memcpy(nonce, session->calls ? BY_CLIENT : BY_SERVER, 16);
     memcpy(to, "\x07MESSAGE", NAME_MESSAGE);
-    memcpy(to + NAME_MESSAGE, nonce + 16, COUNTER);
+    next_counter(session, nonce, to + NAME_MESSAGE);
     uint8_t *box = to + NAME_MESSAGE + COUNTER;
     box[MAC] = flags; /* sealed in place, behind the MAC */
     if (size)
@@ -225,7 +181,7 @@ bool curve_open(CurveSession *session, const uint8_t *body, size_t size, uint8_t
     uint8_t nonce[NONCE];
     Cursor c = cursor_make(body, size);
     if (!name_is(&c, "\x07MESSAGE", NAME_MESSAGE) ||
-        !take_counter(session, &c, "CurveZMQMESSAGEC", nonce))
+        !take_counter(session, &c, session->calls ? BY_SERVER : BY_CLIENT, nonce))
         return false;
     const size_t left = cursor_left(&c);
     if (left < MAC + 1 ||

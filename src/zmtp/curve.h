@@ -2,7 +2,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * CURVE, the server's end
+ * CURVE, the server's end, and messages of both
  *
  * Handshake and boxes of CurveZMQ (rfc.zeromq.org, 26) on libsodium. Nothing here knows of sockets
  * or frames: a body goes in, a body comes out. Between HELLO and INITIATE nothing of the client is
@@ -44,6 +44,7 @@ typedef struct CurveSession {
     uint64_t serial; /* unique as long as the process runs */
     uint64_t nonce_in, nonce_out;
     uint32_t turn;                   /* of the jar, when the cookie was made */
+    bool calls;                      /* it is the client's: curve_call.h */
     uint8_t shared[CURVE_KEY_BYTES]; /* from INITIATE on */
     uint8_t client[CURVE_KEY_BYTES]; /* its permanent public key, likewise */
 } CurveSession;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-#include "zmtp/line.h"
+#include "zmtp/line_inner.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -46,6 +46,10 @@ static uint8_t *put_frame(Buffer *to, uint8_t flags, size_t size) {
     return body;
 }
 
+uint8_t *zmtp_put_command(Buffer *to, size_t size) {
+    return put_frame(to, FLAG_COMMAND, size);
+}
+
 static bool put_box(ZmtpLine *line, Buffer *to, uint8_t flags, const void *bytes, size_t size) {
     const size_t whole = size + CURVE_BOX_BYTES + 1;
     uint8_t *body = whole > ZMTP_FRAME_MAX_BYTES ? NULL : put_frame(to, 0, whole);
@@ -65,25 +69,33 @@ bool zmtp_line_ping(ZmtpLine *line, Buffer *to) {
 
 /**
  * put_greeting() - up to the version at first, the rest when the peer's is there: one that does not
- * encrypt would go at once at the sight of our mechanism, and nobody would know why
+ * encrypt would go at once at the sight of our mechanism, and nobody would know why. Who calls
+ * waits for the version only, as the server waits for all of it.
  */
-static void put_greeting(Buffer *to, size_t from, size_t end) {
+static void put_greeting(const ZmtpHost *host, size_t from, size_t end) {
     uint8_t greeting[ZMTP_GREETING_BYTES] = {
         0xff,           [8] = 1,        [AT_SIGNATURE_END] = 0x7f,
-        [AT_MAJOR] = 3, [AT_MINOR] = 1, [AT_AS_SERVER] = 1};
+        [AT_MAJOR] = 3, [AT_MINOR] = 1, [AT_AS_SERVER] = !host->call};
     memcpy(greeting + AT_MECHANISM, "CURVE", 5);
-    buffer_put(to, greeting + from, end - from);
+    buffer_put(host->out, greeting + from, end - from);
+}
+
+/** greet() - the rest of the greeting, once */
+static void greet(ZmtpLine *line, const ZmtpHost *host) {
+    if (!line->greeted)
+        put_greeting(host, AT_MECHANISM, ZMTP_GREETING_BYTES);
+    line->greeted = true;
 }
 
 void zmtp_line_begin(ZmtpLine *line, const ZmtpHost *host, uint64_t serial) {
     *line = (ZmtpLine){.curve.serial = serial};
-    put_greeting(host->out, 0, AT_MECHANISM);
+    put_greeting(host, 0, AT_MECHANISM);
 }
 
 /* ---------------------------------------------------------------------------------- handshake */
 
 /** check_greeting() - as far as it has come: whoever talks of something else is not waited for */
-static ZmtpFault check_greeting(const uint8_t *bytes, size_t n) {
+static ZmtpFault check_greeting(const ZmtpHost *host, const uint8_t *bytes, size_t n) {
     static const uint8_t curve[MECHANISM_BYTES] = "CURVE";
     if (n > 0 && bytes[0] != 0xff)
         return ZMTP_NOT_ZMTP;
@@ -93,8 +105,8 @@ static ZmtpFault check_greeting(const uint8_t *bytes, size_t n) {
         return ZMTP_NOT_ENCRYPTED;
     if (n >= AT_AS_SERVER && memcmp(bytes + AT_MECHANISM, curve, sizeof(curve)) != 0)
         return ZMTP_NOT_ENCRYPTED;
-    if (n > AT_AS_SERVER && bytes[AT_AS_SERVER]) /* two servers */
-        return ZMTP_NOT_ZMTP;
+    if (n > AT_AS_SERVER && bytes[AT_AS_SERVER] != (host->call ? 1 : 0))
+        return ZMTP_NOT_ZMTP; /* two servers, or two clients */
     return ZMTP_FINE;
 }
 
@@ -117,9 +129,8 @@ static bool text_is(const uint8_t *bytes, size_t size, const char *text) {
     return size == strlen(text) && strncasecmp((const char *)bytes, text, size) == 0;
 }
 
-/** fits() - metadata: name length 1, name, value length 4, value; is its socket what ours is for?
- */
-static bool fits(ZmtpKind kind, const uint8_t *metadata, size_t size) {
+/* metadata: name length 1, name, value length 4, value */
+bool zmtp_fits(ZmtpKind kind, const uint8_t *metadata, size_t size) {
     static const char *const peers[][2] = {
         [ZMTP_SUB] = {"PUB", "XPUB"}, [ZMTP_XPUB] = {"SUB", "XSUB"}};
     Cursor c = cursor_make(metadata, size);
@@ -147,15 +158,21 @@ static ZmtpFault refuse(ZmtpLine *line, const ZmtpHost *host) {
     return ZMTP_FINE;
 }
 
-static void say_ready(ZmtpLine *line, const ZmtpHost *host) {
-    uint8_t metadata[32] = "\x0bSocket-Type";
-    const char *type = host->kind == ZMTP_SUB ? "SUB" : "XPUB";
+size_t zmtp_metadata(ZmtpKind kind, uint8_t to[32]) {
+    const char *type = kind == ZMTP_SUB ? "SUB" : "XPUB";
     const uint8_t n = (uint8_t)strlen(type);
-    metadata[15] = n; /* a length of 4 bytes from 12 on */
-    memcpy(metadata + 16, type, n);
-    uint8_t *to = put_frame(host->out, FLAG_COMMAND, 30 + 16 + (size_t)n);
+    memcpy(to, "\x0bSocket-Type\0\0\0", 15);
+    to[15] = n; /* a length of 4 bytes from 12 on */
+    memcpy(to + 16, type, n);
+    return 16 + (size_t)n;
+}
+
+static void say_ready(ZmtpLine *line, const ZmtpHost *host) {
+    uint8_t metadata[32];
+    const size_t n = zmtp_metadata(host->kind, metadata);
+    uint8_t *to = zmtp_put_command(host->out, 30 + n);
     if (to)
-        (void)curve_ready(&line->curve, metadata, 16 + (size_t)n, to);
+        (void)curve_ready(&line->curve, metadata, n, to);
 }
 
 /** subscribe() - as its version has it */
@@ -169,24 +186,28 @@ static void subscribe(ZmtpLine *line, const ZmtpHost *host) {
     (void)put_box(line, host->out, line->minor ? BOX_COMMAND : 0, said, n_name + n);
 }
 
-static ZmtpFault take_initiate(ZmtpLine *line, const ZmtpHost *host, const uint8_t *body,
-                               size_t size) {
-    uint8_t metadata[CURVE_INITIATE_MAX_BYTES];
-    size_t n = 0;
-    if (curve_initiate(&line->curve, host->jar, host->keys, body, size, metadata, &n) !=
-            CURVE_GOOD ||
-        !fits(host->kind, metadata, n))
-        return ZMTP_MALFORMED;
-    if (!host->admits(host->userdata, line->curve.client))
-        return refuse(line, host);
-    say_ready(line, host);
-    if (host->kind == ZMTP_SUB)
+ZmtpFault zmtp_up(ZmtpLine *line, const ZmtpHost *host) {
+    if (host->kind == ZMTP_SUB && *host->topic)
         subscribe(line, host);
     if (host->out->failed)
         return ZMTP_NO_MEMORY;
     line->state = ZMTP_UP;
     host->on_up(host->userdata, line);
     return ZMTP_FINE;
+}
+
+static ZmtpFault take_initiate(ZmtpLine *line, const ZmtpHost *host, const uint8_t *body,
+                               size_t size) {
+    uint8_t metadata[CURVE_INITIATE_MAX_BYTES];
+    size_t n = 0;
+    if (curve_initiate(&line->curve, host->jar, host->keys, body, size, metadata, &n) !=
+            CURVE_GOOD ||
+        !zmtp_fits(host->kind, metadata, n))
+        return ZMTP_MALFORMED;
+    if (!host->admits(host->userdata, line->curve.client))
+        return refuse(line, host);
+    say_ready(line, host);
+    return zmtp_up(line, host);
 }
 
 /* ------------------------------------------------------------------------------ subscriptions */
@@ -309,12 +330,12 @@ static ZmtpFault take_box(ZmtpLine *line, const ZmtpHost *host, const uint8_t *b
 /* -------------------------------------------------------------------------------------- bytes */
 
 /** look() - at what begins here; *wholep: bytes of it all, 0: not known yet */
-static ZmtpFault look(const ZmtpLine *line, const uint8_t *bytes, size_t n, size_t *headp,
-                      size_t *wholep) {
+static ZmtpFault look(const ZmtpLine *line, const ZmtpHost *host, const uint8_t *bytes, size_t n,
+                      size_t *headp, size_t *wholep) {
     *headp = ZMTP_GREETING_BYTES;
     *wholep = ZMTP_GREETING_BYTES;
     if (line->state == ZMTP_GREETING)
-        return check_greeting(bytes, n);
+        return check_greeting(host, bytes, n);
     const bool up = line->state == ZMTP_UP;
     Cursor c = cursor_make(bytes, n);
     const uint8_t flags = cursor_u8(&c);
@@ -336,12 +357,18 @@ static ZmtpFault take_whole(ZmtpLine *line, const ZmtpHost *host, const uint8_t 
     case ZMTP_GREETING:
         line->minor = bytes[AT_MAJOR] > 3 ? 1 : bytes[AT_MINOR];
         line->state = ZMTP_HELLO;
-        put_greeting(host->out, AT_MECHANISM, ZMTP_GREETING_BYTES);
+        greet(line, host);
+        if (host->call)
+            return zmtp_call_hello(line, host);
         return host->out->failed ? ZMTP_NO_MEMORY : ZMTP_FINE;
     case ZMTP_HELLO:
         return take_hello(line, host, body, size);
     case ZMTP_INITIATE:
         return take_initiate(line, host, body, size);
+    case ZMTP_WELCOME:
+        return zmtp_call_welcome(line, host, body, size);
+    case ZMTP_READY:
+        return zmtp_call_ready(line, host, body, size);
     case ZMTP_UP:
         return take_box(line, host, body, size);
     case ZMTP_REFUSED:
@@ -380,14 +407,14 @@ static void let_go(ZmtpLine *line) {
 static ZmtpFault go_on(ZmtpLine *line, const ZmtpHost *host, const uint8_t *bytes, size_t size,
                        size_t *np) {
     size_t head = 0, whole = 0;
-    ZmtpFault fault = look(line, line->part, line->have, &head, &whole);
+    ZmtpFault fault = look(line, host, line->part, line->have, &head, &whole);
     size_t n = (whole ? whole : line->have < head ? head : line->have + (size_t)1) - line->have;
     n = n < size ? n : size;
     *np = n;
     if (!fault && !hold(line, bytes, n, whole))
         fault = ZMTP_NO_MEMORY;
     if (!fault)
-        fault = look(line, line->part, line->have, &head, &whole);
+        fault = look(line, host, line->part, line->have, &head, &whole);
     if (fault || !whole || line->have < whole)
         return fault;
     fault = take_whole(line, host, line->part, head, whole);
@@ -402,7 +429,7 @@ ZmtpFault zmtp_line_take(ZmtpLine *line, const ZmtpHost *host, const uint8_t *by
         if (line->have) {
             fault = go_on(line, host, bytes, size, &n);
         } else {
-            fault = look(line, bytes, size, &head, &whole);
+            fault = look(line, host, bytes, size, &head, &whole);
             if (!fault && whole && whole <= size) {
                 n = whole;
                 fault = take_whole(line, host, bytes, head, whole);
@@ -413,6 +440,8 @@ ZmtpFault zmtp_line_take(ZmtpLine *line, const ZmtpHost *host, const uint8_t *by
         bytes += n;
         size -= n;
     }
+    if (!fault && host->call && line->state == ZMTP_GREETING && line->have >= AT_MECHANISM)
+        greet(line, host);
     return fault;
 }
 

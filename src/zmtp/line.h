@@ -6,7 +6,8 @@
  *
  * One connection of a peer, as a state machine: bytes in, in pieces of any size; messages to the
  * callbacks of its host, bytes to be sent to the host's buffer. ZMTP 3.1 (rfc.zeromq.org, 37) with
- * CURVE, the end of a SUB or XPUB that was connected to. Knows no sockets and no clock.
+ * CURVE, of a SUB or XPUB, as the end that was called (a CURVE server) or the one that calls. Knows
+ * no sockets and no clock.
  *
  * A line holds memory for what is not whole only: of a stranger at most one frame of the handshake,
  * else at most one frame and the first part of a message; it grows with what has come, not with
@@ -18,7 +19,7 @@
 #include <stdint.h>
 
 #include "base/buffer.h"
-#include "zmtp/curve.h"
+#include "zmtp/curve_call.h"
 
 enum {
     ZMTP_GREETING_BYTES = 64,
@@ -34,6 +35,8 @@ typedef enum ZmtpState {
     ZMTP_GREETING, /* what comes next */
     ZMTP_HELLO,
     ZMTP_INITIATE,
+    ZMTP_WELCOME, /* of who calls, instead of the two before */
+    ZMTP_READY,
     ZMTP_UP,
     ZMTP_REFUSED, /* it was told so, and is to go */
 } ZmtpState;
@@ -43,12 +46,12 @@ typedef enum ZmtpFault {
     ZMTP_FINE,
     ZMTP_NOT_ZMTP,      /* some other protocol, or an end that cannot be ours */
     ZMTP_NOT_ENCRYPTED, /* ZMTP, with another mechanism than CURVE */
-    ZMTP_WRONG_KEY,     /* it has the key of another server */
+    ZMTP_WRONG_KEY,     /* it has the key of another server; who calls: the server has another */
     ZMTP_MALFORMED,     /* what no program that works sends */
     ZMTP_TOO_LARGE,
     ZMTP_NO_MEMORY,
-    /* known by the server only */
-    ZMTP_UNWANTED, /* its key was refused */
+    ZMTP_UNWANTED, /* its key was refused; who calls: ours */
+    /* known by who has the socket only */
     ZMTP_CLOSED,   /* by the peer, or by cutting it */
     ZMTP_SLOW,     /* the handshake took too long */
     ZMTP_SILENT,   /* it does not answer any more */
@@ -66,6 +69,7 @@ typedef enum ZmtpKind {
 typedef struct ZmtpLine {
     ZmtpState state;
     uint8_t minor; /* of its ZMTP 3.x */
+    bool greeted;  /* our greeting has gone out whole */
     uint8_t n_parts, n_topics;
     uint16_t topics_size;
     uint32_t have, room; /* of `part`: a frame that is not whole */
@@ -84,9 +88,13 @@ typedef struct ZmtpMessage {
     size_t last_size;
 } ZmtpMessage;
 
-/** ZmtpHost - what the lines of one listener share. Callbacks must not free the line */
+/**
+ * ZmtpHost - what the lines of one listener share; who calls needs no keys, jar and admits().
+ * Callbacks must not free the line.
+ */
 typedef struct ZmtpHost {
     ZmtpKind kind;
+    CurveCall *call; /* of one that calls, which has one line; NULL: it is called */
     const CurveKeys *keys;
     const CurveJar *jar;
     const char *topic; /* what a SUB subscribes to */
@@ -101,7 +109,8 @@ typedef struct ZmtpHost {
     bool (*on_topic)(void *userdata, ZmtpLine *line, const uint8_t *topic, size_t size, bool on);
 } ZmtpHost;
 
-/** zmtp_line_begin() - a new one; what it is greeted with is in host->out. `serial` as CurveSession's */
+/** zmtp_line_begin() - a new one; what it is greeted with is in host->out. `serial` as
+ * CurveSession's */
 void zmtp_line_begin(ZmtpLine *line, const ZmtpHost *host, uint64_t serial);
 
 /** zmtp_line_take() - all of it; what is to be sent is added to host->out */
