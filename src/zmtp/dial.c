@@ -220,10 +220,14 @@ static void give_up(ZmtpDial *dial) {
     dial->view.given_up_ms = dial->now_ms;
 }
 
-/** closed() - by the peer in the handshake: a server does so when our HELLO does not open */
+/** closed() - by the peer in the handshake: a server does so when our HELLO does not open, or when
+ * it sees by our INITIATE that our socket is none that its own is for */
 static void closed(ZmtpDial *dial, ZmtpState state) {
     if (++dial->n_closed >= CLOSED_TWICE)
-        set_trouble(dial, state == ZMTP_WELCOME ? ZMTP_TROUBLE_WRONG_KEY : ZMTP_TROUBLE_NOT_SPOKEN,
+        set_trouble(dial,
+                    state == ZMTP_WELCOME ? ZMTP_TROUBLE_WRONG_KEY
+                    : state == ZMTP_READY ? ZMTP_TROUBLE_OTHER_SOCKET
+                                          : ZMTP_TROUBLE_NOT_SPOKEN,
                     "");
 }
 
@@ -232,6 +236,7 @@ static void shaken(ZmtpDial *dial, ZmtpFault fault, ZmtpState state) {
     static const ZmtpTrouble troubles[ZMTP_FAULTS] = {
         [ZMTP_NOT_ENCRYPTED] = ZMTP_TROUBLE_NOT_ENCRYPTED,
         [ZMTP_WRONG_KEY] = ZMTP_TROUBLE_WRONG_KEY,
+        [ZMTP_OTHER_SOCKET] = ZMTP_TROUBLE_OTHER_SOCKET,
         [ZMTP_UNWANTED] = ZMTP_TROUBLE_UNWANTED,
         [ZMTP_NOT_ZMTP] = ZMTP_TROUBLE_NOT_SPOKEN,
         [ZMTP_MALFORMED] = ZMTP_TROUBLE_NOT_SPOKEN,

@@ -40,6 +40,7 @@ typedef enum ZmtpTrouble {
     ZMTP_TROUBLE_NO_ROUTE,      /* or whatever else the system says: `detail` */
     ZMTP_TROUBLE_NO_ANSWER,     /* in ZMTP_DIAL_ADDRESS_MS */
     ZMTP_TROUBLE_WRONG_KEY,     /* it is not the holder of the server's key that we have */
+    ZMTP_TROUBLE_OTHER_SOCKET,  /* it is, but another of its sockets listens there */
     ZMTP_TROUBLE_NOT_ENCRYPTED, /* ZMTP, without CURVE */
     ZMTP_TROUBLE_NOT_SPOKEN,    /* whatever it is, it does not hold our handshake */
     ZMTP_TROUBLE_UNWANTED,      /* it has refused our key */

@@ -47,6 +47,7 @@ typedef enum ZmtpFault {
     ZMTP_NOT_ZMTP,      /* some other protocol, or an end that cannot be ours */
     ZMTP_NOT_ENCRYPTED, /* ZMTP, with another mechanism than CURVE */
     ZMTP_WRONG_KEY,     /* it has the key of another server; who calls: the server has another */
+    ZMTP_OTHER_SOCKET,  /* who calls: the key is right, but it is no SUB, or no PUB */
     ZMTP_MALFORMED,     /* what no program that works sends */
     ZMTP_TOO_LARGE,
     ZMTP_NO_MEMORY,

@@ -61,5 +61,5 @@ ZmtpFault zmtp_call_ready(ZmtpLine *line, const ZmtpHost *host, const uint8_t *b
         curve_call_ready(&line->curve, host->call, body, size, metadata, &n);
     if (verdict != CURVE_GOOD)
         return fault_of(verdict);
-    return zmtp_fits(host->kind, metadata, n) ? zmtp_up(line, host) : ZMTP_MALFORMED;
+    return zmtp_fits(host->kind, metadata, n) ? zmtp_up(line, host) : ZMTP_OTHER_SOCKET;
 }
