@@ -352,7 +352,7 @@ static bool is_gone(ZmtpDial *dial) {
 }
 
 static void tend(ZmtpDial *dial) {
-    if (dial->asked_ms < dial->heard_ms)
+    if (dial->asked_ms <= dial->heard_ms)
         dial->asked_ms = 0;
     if (!dial->asked_ms && dial->now_ms - dial->heard_ms >= ZMTP_DIAL_QUIET_MS &&
         zmtp_line_ping(&dial->line, &dial->out))
