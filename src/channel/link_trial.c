@@ -31,7 +31,7 @@ typedef struct Trying {
     ProbeStanding standing;
 } Trying;
 
-static LinkTrialSide *side_of(Trying *try, int i) {
+static LinkTrialSide *side_of(const Trying *try, ProbeSide i) {
     return i == PROBE_SIDE_DATA ? &try->trial->data : &try->trial->events;
 }
 
@@ -120,9 +120,9 @@ static void conclude(Trying *try) {
     LinkTrial *trial = try->trial;
     const ProbeView *events = &standing->views[PROBE_SIDE_EVENTS];
     for (int i = 0; i < PROBE_N_SIDES; i++) {
-        side_of(try, i)->good = standing->views[i].ready;
-        side_of(try, i)->wrong_key = standing->views[i].trouble == PROBE_LINK_WRONG_KEY;
-        standing->endpoints[i] = side_of(try, i)->endpoint;
+        side_of(try, (ProbeSide)i)->good = standing->views[i].ready;
+        side_of(try, (ProbeSide)i)->wrong_key = standing->views[i].trouble == PROBE_LINK_WRONG_KEY;
+        standing->endpoints[i] = side_of(try, (ProbeSide)i)->endpoint;
     }
     if (try->attached[PROBE_SIDE_DATA] && !trial->data.good &&
         probe_link_judge(standing, PROBE_LINK_CONNECTING, trial->data.line,
