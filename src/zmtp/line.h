@@ -49,6 +49,7 @@ typedef enum ZmtpFault {
     ZMTP_NO_MEMORY,
     /* known by the server only */
     ZMTP_UNWANTED, /* its key was refused */
+    ZMTP_LEFT,     /* closed by the peer, which had said nothing at all */
     ZMTP_CLOSED,   /* by the peer, or by cutting it */
     ZMTP_SLOW,     /* the handshake took too long */
     ZMTP_SILENT,   /* it does not answer any more */
@@ -101,7 +102,8 @@ typedef struct ZmtpHost {
     bool (*on_topic)(void *userdata, ZmtpLine *line, const uint8_t *topic, size_t size, bool on);
 } ZmtpHost;
 
-/** zmtp_line_begin() - a new one; what it is greeted with is in host->out. `serial` as CurveSession's */
+/** zmtp_line_begin() - a new one; what it is greeted with is in host->out. `serial` as
+ * CurveSession's */
 void zmtp_line_begin(ZmtpLine *line, const ZmtpHost *host, uint64_t serial);
 
 /** zmtp_line_take() - all of it; what is to be sent is added to host->out */

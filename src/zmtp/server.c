@@ -43,7 +43,7 @@ static void watch(ZmtpServer *server, Conn *conn) {
 static size_t push(ZmtpServer *server, Conn *conn, const uint8_t *bytes, size_t size) {
     const ssize_t n = send(conn->peer.fd, bytes, size, MSG_NOSIGNAL | MSG_DONTWAIT);
     if (n < 0 && errno != EAGAIN && errno != EINTR)
-        conns_doom(server, conn, ZMTP_CLOSED);
+        conns_doom(server, conn, conn->heard ? ZMTP_CLOSED : ZMTP_LEFT);
     return n > 0 ? (size_t)n : 0;
 }
 
@@ -61,7 +61,7 @@ static bool flush(ZmtpServer *server, Conn *conn, const Buffer *out) {
             conns_doom(server, conn, ZMTP_NO_MEMORY);
         watch(server, conn);
     }
-    return true;
+    return conn->place != PLACE_DOOMED;
 }
 
 static void go_on_sending(ZmtpServer *server, Conn *conn) {
@@ -122,7 +122,7 @@ static void on_up(void *userdata, ZmtpLine *line) {
     Conn *conn = conn_of(line);
     if (conns_up(server, conn))
         conns_doom(server, conn, ZMTP_NO_MEMORY);
-    else
+    else if (server->callbacks.on_up)
         server->callbacks.on_up(server->callbacks.userdata, &conn->peer);
 }
 
@@ -154,9 +154,10 @@ static void receive(ZmtpServer *server, Conn *conn) {
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
         return;
     if (n <= 0) {
-        conns_doom(server, conn, ZMTP_CLOSED);
+        conns_doom(server, conn, conn->heard ? ZMTP_CLOSED : ZMTP_LEFT);
         return;
     }
+    conn->heard = true;
     conn->peer.heard_ms = server->now_ms;
     buffer_clear(&server->out);
     const ZmtpFault fault =
