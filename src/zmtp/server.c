@@ -24,6 +24,7 @@ enum {
     DEAF_MS = 100,
     FDS_MAX = 1 << 20,
     RECEIVE_BYTES = 256 * 1024, /* the system's buffer; a smaller one costs more processor time */
+    SEND_BYTES = 64 * 1024,     /* likewise: who does not read is not to tie up more */
 };
 
 /* ------------------------------------------------------------------------------------ sending */
@@ -274,7 +275,8 @@ static int open_listener(const struct sockaddr *address, socklen_t size, uint16_
     if (fd < 0)
         return -errno;
     set(fd, SOL_SOCKET, SO_REUSEADDR, 1);
-    set(fd, SOL_SOCKET, SO_RCVBUF, RECEIVE_BYTES);
+    set(fd, SOL_SOCKET, SO_RCVBUF, RECEIVE_BYTES); /* connections have it from here */
+    set(fd, SOL_SOCKET, SO_SNDBUF, SEND_BYTES);
     if (address->sa_family == AF_INET6)
         set(fd, IPPROTO_IPV6, IPV6_V6ONLY, 0);
     if (bind(fd, address, size) < 0 || listen(fd, BACKLOG) < 0 ||
