@@ -4,8 +4,6 @@
 
 #include <errno.h>
 #include <malloc.h>
-#include <netdb.h>
-#include <netinet/in.h>
 #include <sodium.h>
 #include <string.h>
 
@@ -31,11 +29,6 @@ static bool on_admits(void *userdata, const uint8_t bytes[CURVE_KEY_BYTES]) {
     PeerKey key;
     return zmq_z85_encode(key.z85, bytes, CURVE_KEY_BYTES) &&
            hub_keys_get(link->keys, &key, NULL) != HUB_REVOKED;
-}
-
-static void on_up(void *userdata, const ZmtpPeer *peer) {
-    const HubLink *link = userdata;
-    hub_watch_spoke(link->watch, peer->side, peer->address);
 }
 
 static void on_message(void *userdata, const ZmtpPeer *peer, const ZmtpMessage *message) {
@@ -101,7 +94,6 @@ static void on_down(void *userdata, const ZmtpPeer *peer, ZmtpFault fault, bool 
 int hub_bound_init(HubLink *link) {
     const ZmtpCallbacks callbacks = {.userdata = link,
                                      .admits = on_admits,
-                                     .on_up = on_up,
                                      .on_message = on_message,
                                      .on_topic = on_topic,
                                      .on_twins = on_twins,
@@ -131,60 +123,49 @@ static int curve_keys(CurveKeys *to, const KeyPair *keys) {
                : error_origin(-EINVAL);
 }
 
+static int refused(const Endpoint *endpoint, uint16_t port, int r, Reason *reason) {
+    Endpoint at = *endpoint;
+    char text[280];
+    at.port = port;
+    endpoint_write(&at, text, sizeof(text));
+    zsock_refused(-r, endpoint, true, text, reason);
+    return HUB_LINK_E_REFUSED;
+}
+
+static int listen_at(HubLink *link, const ZmtpListen *what, HubAddress at, uint16_t port,
+                     ZmtpListener **listenerp) {
+    hub_address_set_port(&at, port);
+    return zmtp_listen(link->bound, what, (const struct sockaddr *)&at.at, at.size, listenerp);
+}
+
 static int listen_any(HubLink *link, const ZmtpListen *what, uint16_t port,
                       ZmtpListener **listenerp) {
-    const struct sockaddr_in6 v6 = {
-        .sin6_family = AF_INET6, .sin6_addr = in6addr_any, .sin6_port = htons(port)};
-    const struct sockaddr_in v4 = {.sin_family = AF_INET, .sin_port = htons(port)};
-    const int r =
-        zmtp_listen(link->bound, what, (const struct sockaddr *)&v6, sizeof(v6), listenerp);
+    const int r = listen_at(link, what, hub_address_any(port, false), port, listenerp);
     if (r != -EAFNOSUPPORT && r != -EADDRNOTAVAIL) /* else a machine without IPv6 */
         return r;
-    return zmtp_listen(link->bound, what, (const struct sockaddr *)&v4, sizeof(v4), listenerp);
+    return listen_at(link, what, hub_address_any(port, true), port, listenerp);
 }
 
-static int listen_at(HubLink *link, const ZmtpListen *what, const Endpoint *endpoint,
-                     ZmtpListener **listenerp) {
-    const struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE};
-    struct addrinfo *found = NULL;
-    struct sockaddr_storage address;
-    if (endpoint->any)
-        return listen_any(link, what, endpoint->port, listenerp);
-    if (getaddrinfo(endpoint->host, NULL, &hints, &found) != 0)
-        return -ENODEV;
-    memcpy(&address, found->ai_addr, found->ai_addrlen);
-    const socklen_t size = found->ai_addrlen;
-    freeaddrinfo(found);
-    if (address.ss_family == AF_INET6)
-        ((struct sockaddr_in6 *)&address)->sin6_port = htons(endpoint->port);
-    else
-        ((struct sockaddr_in *)&address)->sin_port = htons(endpoint->port);
-    return zmtp_listen(link->bound, what, (const struct sockaddr *)&address, size, listenerp);
-}
-
-int hub_bound_listen(HubLink *link, size_t side, const Endpoint *endpoint, const KeyPair *keys,
+int hub_bound_listen(HubLink *link, size_t i, uint16_t port, const KeyPair *keys,
                      ZmtpListener **listenerp, Reason *reason) {
-    ZmtpListen what = {.side = (unsigned)side,
-                       .kind = side < link->n_data ? ZMTP_SUB : ZMTP_XPUB,
-                       .topic = FRAME_TOPIC};
+    const Side *side = &link->sides[i];
+    ZmtpListen what = {
+        .side = (unsigned)i, .kind = i < link->n_data ? ZMTP_SUB : ZMTP_XPUB, .topic = FRAME_TOPIC};
     int r = curve_keys(&what.keys, keys);
-    if (!r) {
-        r = listen_at(link, &what, endpoint, listenerp);
-        if (r) {
-            char text[280];
-            endpoint_write(endpoint, text, sizeof(text));
-            zsock_refused(-r, endpoint, true, text, reason);
-            r = HUB_LINK_E_REFUSED;
-        }
-    }
+    if (!r)
+        r = side->endpoint.any ? listen_any(link, &what, port, listenerp)
+                               : listen_at(link, &what, side->address, port, listenerp);
     sodium_memzero(&what, sizeof(what));
-    return error_trace(r);
+    return r ? refused(&side->endpoint, port, r, reason) : 0;
 }
 
 int hub_bound_attach(HubLink *link, size_t i, Reason *reason) {
     Side *side = &link->sides[i];
-    const int r =
-        hub_bound_listen(link, i, &side->endpoint, &link->config.keys, &side->listener, reason);
+    const uint16_t port = side->endpoint.port;
+    int r = side->endpoint.any ? 0 : hub_address_find(&side->address, &side->endpoint);
+    if (r)
+        return refused(&side->endpoint, port, r, reason);
+    r = hub_bound_listen(link, i, port, &link->config.keys, &side->listener, reason);
     if (r)
         return error_trace(r);
     Endpoint resolved = side->endpoint;

@@ -12,18 +12,20 @@
 #include <stddef.h>
 
 #include "base/reason.h"
-#include "channel/endpoint.h"
 #include "channel/hub_link.h"
 #include "channel/keys.h"
 #include "zmtp/server.h"
 
 int hub_bound_init(HubLink *link);
 
-/** hub_bound_attach() - with the key of the hub; the side's `attached` says where */
+/** hub_bound_attach() - with the key of the hub; the side's `attached` says where. Looks its host
+ * up: hub_address_find() says how long that may take, and this is called when the hub starts only
+ */
 int hub_bound_attach(HubLink *link, size_t side, Reason *reason);
 
-/** hub_bound_listen() - HUB_LINK_E_REFUSED: the address is not ours, or in use */
-int hub_bound_listen(HubLink *link, size_t side, const Endpoint *endpoint, const KeyPair *keys,
+/** hub_bound_listen() - where an attached side listens, at another port (0: any); does not wait.
+ * HUB_LINK_E_REFUSED: the address is not ours, or in use */
+int hub_bound_listen(HubLink *link, size_t side, uint16_t port, const KeyPair *keys,
                      ZmtpListener **listenerp, Reason *reason);
 
 /** hub_bound_rekey() - the side's own listener has this key from now on; its connections end */

@@ -19,6 +19,7 @@
 #include "channel/delivery.h"
 #include "channel/endpoint.h"
 #include "channel/frame.h"
+#include "channel/hub_address.h"
 #include "channel/hub_bound.h"
 #include "channel/hub_keys.h"
 #include "channel/hub_link.h"
@@ -33,6 +34,7 @@ typedef struct Side {
     void *socket;           /* where the hub connects, else NULL */
     ZmtpListener *listener; /* where it binds and is attached, else NULL */
     Endpoint endpoint;
+    HubAddress address; /* of one that binds and is attached, unless its host is `*` */
     bool bind;
     unsigned interface;
     char attached[280];

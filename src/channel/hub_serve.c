@@ -67,10 +67,8 @@ static bool has_port(const HubLink *link, size_t i) {
 /** open_side() - at this port (0: any) with the next key */
 static int open_side(HubLink *link, size_t i, const HubServerKeys *keys, uint16_t port,
                      uint16_t *gotp, Reason *reason) {
-    Endpoint endpoint = link->sides[i].endpoint;
     ZmtpListener **nextp = &link->serve.sides[i].next;
-    endpoint.port = port;
-    const int r = hub_bound_listen(link, i, &endpoint, &keys->next, nextp, reason);
+    const int r = hub_bound_listen(link, i, port, &keys->next, nextp, reason);
     if (!r)
         *gotp = zmtp_listener_port(*nextp);
     return r;

@@ -22,19 +22,11 @@ enum {
     WAITING_MAX = 64, /* problems not yet fetched */
     AGAIN_FIRST_MS = 1000,
     AGAIN_DOUBLINGS = 5,
-    MUTE_WAIT_MS = 3000, /* a probe that waits for its hub looks whether a port is open */
-    MUTE_MAX = 16,
     CLONE_AGAIN_MS = 5000,
     SPEAKS_MS = 5000, /* a probe says something each second: one this quiet may be gone */
 };
 
 typedef char Address[64];
-
-/** Mute - somebody there ended a handshake; nothing is told if a probe speaks from there */
-typedef struct Mute {
-    Address address; /* empty: none */
-    uint64_t since_ms;
-} Mute;
 
 typedef struct Side {
     HubWatchSide config;
@@ -43,7 +35,6 @@ typedef struct Side {
     HubWatchCounts counts;
     bool failed; /* the next disconnect is that of the failed handshake */
     HubEventKind failure;
-    Mute mutes[MUTE_MAX];
     bool given_up;
     uint64_t given_up_ms;
     unsigned n_again;
@@ -109,7 +100,6 @@ static void tell_problem(HubWatch *watch, const Side *side, HubEventKind kind, c
     tell(watch, &event, now_ms);
 }
 
-/** has_greeted() - libzmq takes memory for a peer once its greeting of 64 bytes is complete */
 void hub_watch_twins(HubWatch *watch, size_t i, const PeerKey *key, const char *address,
                      const char *other, uint64_t silent_ms) {
     if (silent_ms >= SPEAKS_MS)
@@ -125,25 +115,6 @@ void hub_watch_twins(HubWatch *watch, size_t i, const PeerKey *key, const char *
     (void)pthread_mutex_unlock(&watch->lock);
 }
 
-static Mute *find_mute(Side *side, const char *address) {
-    for (size_t i = 0; i < MUTE_MAX; i++)
-        if (strcmp(side->mutes[i].address, address) == 0)
-            return &side->mutes[i];
-    return NULL;
-}
-
-static void forget_mute(Side *side, const char *address) {
-    Mute *mute = *address ? find_mute(side, address) : NULL;
-    if (mute)
-        mute->address[0] = '\0';
-}
-
-void hub_watch_spoke(HubWatch *watch, size_t i, const char *address) {
-    (void)pthread_mutex_lock(&watch->lock);
-    forget_mute(&watch->sides[i], address);
-    (void)pthread_mutex_unlock(&watch->lock);
-}
-
 /** crowded() - connections from there were cut for being too many of a key: that handshakes end as
  * well is what these clones do to each other, and not what is wrong */
 static bool crowded(const HubWatch *watch, const char *address, uint64_t now_ms) {
@@ -156,40 +127,15 @@ static bool crowded(const HubWatch *watch, const char *address, uint64_t now_ms)
     return false;
 }
 
-/** may_speak() - who did not finish a handshake is given a while; false: too many are */
-static bool may_speak(Side *side, const char *address, uint64_t now_ms) {
-    if (find_mute(side, address))
-        return true;
-    Mute *mute = find_mute(side, "");
-    if (!mute)
-        return false;
-    (void)snprintf(mute->address, sizeof(mute->address), "%s", address);
-    mute->since_ms = now_ms;
-    return true;
-}
-
-static void tell_mutes(HubWatch *watch, Side *side) {
-    const uint64_t now_ms = clock_monotonic_ms();
-    for (size_t i = 0; i < MUTE_MAX; i++) {
-        Mute *mute = &side->mutes[i];
-        if (!*mute->address || now_ms - mute->since_ms < MUTE_WAIT_MS)
-            continue;
-        if (!crowded(watch, mute->address, now_ms))
-            tell_problem(watch, side, HUB_EVENT_NOT_SPOKEN, mute->address, now_ms);
-        mute->address[0] = '\0';
-    }
-}
-
 /** failed_at() - a handshake failed */
 static void failed_at(HubWatch *watch, Side *side, HubEventKind kind, const char *address) {
     const uint64_t now_ms = clock_monotonic_ms();
-    if (kind == HUB_EVENT_NOT_SPOKEN && crowded(watch, address, now_ms))
-        return;
-    if (kind != HUB_EVENT_NOT_SPOKEN || !side->config.bind || !may_speak(side, address, now_ms))
+    if (kind != HUB_EVENT_NOT_SPOKEN || !crowded(watch, address, now_ms))
         tell_problem(watch, side, kind, address, now_ms);
 }
 
-/* what each end of a connection is to the hub; a handshake that was over: the first two alone */
+/* what each end of a connection is to the hub; a handshake that was over: the first two alone. Who
+ * left without a word (ZMTP_LEFT) looked whether the port is open, as a probe does that waits */
 void hub_watch_down(HubWatch *watch, size_t i, ZmtpFault fault, bool up, const char *address) {
     Side *side = &watch->sides[i];
     const struct {
@@ -230,7 +176,7 @@ static void fail_protocol(Side *side, uint32_t error) {
         fail(side, HUB_EVENT_WRONG_KEY, &side->counts.n_wrong_key);
     else
         fail(side, HUB_EVENT_NOT_SPOKEN, &side->counts.n_not_spoken);
-    side->given_up = !side->config.bind;
+    side->given_up = true;
     side->given_up_ms = clock_monotonic_ms();
 }
 
@@ -268,7 +214,6 @@ static void look_at(HubWatch *watch, Side *side) {
     (void)pthread_mutex_lock(&watch->lock);
     for (int k = 0; side->pair && k < BURST && zsock_monitor_read(side->pair, &event); k++)
         on_event(watch, side, &event);
-    tell_mutes(watch, side);
     zsock_line_look(&side->line);
     (void)pthread_mutex_unlock(&watch->lock);
 }

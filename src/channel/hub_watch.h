@@ -41,9 +41,6 @@ HubWatch *hub_watch_free(HubWatch *watch);
 /** hub_watch_problem() - the next problem not told yet; each once a minute and address */
 bool hub_watch_problem(HubWatch *watch, HubEvent *event);
 
-/** hub_watch_spoke() - who is there has ended a handshake as a probe does */
-void hub_watch_spoke(HubWatch *watch, size_t side, const char *address);
-
 /** hub_watch_down() - of a side that binds: a connection is over. `up`: its handshake was over */
 void hub_watch_down(HubWatch *watch, size_t side, ZmtpFault fault, bool up, const char *address);
 

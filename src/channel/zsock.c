@@ -131,15 +131,18 @@ static int bind_again(void *socket, const char *text) {
 
 static const char *attach_hint(int error, const Endpoint *endpoint, bool bind) {
     struct in6_addr address;
+    const bool name =
+        !endpoint->any && !endpoint->v6 && inet_pton(AF_INET, endpoint->host, &address) != 1;
     if (error == EADDRINUSE)
         return ": another program listens there, or another endpoint of this one";
     if (error == EADDRNOTAVAIL)
-        return ": this machine has no such address";
+        return name ? ": that interface has no address, or that name is another machine's"
+                    : ": this machine has no such address";
     if (!bind)
         return error == EINVAL && endpoint->any ? ": * is for the side that binds" : "";
-    bool name = !endpoint->any && inet_pton(AF_INET, endpoint->host, &address) != 1 &&
-                inet_pton(AF_INET6, endpoint->host, &address) != 1;
-    return name && error != EACCES ? ": a name that cannot be resolved, or not this machine's" : "";
+    return name && (error == ENODEV || error == EINVAL)
+               ? ": no network interface has that name, and no host"
+               : "";
 }
 
 void zsock_refused(int error, const Endpoint *endpoint, bool bind, const char *text,

@@ -252,12 +252,14 @@ void conns_tend(ZmtpServer *server, void (*ask)(ZmtpServer *server, Conn *conn))
     make_room(server, PLACE_SHAKING);
     make_room(server, PLACE_QUIET);
     end_partial(server);
-    while (asked->first && server->now_ms - asked->first->peer.heard_ms > ZMTP_SILENT_MS)
+    /* since it was asked: who was not listened to, in a machine that slept, may have much to say */
+    while (asked->first && server->now_ms - asked->first->since_ms > ZMTP_SILENT_MS - ZMTP_PING_MS)
         conns_doom(server, asked->first, ZMTP_SILENT);
     for (size_t i = 0; i < LOOK && live->first; i++) {
         Conn *conn = live->first;
         if (server->now_ms - conn->peer.heard_ms < ZMTP_PING_MS)
             return;
+        conn->since_ms = server->now_ms;
         conns_move(server, conn, PLACE_ASKED);
         ask(server, conn);
     }

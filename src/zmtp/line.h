@@ -53,6 +53,7 @@ typedef enum ZmtpFault {
     ZMTP_NO_MEMORY,
     ZMTP_UNWANTED, /* its key was refused; who calls: ours */
     /* known by who has the socket only */
+    ZMTP_LEFT,     /* closed by the peer, which had said nothing at all */
     ZMTP_CLOSED,   /* by the peer, or by cutting it */
     ZMTP_SLOW,     /* the handshake took too long */
     ZMTP_SILENT,   /* it does not answer any more */

@@ -24,6 +24,7 @@ enum {
     DEAF_MS = 100,
     FDS_MAX = 1 << 20,
     RECEIVE_BYTES = 256 * 1024, /* the system's buffer; a smaller one costs more processor time */
+    SEND_BYTES = 64 * 1024,     /* likewise: who does not read is not to tie up more */
 };
 
 /* ------------------------------------------------------------------------------------ sending */
@@ -43,7 +44,7 @@ static void watch(ZmtpServer *server, Conn *conn) {
 static size_t push(ZmtpServer *server, Conn *conn, const uint8_t *bytes, size_t size) {
     const ssize_t n = send(conn->peer.fd, bytes, size, MSG_NOSIGNAL | MSG_DONTWAIT);
     if (n < 0 && errno != EAGAIN && errno != EINTR)
-        conns_doom(server, conn, ZMTP_CLOSED);
+        conns_doom(server, conn, conn->heard ? ZMTP_CLOSED : ZMTP_LEFT);
     return n > 0 ? (size_t)n : 0;
 }
 
@@ -61,7 +62,7 @@ static bool flush(ZmtpServer *server, Conn *conn, const Buffer *out) {
             conns_doom(server, conn, ZMTP_NO_MEMORY);
         watch(server, conn);
     }
-    return true;
+    return conn->place != PLACE_DOOMED;
 }
 
 static void go_on_sending(ZmtpServer *server, Conn *conn) {
@@ -122,7 +123,7 @@ static void on_up(void *userdata, ZmtpLine *line) {
     Conn *conn = conn_of(line);
     if (conns_up(server, conn))
         conns_doom(server, conn, ZMTP_NO_MEMORY);
-    else
+    else if (server->callbacks.on_up)
         server->callbacks.on_up(server->callbacks.userdata, &conn->peer);
 }
 
@@ -154,9 +155,10 @@ static void receive(ZmtpServer *server, Conn *conn) {
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
         return;
     if (n <= 0) {
-        conns_doom(server, conn, ZMTP_CLOSED);
+        conns_doom(server, conn, conn->heard ? ZMTP_CLOSED : ZMTP_LEFT);
         return;
     }
+    conn->heard = true;
     conn->peer.heard_ms = server->now_ms;
     buffer_clear(&server->out);
     const ZmtpFault fault =
@@ -273,7 +275,8 @@ static int open_listener(const struct sockaddr *address, socklen_t size, uint16_
     if (fd < 0)
         return -errno;
     set(fd, SOL_SOCKET, SO_REUSEADDR, 1);
-    set(fd, SOL_SOCKET, SO_RCVBUF, RECEIVE_BYTES);
+    set(fd, SOL_SOCKET, SO_RCVBUF, RECEIVE_BYTES); /* connections have it from here */
+    set(fd, SOL_SOCKET, SO_SNDBUF, SEND_BYTES);
     if (address->sa_family == AF_INET6)
         set(fd, IPPROTO_IPV6, IPV6_V6ONLY, 0);
     if (bind(fd, address, size) < 0 || listen(fd, BACKLOG) < 0 ||

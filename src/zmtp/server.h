@@ -55,7 +55,7 @@ typedef struct ZmtpPeer {
 typedef struct ZmtpCallbacks {
     void *userdata;
     bool (*admits)(void *userdata, const uint8_t key[CURVE_KEY_BYTES]);
-    void (*on_up)(void *userdata, const ZmtpPeer *peer);
+    void (*on_up)(void *userdata, const ZmtpPeer *peer); /* may be NULL */
     void (*on_message)(void *userdata, const ZmtpPeer *peer, const ZmtpMessage *message);
     bool (*on_topic)(void *userdata, const ZmtpPeer *peer, const uint8_t *topic, size_t size,
                      bool on);

@@ -36,10 +36,11 @@ struct Conn {
     Buffer out; /* what the system did not take yet */
     Conn *before, *after;
     Conn *next_of_bucket;
-    uint64_t since_ms, part_ms;
+    uint64_t since_ms, part_ms; /* it came, or is asked; a frame is under way */
     Place place;
     ZmtpFault fault; /* why it is doomed */
     uint16_t slot;   /* of its address */
+    bool heard;      /* a byte, ever */
     bool in_table;
     bool spoke;      /* no stranger any more */
     bool partial;    /* counted as such */
