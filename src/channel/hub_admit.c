@@ -346,6 +346,14 @@ int hub_take_topic(HubLink *link, size_t side, const PeerKey *key, const Session
     return error_trace(r);
 }
 
+void hub_line_ended(HubLink *link, const PeerKey *key, const SessionLine *line) {
+    (void)pthread_mutex_lock(&link->lock);
+    Session *session = find_session(link, key);
+    if (session)
+        session_line_ended(session, line);
+    (void)pthread_mutex_unlock(&link->lock);
+}
+
 /* --------------------------------------------------------------------------------- each turn */
 
 /**

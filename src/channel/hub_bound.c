@@ -87,7 +87,9 @@ static void on_down(void *userdata, const ZmtpPeer *peer, ZmtpFault fault, bool 
     line_of(&line, peer);
     if (fault == ZMTP_MALFORMED || fault == ZMTP_TOO_LARGE)
         hub_count_malformed(link, side->interface, &key);
-    if (peer->side >= link->n_data && !zmtp_server_listens(link->bound, peer->side, peer->key))
+    if (peer->side < link->n_data)
+        hub_line_ended(link, &key, &line);
+    else if (!zmtp_server_listens(link->bound, peer->side, peer->key))
         (void)hub_take_topic(link, peer->side, &key, &line, false, false);
 }
 

@@ -113,6 +113,9 @@ int hub_take_message(HubLink *link, Arrival *arrival);
 int hub_take_topic(HubLink *link, size_t side, const PeerKey *key, const SessionLine *line, bool on,
                    bool known);
 
+/** hub_line_ended() - a data connection of this key is over */
+void hub_line_ended(HubLink *link, const PeerKey *key, const SessionLine *line);
+
 /** hub_admit_look_after() - tells those who wait, and of those who went */
 void hub_admit_look_after(HubLink *link);
 

@@ -77,6 +77,12 @@ SessionLine *session_line(Session *session, const SessionLine *from, uint64_t no
     return line;
 }
 
+void session_line_ended(Session *session, const SessionLine *from) {
+    for (size_t i = 0; i < SESSION_LINES; i++)
+        if (session->lines[i].fd == from->fd && session->lines[i].port == from->port)
+            session->lines[i] = (SessionLine){0};
+}
+
 void session_line_hello(Session *session, SessionLine *line, const char *json, uint64_t hello_id,
                         uint64_t now_ms) {
     json_t *hello = json_loads(json, 0, NULL);
@@ -108,9 +114,10 @@ const SessionLine *session_other(const Session *session, const SessionLine *line
         /* a process that was started anew: what its predecessor had sent may still come */
         const uint64_t both_ms =
             line->since_ms > other->since_ms ? line->since_ms : other->since_ms;
-        if (now_ms - other->heard_ms < SESSION_LINE_SILENT_MS &&
-            other->heard_ms > both_ms + SESSION_CLONE_MS &&
-            line->heard_ms > both_ms + SESSION_CLONE_MS)
+        const bool same = strcmp(other->instance, line->instance) == 0;
+        const uint64_t beside_ms = both_ms + (same ? SESSION_COPY_MS : SESSION_CLONE_MS);
+        if (now_ms - other->heard_ms < SESSION_LINE_SILENT_MS && other->heard_ms > beside_ms &&
+            line->heard_ms > beside_ms)
             return other;
     }
     return NULL;

@@ -19,6 +19,7 @@ enum {
     SESSION_SILENT_MS = 60000, /* a connection this quiet is gone, whatever TCP says */
     SESSION_LINE_SILENT_MS = 5000,
     SESSION_CLONE_MS = 2000,   /* after another came, one that ends is no longer heard of */
+    SESSION_COPY_MS = 30000,   /* likewise of one process: slow lines hold what it sent before */
     SESSION_LEAVING_MS = 1500, /* after its events socket went, its data socket may still speak */
 };
 
@@ -76,6 +77,9 @@ bool session_heard(Session *session, unsigned interface, const char *address, ui
 
 /** session_line() - the one of this connection (fd, port, address), maybe in place of another */
 SessionLine *session_line(Session *session, const SessionLine *from, uint64_t now_ms);
+
+/** session_line_ended() - this connection is over */
+void session_line_ended(Session *session, const SessionLine *from);
 
 /** session_line_hello() - what its hello says. Another of the same process that is silent is over
  */
