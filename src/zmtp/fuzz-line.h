@@ -156,7 +156,8 @@ static void fuzz_take(Fuzzed *fuzzed, const uint8_t *bytes, size_t size, uint32_
         bytes += n;
         size -= n;
     }
-    must(fuzzed->fault < ZMTP_NO_MEMORY || (fuzzed->fault == ZMTP_UNWANTED && fuzzed->host.call));
+    must(fuzzed->fault < ZMTP_NO_MEMORY ||
+         (fuzzed->fault == ZMTP_UNWANTED && fuzzed->host.call)); /* who calls is told so */
 }
 
 /** fuzz_same() - in whichever pieces it came */

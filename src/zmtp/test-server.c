@@ -154,6 +154,22 @@ static void test_does_not_read(void **state) {
     scene_close(&scene);
 }
 
+/* what comes when some of it has gone already stays behind what waits */
+static void test_order(void **state) {
+    (void)state;
+    Scene scene;
+    Peer slow;
+    scene_open(&scene);
+    open_reluctant(&scene, &slow);
+    assert_int_equal(send_numbered(&scene, &slow, 0, 10), 10);
+    assert_true(hear(&slow, SIZE_MAX)); /* the system has room, and the server no turn */
+    assert_int_equal(send_numbered(&scene, &slow, 10, 5), 5);
+    expect_numbered(&scene, &slow, 0, 15, 4096);
+    expect_nothing(&scene, &slow);
+    peer_close(&slow);
+    scene_close(&scene);
+}
+
 /* closed by either end while there is more for it, and while there is more from it */
 static void test_closed_while_waiting(void **state) {
     (void)state;
@@ -169,6 +185,8 @@ static void test_closed_while_waiting(void **state) {
             zmtp_listener_close(scene.listeners[CONTROL]);
         else if (how == 2)
             zmtp_listener_rekey(scene.listeners[CONTROL], &scene.keys);
+        assert_int_equal(zmtp_server_listens(scene.server, CONTROL, slow.client.keys[0]),
+                         how == 0 || how == 3);
         if (how < 3) {
             assert_int_equal(send_numbered(&scene, &slow, 10, 1), how == 0);
             turn(&scene);
@@ -192,6 +210,23 @@ static void test_closed_while_waiting(void **state) {
             (void)close(slow.fd);
         buffer_deinit(&slow.in);
     }
+}
+
+/* found to be gone when something is sent to it: not taken, and an end like others */
+static void test_sent_to_the_dead(void **state) {
+    (void)state;
+    Scene scene;
+    Peer peer;
+    scene_open(&scene);
+    peer_up(&scene, &peer, CONTROL, "192.0.2.1");
+    subscribe(&scene, &peer, "t");
+    peer_close(&peer);
+    assert_int_equal(send_to(&scene, &peer, "t", "text", 4), 0);
+    turn(&scene);
+    assert_int_equal(scene.n_down[ZMTP_CLOSED], 1);
+    assert_true(scene.last_was_up);
+    assert_int_equal(zmtp_server_counts(scene.server).n, 0);
+    scene_close(&scene);
 }
 
 /* ------------------------------------------------------------------------------- subscriptions */
@@ -240,6 +275,39 @@ static void test_topics(void **state) {
     scene_close(&scene);
 }
 
+/* one key at two sides: each is told what is said there */
+static void test_two_sides(void **state) {
+    (void)state;
+    Scene scene;
+    Peer one, other;
+    ZmtpListener *third = NULL;
+    scene_open(&scene);
+    const ZmtpListen what = {.side = SIDES, .kind = ZMTP_XPUB, .keys = scene.keys};
+    const struct sockaddr_in at = {.sin_family = AF_INET,
+                                   .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    assert_int_equal(
+        zmtp_listen(scene.server, &what, (const struct sockaddr *)&at, sizeof(at), &third), 0);
+    peer_up(&scene, &one, CONTROL, "192.0.2.1");
+    subscribe(&scene, &one, "t");
+    other = (Peer){.client = one.client};
+    other.client.nonce = 0;
+    scene.listeners[DATA] = third;
+    adopt(&scene, &other, DATA, "192.0.2.1");
+    other.side = CONTROL; /* as it is one */
+    shake(&scene, &other, 1, 99);
+    subscribe(&scene, &other, "t");
+    assert_int_equal(send_to(&scene, &one, "t", "text", 4), 1);
+    expect(&scene, &one, 1, "t", 1);
+    expect(&scene, &one, 0, "text", 4);
+    expect_nothing(&scene, &other);
+    say(&scene, &one, 2, "\6CANCELt", 8, 99);
+    assert_false(zmtp_server_listens(scene.server, CONTROL, one.client.keys[0]));
+    assert_true(zmtp_server_listens(scene.server, SIDES, one.client.keys[0]));
+    peer_close(&one);
+    peer_close(&other);
+    scene_close(&scene);
+}
+
 /* each gets its own, whoever else goes meanwhile */
 static void test_many(void **state) {
     (void)state;
@@ -273,6 +341,7 @@ static void test_many(void **state) {
         turn(&scene);
         assert_int_equal(scene.n_down[ZMTP_CLOSED], MANY - left);
         assert_int_equal(zmtp_server_counts(scene.server).n, left);
+        assert_int_equal(zmtp_server_counts(scene.server).n_strangers, 0);
     }
     scene_close(&scene);
     free(peers);
@@ -280,9 +349,15 @@ static void test_many(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_byte_by_byte),  cmocka_unit_test(test_partial),
-        cmocka_unit_test(test_does_not_read), cmocka_unit_test(test_closed_while_waiting),
-        cmocka_unit_test(test_topics),        cmocka_unit_test(test_many),
+        cmocka_unit_test(test_byte_by_byte),
+        cmocka_unit_test(test_partial),
+        cmocka_unit_test(test_does_not_read),
+        cmocka_unit_test(test_order),
+        cmocka_unit_test(test_closed_while_waiting),
+        cmocka_unit_test(test_sent_to_the_dead),
+        cmocka_unit_test(test_topics),
+        cmocka_unit_test(test_two_sides),
+        cmocka_unit_test(test_many),
     };
     return sodium_init() < 0 ? 1 : cmocka_run_group_tests(tests, NULL, NULL);
 }
