@@ -52,29 +52,39 @@ def run(path, *options):
         if not os.path.exists(counters):
             if ended.returncode != 1:
                 sys.exit(f"{path} {' '.join(options)}: neither read nor refused")
-            return None, []  # refused: nothing was read
-        with open(counters, encoding="ascii") as file, open(records, encoding="utf-8") as lines:
-            return file.read(), [json.loads(line) for line in lines]
+            return None  # nothing was read
+        return read(counters, records)
 
 
-def holds(path, *options):
-    text, records = run(path, *options)
-    if text is None:
-        return None
-    what = f"{os.path.basename(path)} {' '.join(options)}"
+def read(counters, records):
+    with open(counters, encoding="ascii") as file, open(records, encoding="utf-8") as lines:
+        return file.read(), [json.loads(line) for line in lines]
+
+
+def same_sums(what, text, records, partly=False):
+    """Partly: some flows are counted and not exported (--ndpi-protocols)."""
     for unit, forward, back in (("packets", "packets", "rev_packets"), ("bytes", "l2_octets", "rev_l2_octets")):
         received = counted(text, f"{unit}_received")
-        ignored = counted(text, f"{unit}_ignored")
-        exported = counted(text, f"{unit}_exported")
+        ignored = counted(text, f"{unit}_ignored") + counted(text, f"{unit}_skipped")
+        exported, filtered = counted(text, f"{unit}_exported"), counted(text, f"{unit}_filtered")
         said = sum(record.get(forward, 0) + record.get(back, 0) for record in records)
-        if received != ignored + exported or said != exported:
-            sys.exit(f"{what}: {received} {unit} received, {ignored} ignored, {exported} exported, {said} in records")
+        if received != ignored + exported + filtered or said != exported or (filtered and not partly):
+            sys.exit(f"{what}: {received} {unit} received, {ignored} ignored or skipped, {exported} exported, "
+                     f"{filtered} filtered, {said} in records")
     swept = sum(record.get("flows", 0) for record in records)
     if swept != counted(text, "flows_swept"):
         sys.exit(f"{what}: {swept} flows told together, {counted(text, 'flows_swept')} counted")
     if counted(text, "flows_exported") != len(records):
         sys.exit(f"{what}: {len(records)} records, {counted(text, 'flows_exported')} counted")
     return swept
+
+
+def holds(path, *options):
+    """How many flows were told together; None: the file was refused."""
+    found = run(path, *options)
+    if not found:
+        return None
+    return same_sums(f"{os.path.basename(path)} {' '.join(options)}", *found)
 
 
 def flood(path, syns):
