@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-# time limit: 600 s
+# time limit: 240 s
 """The whole way of a packet, attacked: captures changed at random, read by the running program built
 with AddressSanitizer and UBSan, with options at random. It never ends but with 0, or with 1 and one
 line; and of what it has read, received = ignored + skipped + in records, packets and bytes.
