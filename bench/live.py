@@ -38,6 +38,21 @@ def wire():
             subprocess.run(["ip", "netns", "del", name], capture_output=True)
 
 
+class Nobody:
+    """What the sender makes when nobody listens."""
+    name = "nobody"
+
+    def command(self, folder):
+        return ["sleep", "1000"]
+
+    def ready(self, namespace):
+        return True
+
+    def received(self, end):
+        end()
+        return None
+
+
 class Softflowd:
     name = "softflowd 1.1, no DPI"
 
@@ -80,6 +95,11 @@ class Weir:
         return int(found[1])
 
 
+def cores():
+    """What the sender and the wire run on, and what is for the receiver, where there are two."""
+    mine = sorted(os.sched_getaffinity(0))
+    return ([str(mine[0])], [str(n) for n in mine[1:]]) if len(mine) > 1 else (["0"], ["0"])
+
 
 def arrived(namespace):
     text = subprocess.run(["ip", "-j", "-s", "-n", namespace, "link", "show", "mirror"], capture_output=True,
@@ -91,7 +111,9 @@ def one_run(namespaces, receiver, flows, seconds, pace):
     """(packets that came to the interface, received, seconds of sending, CPU seconds of the receiver until all was taken)"""
     sender, taker = namespaces
     folder = tempfile.mkdtemp(prefix="weir-bench-")
-    child = subprocess.Popen(["ip", "netns", "exec", taker, *receiver.command(folder)],
+    for_sender, for_taker = cores()
+    child = subprocess.Popen(["taskset", "-c", ",".join(for_taker), "ip", "netns", "exec", taker,
+                              *receiver.command(folder)],
                              stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         for _ in range(100):
@@ -100,8 +122,8 @@ def one_run(namespaces, receiver, flows, seconds, pace):
             time.sleep(0.05)
         time.sleep(0.7)  # tables are made and touched
         before, packets = cpu_of(child.pid), arrived(taker)
-        out = subprocess.run(["ip", "netns", "exec", sender, tool("blast"), "wire", str(flows), str(seconds),
-                              str(pace)], stdout=subprocess.PIPE, check=True)
+        out = subprocess.run(["taskset", "-c", ",".join(for_sender), "ip", "netns", "exec", sender, tool("blast"), "wire",
+                              str(flows), str(seconds), str(pace)], stdout=subprocess.PIPE, check=True)
         packets = arrived(taker) - packets
         time.sleep(1.5)  # what is in the ring is taken
         cpu = cpu_of(child.pid) - before
@@ -110,7 +132,7 @@ def one_run(namespaces, receiver, flows, seconds, pace):
             child.send_signal(signal.SIGTERM)
             child.wait(120)
         received = receiver.received(end)
-        return packets, received, json.loads(out.stdout)["seconds"], cpu
+        return packets, packets if received is None else received, json.loads(out.stdout)["seconds"], cpu
     finally:
         if child.poll() is None:
             child.kill()
@@ -119,7 +141,7 @@ def one_run(namespaces, receiver, flows, seconds, pace):
 
 
 def bench_live(args):
-    receivers = [Softflowd(), Weir("weir-probe, no DPI", "--no-dpi"),
+    receivers = [Nobody(), Softflowd(), Weir("weir-probe, no DPI", "--no-dpi"),
                  Weir("weir-probe, no DPI, 2 workers", "--no-dpi", "--workers", "2"),
                  Weir("weir-probe, nDPI")]
     results = {receiver.name: [] for receiver in receivers}

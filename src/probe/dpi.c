@@ -8,11 +8,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-#include <unistd.h>
 
 #include "base/error.h"
 #include "probe/client_hello.h"
 #include "probe/counters.h"
+#include "probe/custom_protos.h"
 #include "probe/dpi_facts.h"
 #include "probe/flow_entry.h"
 #include "probe/ndpi_inside.h"
@@ -85,13 +85,10 @@ static int start_module(Dpi *dpi, const DpiConfig *config, Reason *reason) {
     NDPI_PROTOCOL_BITMASK all;
     NDPI_BITMASK_SET_ALL(all);
     ndpi_set_protocol_detection_bitmask2(dpi->module, &all);
-    /* looked at first, for nDPI says on standard output what it thinks of it, where flows may go */
-    if (config->custom_protos &&
-        (access(config->custom_protos, R_OK) < 0 ||
-         ndpi_load_protocols_file(dpi->module, config->custom_protos) != 0)) {
-        reason_set(reason, "--ndpi-custom-protos %s cannot be read: %s", config->custom_protos,
-                   errno ? strerror(errno) : "nDPI does not take it");
-        return DPI_E_REFUSED;
+    if (config->custom_protos) {
+        int r = custom_protos_load(dpi->module, config->custom_protos, reason);
+        if (r)
+            return r > 0 ? DPI_E_REFUSED : error_trace(r);
     }
     ndpi_finalize_initialization(dpi->module);
     return want_protocols(dpi, config->protocols, reason);

@@ -70,8 +70,11 @@ void SHA1Transform(u_int32_t state[5], const u_char buffer[64]) {
 
 /* --- texts -------------------------------------------------------------------------------- */
 
-/* the first place of a text in one of at most so many bytes, which may end sooner */
+/* the first place of a text in one of at most so many bytes, which may end sooner; of none it may
+ * be NULL, and there is nothing in it */
 char *ndpi_strnstr(const char *text, const char *find, size_t size) {
+    if (!text)
+        return NULL;
     return memmem(text, strnlen(text, size), find, strlen(find));
 }
 

@@ -54,6 +54,7 @@ static void test_places(void **state) {
     assert_null(ndpi_strnstr(text, "HTTP", 9));
     assert_null(ndpi_strnstr("a\0b", "b", 3));
     assert_ptr_equal(ndpi_strnstr(text, "", 3), text);
+    assert_null(ndpi_strnstr(NULL, "HTTP", 0));
 }
 
 static void test_masks(void **state) {

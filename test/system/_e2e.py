@@ -144,7 +144,7 @@ class Program:
     def complaints(self):
         """What a sanitizer had to say, from its first line on."""
         log = self.log()
-        found = re.search(r"ERROR: \w+Sanitizer|runtime error:", log)
+        found = re.search(r"(ERROR|WARNING): \w+Sanitizer|runtime error:", log)
         return [f"{self.name}: {log[found.start():][:3000]}"] if found else []
 
     def running(self):

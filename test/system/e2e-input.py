@@ -79,6 +79,24 @@ def test_probe_files(lab):
                 *words)
 
 
+def test_probe_custom_protocols(lab):
+    """The line of the file is named, and nothing of nDPI's own goes where flows would."""
+    many = "".join(f"tcp:{20000 + i}@Mine{i}\n" for i in range(300)).encode()
+    for i, (text, *words) in enumerate((
+            (b"rubbish\n", "line 1: 'rubbish'", "@PROTOCOL"),
+            (b"# ours\ntcp:80@Ours\nhost:@Ours\n", "line 3: 'host:'", "a name in quotes"),
+            (b"ip:2001:db8::1@Six", "line 1: 'ip:2001:db8::1'", "no IPv6"),
+            (os.urandom(3000).replace(b"#", b"\0"), r"line \d+: '", "is not right"),
+            (b"\n" + many, r"line \d+: nDPI has room for \d+ protocols"))):
+        path = lab.path(f"protos{i}")
+        with open(path, "wb") as file:
+            file.write(text)
+        command = [PROBE, "-i", CAPTURE, "--json", "-", "--data-dir", lab.path("state"), "--ndpi-custom-protos", path]
+        refused(command, 1, re.escape(path), *words)
+        same(subprocess.run(command, capture_output=True).stdout, b"", "on standard output")
+    refused([*command[:-1], lab.path("none")], 1, re.escape(lab.path("none")), "no such file")
+
+
 def test_probe_interface(lab):
     refused([PROBE, "-i", "nosuch0", "--json", os.devnull, "--data-dir", lab.path("state")], 1,
             "nosuch0")
@@ -223,6 +241,6 @@ def test_damaged_store(lab):
     refused([*hub.command, "--web-dir", web_dir(lab)], 1, re.escape(os.path.basename(found[0])))
 
 
-main([test_probe_usage, test_probe_files, test_probe_interface, test_hub_usage, test_hub_data_dir,
-      test_hub_read_only, test_hub_ports, test_hub_keys, test_hub_certificate,
+main([test_probe_usage, test_probe_files, test_probe_custom_protocols, test_probe_interface, test_hub_usage,
+      test_hub_data_dir, test_hub_read_only, test_hub_ports, test_hub_keys, test_hub_certificate,
       test_damaged_store])
