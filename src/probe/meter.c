@@ -386,6 +386,8 @@ void meter_frames(Meter *meter, const Frame *frames, size_t n) {
 void meter_timeouts(Meter *meter, uint32_t idle_s, uint32_t active_s) {
     meter->idle_ns = idle_s * second_ns;
     meter->active_ns = active_s * second_ns;
+    if (!meter->flows.used) /* the index is not walked, which would touch all of it */
+        return;
     for (uint32_t at = 0; at <= meter->index.mask; at++) {
         const uint32_t number = meter->index.slots[at].number;
         if (number)
