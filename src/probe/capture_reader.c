@@ -13,7 +13,7 @@
 #include "base/error.h"
 
 enum {
-    READ_BYTES = 256 * 1024, /* at once: less than the second cache holds */
+    READ_BYTES = 128 * 1024, /* at once: less than the second cache holds */
     RECORD_MAX = 512 * 1024, /* a frame of 256 KB with its options */
     FRAME_MAX = 256 * 1024,
     INTERFACES_MAX = 4096,
