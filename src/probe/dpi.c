@@ -23,6 +23,8 @@
  * a bulk transfer that it does not know ends sooner */
 enum { TCP_PACKETS_MAX = 80, OTHER_PACKETS_MAX = 24, BYTES_MAX = 128 << 10 };
 
+enum { STATES_WHOLE = 2048 }; /* 1.5 MB */
+
 enum { HELLOS_MAX = 4096 }; /* that are being put together */
 
 typedef struct DpiState {
@@ -37,9 +39,10 @@ static_assert(sizeof(DpiState) % 8 == 0, "parked in words of eight bytes");
 struct Dpi {
     struct ndpi_detection_module_struct *module;
     HelloReader *hellos;
-    Park states;     /* DpiState */
-    DpiState state;  /* the one that is looked at, and... */
-    uint32_t number; /* ...which it is; 0: none */
+    Park states;   /* DpiState */
+    DpiState room; /* of one that was parked */
+    DpiState *state;
+    uint32_t number; /* of that; 0: none */
     NdpiSpare spare;
     MetricValue *counters;
     bool some; /* only those in `wanted` are exported */
@@ -48,12 +51,12 @@ struct Dpi {
 
 static_assert(NDPI_PROTOCOL_NUM_CATEGORIES <= 256, "a byte in each flow");
 
-/* between packets a state is mostly zeros, and parked; one is here */
+/* between packets a state is mostly zeros, and may be parked */
 static DpiState *state_load(Dpi *dpi, uint32_t number) {
     if (dpi->number != number)
-        park_load(&dpi->states, number, &dpi->state);
+        dpi->state = park_load(&dpi->states, number, &dpi->room);
     dpi->number = number;
-    return &dpi->state;
+    return dpi->state;
 }
 
 /* one of --ndpi-protocols, which is cut off the list */
@@ -122,7 +125,7 @@ int dpi_new(Dpi **dpip, const DpiConfig *config, Reason *reason) {
                    ndpi_get_api_version(), NDPI_API_VERSION);
         return DPI_E_REFUSED;
     }
-    int r = park_init(&dpi->states, config->max_flows, sizeof(DpiState));
+    int r = park_init(&dpi->states, config->max_flows, STATES_WHOLE, sizeof(DpiState));
     if (r < 0)
         return error_trace(r);
     r = start_module(dpi, config, reason);
@@ -154,8 +157,7 @@ uint32_t dpi_begin(Dpi *dpi) {
         metric_add(&dpi->counters[COUNTER_DPI_FULL], 1);
         return 0;
     }
-    if (dpi->number == state) /* was the number of another one */
-        dpi->number = 0;
+    dpi->number = 0; /* its memory may be that of the one that was looked at */
     metric_add(&dpi->counters[COUNTER_DPI_FLOWS], 1);
     metric_set(&dpi->counters[COUNTER_DPI_LIVE], dpi->states.used);
     return state;
@@ -187,7 +189,8 @@ bool dpi_packet(Dpi *dpi, uint32_t *numberp, const Packet *packet, unsigned pack
         (found.app_protocol != NDPI_PROTOCOL_UNKNOWN &&
          !ndpi_extra_dissection_possible(dpi->module, flow)))
         return true; /* dpi_end() is next, and takes it from here */
-    *numberp = dpi->number = park_store(&dpi->states, *numberp, state);
+    *numberp = park_store(&dpi->states, *numberp, state);
+    dpi->number = 0;
     return false;
 }
 

@@ -2,6 +2,7 @@
 
 #include "probe/ndpi_inside.h"
 
+#include <assert.h>
 #include <ndpi_main.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -74,13 +75,24 @@ void ndpi_spare_deinit(NdpiSpare *spare) {
 
 /* --- masks of protocols ------------------------------------------------------------------- */
 
-/* called some 50 times a packet; whole, so that it is a few wide instructions */
+/*
+ * Called some 50 times a packet, each time just after both were pushed word by word: what is read
+ * wider than it was written waits until it has arrived, so the compiler must not join the words.
+ */
 int NDPI_BITMASK_COMPARE(NDPI_PROTOCOL_BITMASK a, NDPI_PROTOCOL_BITMASK b) {
-    uint32_t both = 0;
-    for (unsigned i = 0; i < NDPI_NUM_FDS_BITS; i++)
-        both |= a.fds_bits[i] & b.fds_bits[i];
+    uint64_t both = 0;
+    for (size_t i = 0; i < sizeof(a); i += sizeof(both)) {
+        uint64_t of_a = 0;
+        uint64_t of_b = 0;
+        memcpy(&of_a, (const uint8_t *)&a + i, sizeof(of_a));
+        memcpy(&of_b, (const uint8_t *)&b + i, sizeof(of_b));
+        __asm__("" : "+r"(of_a)); /* stays a word of its own */
+        both |= of_a & of_b;
+    }
     return both != 0;
 }
+
+static_assert(sizeof(NDPI_PROTOCOL_BITMASK) % sizeof(uint64_t) == 0, "whole words");
 
 /* --- certificates ------------------------------------------------------------------------- */
 

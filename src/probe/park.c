@@ -3,12 +3,14 @@
 #include "probe/park.h"
 
 #include <errno.h>
+#include <stdbool.h>
 #include <string.h>
 
 #include "base/error.h"
 
 enum {
     SIZE_SHIFT = 30, /* of a number: which pool; the rest is the number there */
+    WHOLE = PARK_SIZES - 1,
     WORDS_MAX = PARK_STATE_MAX / sizeof(uint32_t),
     GROUPS_MAX = WORDS_MAX / 64,
 };
@@ -38,14 +40,13 @@ static uint32_t place_of(uint32_t number) {
     return number & ((UINT32_C(1) << SIZE_SHIFT) - 1);
 }
 
-int park_init(Park *park, uint32_t max, size_t state_bytes) {
-    *park = (Park){.state_bytes = state_bytes, .max = max};
+int park_init(Park *park, uint32_t max, uint32_t whole, size_t state_bytes) {
+    *park = (Park){.state_bytes = state_bytes, .max = max, .whole = whole};
     if (state_bytes > PARK_STATE_MAX || state_bytes % 8 != 0 || max >= PARK_MAX)
         return error_origin(-EINVAL);
     int r = 0;
     for (size_t i = 0; r == 0 && i < PARK_SIZES; i++)
-        r = pool_init(&park->pools[i], max,
-                      i < PARK_SIZES - 1 ? sizes[i] : head_bytes(park) + state_bytes);
+        r = pool_init(&park->pools[i], max, i == WHOLE ? state_bytes : sizes[i]);
     return error_trace(r);
 }
 
@@ -55,13 +56,20 @@ void park_deinit(Park *park) {
     *park = (Park){0};
 }
 
+/* the ones that are kept whole are not all taken */
+static bool is_roomy(const Park *park) {
+    return park->pools[WHOLE].used < park->whole;
+}
+
 uint32_t park_take(Park *park) {
-    const uint32_t number = park->used < park->max ? pool_take(&park->pools[0]) : 0;
-    if (!number)
+    if (park->used == park->max)
         return 0;
-    memset(pool_at(&park->pools[0], number), 0, head_bytes(park));
+    const uint32_t size = is_roomy(park) ? WHOLE : 0;
+    const uint32_t place = pool_take(&park->pools[size]);
+    memset(pool_at(&park->pools[size], place), 0,
+           size == WHOLE ? park->state_bytes : head_bytes(park));
     park->used++;
-    return number;
+    return size << SIZE_SHIFT | place;
 }
 
 void park_return(Park *park, uint32_t number) {
@@ -69,10 +77,12 @@ void park_return(Park *park, uint32_t number) {
     park->used--;
 }
 
-void park_load(const Park *park, uint32_t number, void *state) {
-    const uint8_t *from = pool_at(&park->pools[number >> SIZE_SHIFT], place_of(number));
+void *park_load(const Park *park, uint32_t number, void *room) {
+    uint8_t *from = pool_at(&park->pools[number >> SIZE_SHIFT], place_of(number));
     const uint8_t *words = from + head_bytes(park);
-    uint8_t *to = state;
+    uint8_t *to = room;
+    if (number >> SIZE_SHIFT == WHOLE)
+        return from;
     memset(to, 0, park->state_bytes);
     for (size_t group = 0; group < groups_of(park); group++) {
         uint64_t bits = 0;
@@ -83,6 +93,7 @@ void park_load(const Park *park, uint32_t number, void *state) {
         }
         to += 256;
     }
+    return room;
 }
 
 /* the bytes behind the bits that it takes */
@@ -107,19 +118,38 @@ static size_t pack(const Park *park, const uint8_t *from, Packed *to) {
     return (size_t)(words - to->words) * sizeof(*words);
 }
 
-uint32_t park_store(Park *park, uint32_t number, const void *state) {
+static uint32_t move(Park *park, uint32_t number, uint32_t size) {
+    pool_return(pool_of(park, number), place_of(number));
+    return size << SIZE_SHIFT | pool_take(&park->pools[size]); /* each has room for all */
+}
+
+static uint32_t store_packed(Park *park, uint32_t number, const void *state) {
     Packed packed;
     const size_t bytes = pack(park, state, &packed);
     uint32_t size = 0;
-    while (size < PARK_SIZES - 1 && head_bytes(park) + bytes > sizes[size])
+    while (size < WHOLE && head_bytes(park) + bytes > sizes[size])
         size++;
-    uint32_t place = place_of(number);
-    if (number >> SIZE_SHIFT != size) {
-        pool_return(pool_of(park, number), place);
-        place = pool_take(&park->pools[size]); /* each has room for all there may be */
+    if (number >> SIZE_SHIFT == WHOLE && size == WHOLE)
+        return number;
+    if (number >> SIZE_SHIFT != size)
+        number = move(park, number, size);
+    uint8_t *to = pool_at(&park->pools[size], place_of(number));
+    if (size == WHOLE) {
+        memcpy(to, state, park->state_bytes);
+        return number;
     }
-    uint8_t *to = pool_at(&park->pools[size], place);
     memcpy(to, packed.bits, head_bytes(park));
     memcpy(to + head_bytes(park), packed.words, bytes);
-    return size << SIZE_SHIFT | place;
+    return number;
+}
+
+uint32_t park_store(Park *park, uint32_t number, const void *state) {
+    const bool whole = number >> SIZE_SHIFT == WHOLE;
+    if (whole && park->pools[WHOLE].used <= park->whole)
+        return number;
+    if (whole || !is_roomy(park))
+        return store_packed(park, number, state);
+    number = move(park, number, WHOLE);
+    memcpy(pool_at(&park->pools[WHOLE], place_of(number)), state, park->state_bytes);
+    return number;
 }

@@ -27,12 +27,12 @@ static void make(uint8_t state[BYTES], uint64_t seed, unsigned share) {
     }
 }
 
-static void test_round(void **context) {
+static void store_and_load(uint32_t whole) {
     static uint8_t expected[STATES][BYTES];
     uint32_t numbers[STATES];
-    uint8_t got[BYTES];
-    (void)context;
-    assert_int_equal(park_init(&park, STATES, BYTES), 0);
+    uint8_t room[BYTES];
+    memset(expected, 0, sizeof(expected));
+    assert_int_equal(park_init(&park, STATES, whole, BYTES), 0);
     for (size_t i = 0; i < STATES; i++) {
         numbers[i] = park_take(&park);
         assert_int_not_equal(numbers[i], 0);
@@ -40,10 +40,11 @@ static void test_round(void **context) {
     assert_int_equal(park_take(&park), 0);
     for (uint64_t i = 0; i < ROUNDS; i++) {
         const size_t at = hash_u64(i, 1) % STATES;
-        park_load(&park, numbers[at], got);
+        uint8_t *got = park_load(&park, numbers[at], room);
         assert_memory_equal(got, expected[at], BYTES);
         make(expected[at], i, (unsigned)(hash_u64(i, 2) % 257));
-        numbers[at] = park_store(&park, numbers[at], expected[at]);
+        memcpy(got, expected[at], BYTES);
+        numbers[at] = park_store(&park, numbers[at], got);
         if (i % 7 == 0) {
             park_return(&park, numbers[at]);
             numbers[at] = park_take(&park);
@@ -57,28 +58,34 @@ static void test_round(void **context) {
     park_deinit(&park);
 }
 
+static void test_round(void **context) {
+    (void)context;
+    store_and_load(0);
+    store_and_load(1);
+    store_and_load(STATES / 2);
+    store_and_load(STATES);
+}
+
 static void test_full_and_empty(void **context) {
     uint8_t full[BYTES];
     uint8_t empty[BYTES] = {0};
-    uint8_t got[BYTES];
+    uint8_t room[BYTES];
     (void)context;
     memset(full, 0xff, sizeof(full));
-    assert_int_equal(park_init(&park, 2, BYTES), 0);
+    assert_int_equal(park_init(&park, 2, 0, BYTES), 0);
     uint32_t number = park_take(&park);
     number = park_store(&park, number, full);
-    park_load(&park, number, got);
-    assert_memory_equal(got, full, BYTES);
+    assert_memory_equal(park_load(&park, number, room), full, BYTES);
     number = park_store(&park, number, empty);
-    park_load(&park, number, got);
-    assert_memory_equal(got, empty, BYTES);
+    assert_memory_equal(park_load(&park, number, room), empty, BYTES);
     park_deinit(&park);
 }
 
 static void test_sizes_refused(void **context) {
     (void)context;
-    assert_true(park_init(&park, 1, PARK_STATE_MAX + 8) < 0);
-    assert_true(park_init(&park, 1, 12) < 0);
-    assert_int_equal(park_init(&park, 1, PARK_STATE_MAX), 0);
+    assert_true(park_init(&park, 1, 0, PARK_STATE_MAX + 8) < 0);
+    assert_true(park_init(&park, 1, 0, 12) < 0);
+    assert_int_equal(park_init(&park, 1, 0, PARK_STATE_MAX), 0);
     park_deinit(&park);
 }
 
