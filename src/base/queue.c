@@ -106,20 +106,31 @@ bool queue_push_first(Queue *queue, void *item) {
     return pushed;
 }
 
-void *queue_pop(Queue *queue, unsigned timeout_ms) {
+size_t queue_pop_all(Queue *queue, void **items, size_t max, unsigned timeout_ms) {
     struct timespec until = timeout_ms ? deadline(timeout_ms) : (struct timespec){0};
-    void *item = NULL;
+    size_t n = 0;
     (void)pthread_mutex_lock(&queue->lock);
     while (queue->length == 0 && !queue->closed && timeout_ms)
         if (pthread_cond_timedwait(&queue->not_empty, &queue->lock, &until) == ETIMEDOUT)
             break;
-    if (queue->length) {
-        item = queue->items[queue->head];
+    for (; n < max && queue->length; n++) {
+        items[n] = queue->items[queue->head];
         queue->head = (queue->head + 1) % queue->capacity;
         queue->length--;
-        (void)pthread_cond_signal(&queue->not_full);
+    }
+    if (n && queue->length <= queue->capacity - queue->capacity / 8) {
+        if (n == 1)
+            (void)pthread_cond_signal(&queue->not_full);
+        else
+            (void)pthread_cond_broadcast(&queue->not_full); /* there is room for several */
     }
     (void)pthread_mutex_unlock(&queue->lock);
+    return n;
+}
+
+void *queue_pop(Queue *queue, unsigned timeout_ms) {
+    void *item = NULL;
+    (void)queue_pop_all(queue, &item, 1, timeout_ms);
     return item;
 }
 

@@ -5,7 +5,8 @@
  * Queue
  *
  * A bounded queue of pointers between threads, any number on either side. The queue never owns
- * what it carries. Waiting is by condition variable with a monotonic limit.
+ * what it carries. Waiting is by condition variable with a monotonic limit; who waits for room is
+ * woken when an eighth of a queue is free, or at the limit, for waking costs more than an item.
  */
 
 #include <stdbool.h>
@@ -30,6 +31,9 @@ bool queue_push_first(Queue *queue, void *item);
 
 /* NULL: nothing came within timeout_ms, or closed and empty */
 void *queue_pop(Queue *queue, unsigned timeout_ms);
+
+/** queue_pop_all() - what is there, at most `max` items, under one lock; the first is waited for */
+size_t queue_pop_all(Queue *queue, void **items, size_t max, unsigned timeout_ms);
 
 /** queue_close() - wakes every waiter; what is inside can still be popped */
 void queue_close(Queue *queue);

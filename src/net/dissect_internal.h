@@ -48,6 +48,19 @@ TunnelStep tunnel_mpls;
 /** tunnel_udp() - by the ports, the cursor behind the UDP header */
 bool tunnel_udp(Walk *w);
 
+/** tunnel_likely() - false: none of those of tunnel_udp(). A bit for each port in its six lower
+ * ones: most others need no search */
+static inline bool tunnel_likely(uint16_t src_port, uint16_t dst_port) {
+    const uint64_t marks = UINT64_C(1) << (4789 & 63) | UINT64_C(1) << (8472 & 63) |
+                           UINT64_C(1) << (6081 & 63) | UINT64_C(1) << (2152 & 63) |
+                           UINT64_C(1) << (4754 & 63) | UINT64_C(1) << (1701 & 63) |
+                           UINT64_C(1) << (3544 & 63);
+    return (marks >> (dst_port & 63) | marks >> (src_port & 63)) & 1;
+}
+
+/** dissect_walk() - dissect_frame() without its straight way, layer by layer */
+int dissect_walk(const Frame *frame, DissectMode mode, Packet *packet);
+
 /** tunnel_enter() - go on with what the tunnel carries (id 0: has none); on an answer everything is
  * as it was before, but for a note of what was wrong */
 int tunnel_enter(Walk *w, TunnelType type, uint32_t id, DissectStep *inner);

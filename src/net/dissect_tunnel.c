@@ -354,21 +354,16 @@ typedef struct TunnelPort {
     TunnelStep *step;
 } TunnelPort;
 
+/* each is in tunnel_likely() too */
 static const TunnelPort tunnel_ports[] = {
     {4789, false, tunnel_vxlan}, {8472, false, tunnel_vxlan}, {6081, false, tunnel_geneve},
     {2152, false, tunnel_gtp},   {4754, false, tunnel_gre},   {1701, true, tunnel_l2tp},
     {3544, true, tunnel_teredo},
 };
 
-/* a bit for each of these in the six lower ones of the port: most others need no search */
-static const uint64_t tunnel_marks = UINT64_C(1) << (4789 & 63) | UINT64_C(1) << (8472 & 63) |
-                                     UINT64_C(1) << (6081 & 63) | UINT64_C(1) << (2152 & 63) |
-                                     UINT64_C(1) << (4754 & 63) | UINT64_C(1) << (1701 & 63) |
-                                     UINT64_C(1) << (3544 & 63);
-
 bool tunnel_udp(Walk *w) {
     const Packet *p = w->p;
-    if (!((tunnel_marks >> (p->dst_port & 63) | tunnel_marks >> (p->src_port & 63)) & 1))
+    if (!tunnel_likely(p->src_port, p->dst_port))
         return false;
     for (size_t i = 0; i < sizeof(tunnel_ports) / sizeof(tunnel_ports[0]); i++) {
         const TunnelPort *row = &tunnel_ports[i];

@@ -6,9 +6,23 @@
  */
 
 #include <stdlib.h>
+#include <string.h>
 
-#include "net/dissect.h"
+#include "net/dissect_internal.h"
 #include "net/fragment.h"
+
+/* the straight way says what the long one does */
+static void check_straight(const Frame *frame, DissectMode mode) {
+    Packet straight;
+    Packet walked;
+    memset(&straight, 0, sizeof(straight));
+    memset(&walked, 0, sizeof(walked));
+    const int r = dissect_frame(frame, mode, &straight);
+    if (r != dissect_walk(frame, mode, &walked))
+        abort();
+    if (r == 0 && memcmp(&straight, &walked, sizeof(walked)) != 0)
+        abort();
+}
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -17,6 +31,19 @@ static volatile uint8_t sink;
 static void touch(const uint8_t *bytes, size_t n) {
     for (size_t i = 0; bytes && i < n; i++)
         sink ^= bytes[i];
+}
+
+/* the straight way says what the long one does */
+static void check_straight(const Frame *frame, DissectMode mode) {
+    Packet straight;
+    Packet walked;
+    memset(&straight, 0, sizeof(straight));
+    memset(&walked, 0, sizeof(walked));
+    const int r = dissect_frame(frame, mode, &straight);
+    if (r != dissect_walk(frame, mode, &walked))
+        abort();
+    if (r == 0 && memcmp(&straight, &walked, sizeof(walked)) != 0)
+        abort();
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
@@ -36,6 +63,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     Packet packet;
     Packet outside;
     int r = dissect_frame(&frame, DISSECT_INNERMOST, &packet);
+    check_straight(&frame, DISSECT_INNERMOST);
+    check_straight(&frame, DISSECT_OUTERMOST);
     /* tunnels make no frame unreadable, and none readable */
     if ((r == 0) != (dissect_frame(&frame, DISSECT_OUTERMOST, &outside) == 0))
         abort();

@@ -171,18 +171,29 @@ static bool passes(const PcapFile *file, Frame *frame) {
     return true;
 }
 
+/* of those that were read, the ones that pass */
+static size_t keep_passing(const PcapFile *file, Frame *frames, size_t n) {
+    size_t kept = 0;
+    for (size_t i = 0; i < n; i++) {
+        if (!passes(file, &frames[i]))
+            continue;
+        if (kept != i)
+            frames[kept] = frames[i];
+        kept++;
+    }
+    return kept;
+}
+
 /* of one reading: fewer than asked for, where it ends */
 static size_t read_own(PcapFile *file, Frame *frames, size_t max) {
     Reason why = {""};
     size_t n = 0;
     for (size_t looked = 0; looked < max && !file->pending;) {
-        int r = capture_reader_next(file->own, &frames[n], &why);
-        if (r == 0) {
-            n += passes(file, &frames[n]);
-            looked++;
-            continue;
-        }
-        if (r == CAPTURE_READER_E_EMPTY && n)
+        int r = 0;
+        const size_t more = capture_reader_next(file->own, frames + n, max - looked, &r, &why);
+        n += keep_passing(file, frames + n, more);
+        looked += more;
+        if (r == 0 || (r == CAPTURE_READER_E_EMPTY && n))
             break;
         if (r == CAPTURE_READER_E_EMPTY)
             r = capture_reader_fill(file->own, &why);

@@ -13,7 +13,7 @@
 #include "base/error.h"
 
 enum {
-    READ_BYTES = 256 * 1024, /* at once: less than the second cache holds */
+    READ_BYTES = 128 * 1024, /* at once: less than the second cache holds */
     RECORD_MAX = 512 * 1024, /* a frame of 256 KB with its options */
     FRAME_MAX = 256 * 1024,
     INTERFACES_MAX = 4096,
@@ -82,22 +82,28 @@ static uint16_t link_of(uint32_t written) {
 
 /* --- pcap --------------------------------------------------------------------------------- */
 
+static inline uint32_t host_u32(const CaptureReader *file, const uint8_t *at) {
+    uint32_t v = 0;
+    memcpy(&v, at, sizeof(v));
+    return file->swapped == (__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__) ? v : __builtin_bswap32(v);
+}
+
 /* seconds | fraction | bytes captured | bytes on the wire */
 static int next_pcap(CaptureReader *file, Frame *frame, Reason *reason) {
     Cursor c = rest(file);
-    const uint64_t seconds = take_u32(file, &c);
-    const uint64_t fraction = take_u32(file, &c);
-    const uint32_t captured = take_u32(file, &c);
-    const uint32_t wire = take_u32(file, &c);
-    if (c.failed)
+    const uint8_t *head = cursor_take(&c, PCAP_PACKET_BYTES);
+    if (!head)
         return CAPTURE_READER_E_EMPTY;
+    const uint32_t captured = host_u32(file, head + 8);
+    const uint32_t wire = host_u32(file, head + 12);
     if (captured > FRAME_MAX)
         return broken(reason, "a packet of an impossible length");
     const uint8_t *bytes = cursor_take(&c, captured);
     if (!bytes)
         return CAPTURE_READER_E_EMPTY;
     *frame = (Frame){.bytes = bytes,
-                     .time_ns = seconds * 1000000000u + fraction * file->nanoseconds,
+                     .time_ns = host_u32(file, head) * UINT64_C(1000000000) +
+                                (uint64_t)host_u32(file, head + 4) * file->nanoseconds,
                      .captured_bytes = captured,
                      .wire_bytes = wire < captured ? captured : wire,
                      .link_type = file->interfaces[0].link_type};
@@ -328,8 +334,18 @@ int capture_reader_link_type(const CaptureReader *file) {
     return file->interfaces[0].link_type;
 }
 
-int capture_reader_next(CaptureReader *file, Frame *frame, Reason *reason) {
-    return file->ng ? next_ng(file, frame, reason) : next_pcap(file, frame, reason);
+size_t capture_reader_next(CaptureReader *file, Frame *frames, size_t max, int *answerp,
+                           Reason *reason) {
+    size_t n = 0;
+    int r = 0;
+    if (file->ng)
+        while (n < max && (r = next_ng(file, &frames[n], reason)) == 0)
+            n++;
+    else
+        while (n < max && (r = next_pcap(file, &frames[n], reason)) == 0)
+            n++;
+    *answerp = r;
+    return n;
 }
 
 int capture_reader_fill(CaptureReader *file, Reason *reason) {

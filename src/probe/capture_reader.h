@@ -34,8 +34,10 @@ CaptureReader *capture_reader_free(CaptureReader *file);
 /** capture_reader_link_type() - of the first interface, FRAME_LINK_... if it is known here */
 int capture_reader_link_type(const CaptureReader *file);
 
-/** capture_reader_next() - the next frame; its bytes stay good until capture_reader_fill() */
-int capture_reader_next(CaptureReader *file, Frame *frame, Reason *reason);
+/** capture_reader_next() - the next frames, at most `max`, and how many; fewer: *answerp says why.
+ * Their bytes stay good until capture_reader_fill() */
+size_t capture_reader_next(CaptureReader *file, Frame *frames, size_t max, int *answerp,
+                           Reason *reason);
 
 /** capture_reader_fill() - read on; 0, or why not */
 int capture_reader_fill(CaptureReader *file, Reason *reason);

@@ -21,6 +21,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "base/queue.h"
+#include "probe/datagrams.h"
 #include "probe/resolve.h"
 
 enum {
@@ -31,8 +32,9 @@ enum {
     STALLED_MS = 30000, /* a connection that takes nothing for so long is given up */
     AGAIN_FIRST_MS = 1000,
     AGAIN_MOST_MS = 10000,
-    PATIENCE_MS = 10000, /* of who reads a file, for a queue that does not move */
-    BURST = 16, /* datagrams a call; then a pause, when the source has no pace of its own */
+    PATIENCE_MS = 10000,   /* of who reads a file, for a queue that does not move */
+    BURST = DATAGRAMS_MAX, /* datagrams a call; then a pause, when the source has no pace */
+    BURST_PAUSE_MS = 2,
 };
 
 typedef struct Letter {
@@ -64,7 +66,8 @@ struct Door {
     int family;
     uint64_t again_ms; /* not tried before */
     uint64_t pause_ms;
-    bool in_doubt; /* the last datagram: the kernel may still hear that it was refused */
+    bool join;            /* datagrams, as far as the kernel does */
+    size_t doubt_letters; /* the last ones: the kernel may still hear that they were refused */
     size_t doubt_records;
     BatchCounts doubt_counts;
     size_t burst;
@@ -103,12 +106,13 @@ static void well(Door *door) {
     door->told = false;
 }
 
-static void count(Door *door, bool sent, size_t records, const BatchCounts *counts) {
+static void count(Door *door, bool sent, size_t letters, size_t records,
+                  const BatchCounts *counts) {
     if (sent) {
-        door->sent_messages++;
+        door->sent_messages += letters;
         door->sent_records += records;
     } else {
-        door->failed_messages++;
+        door->failed_messages += letters;
         door->failed_records += records;
         door->failed_flows += counts->flows;
         door->failed_packets += counts->packets;
@@ -118,7 +122,7 @@ static void count(Door *door, bool sent, size_t records, const BatchCounts *coun
 
 static void count_letter(Door *door, bool sent, const Letter *letter) {
     if (!letter->farewell)
-        count(door, sent, letter->records, &letter->counts);
+        count(door, sent, 1, letter->records, &letter->counts);
 }
 
 static void shut(Door *door) {
@@ -172,6 +176,7 @@ static int try_address(Door *door, const struct addrinfo *at) {
         (void)close(door->fd);
         door->fd = -1;
     } else {
+        door->join = true;
         measure_room(door, at->ai_family);
     }
     return error;
@@ -217,33 +222,39 @@ int door_try(const DoorAddress *address, Reason *reason) {
 /* --- UDP ---------------------------------------------------------------------------------- */
 
 static void settle(Door *door, bool refused) {
-    if (door->in_doubt)
-        count(door, !refused, door->doubt_records, &door->doubt_counts);
-    door->in_doubt = false;
+    if (door->doubt_letters)
+        count(door, !refused, door->doubt_letters, door->doubt_records, &door->doubt_counts);
+    door->doubt_letters = door->doubt_records = 0;
+    door->doubt_counts = (BatchCounts){0};
     if (refused)
         trouble(door, "nothing listens there");
 }
 
-/* has the kernel heard that the last one was refused? */
+/* has the kernel heard that the last ones were refused? */
 static void settle_last(Door *door) {
     int error = 0;
     socklen_t size = sizeof(error);
-    if (!door->in_doubt)
+    if (!door->doubt_letters)
         return;
     (void)getsockopt(door->fd, SOL_SOCKET, SO_ERROR, &error, &size);
     settle(door, error == ECONNREFUSED);
 }
 
-/* they are under way; of the last one alone it may still be heard that it was refused */
-static void went(Door *door, Letter *const *letters, size_t n) {
-    if (door->in_doubt)
+/* they are under way; of the last ones, which went as one, it may still be heard that they were
+ * refused */
+static void went(Door *door, Letter *const *letters, const DatagramsSent *sent) {
+    if (door->doubt_letters)
         well(door);
     settle(door, false);
-    for (size_t i = 0; i + 1 < n; i++)
-        count_letter(door, true, letters[i]);
-    door->in_doubt = true;
-    door->doubt_records = letters[n - 1]->records;
-    door->doubt_counts = letters[n - 1]->counts;
+    for (size_t i = 0; i < sent->n; i++) {
+        if (i + sent->together < sent->n) {
+            count_letter(door, true, letters[i]);
+            continue;
+        }
+        door->doubt_letters++;
+        door->doubt_records += letters[i]->records;
+        door->doubt_counts = batch_counts_add(door->doubt_counts, letters[i]->counts);
+    }
 }
 
 /* one that the kernel does not take */
@@ -255,16 +266,11 @@ static void did_not_go(Door *door, const Letter *letter, int error) {
         shut(door); /* another route or address may do */
 }
 
-/* how many went; or -1, errno of the first */
-static int send_some(Door *door, Letter *const *letters, size_t n) {
-    struct mmsghdr messages[BURST] = {0};
+static DatagramsSent send_some(Door *door, Letter *const *letters, size_t n) {
     struct iovec parts[BURST];
-    for (size_t i = 0; i < n; i++) {
+    for (size_t i = 0; i < n; i++)
         parts[i] = (struct iovec){.iov_base = letters[i]->bytes, .iov_len = letters[i]->size};
-        messages[i].msg_hdr.msg_iov = &parts[i];
-        messages[i].msg_hdr.msg_iovlen = 1;
-    }
-    return sendmmsg(door->fd, messages, (unsigned)n, MSG_NOSIGNAL);
+    return datagrams_send(door->fd, parts, n, &door->join);
 }
 
 static void send_datagrams(Door *door, Letter *const *letters, size_t n) {
@@ -274,10 +280,10 @@ static void send_datagrams(Door *door, Letter *const *letters, size_t n) {
             count_letter(door, false, letters[at++]);
             continue;
         }
-        const int sent = send_some(door, letters + at, n - at);
-        if (sent > 0) {
-            went(door, letters + at, (size_t)sent);
-            at += (size_t)sent;
+        const DatagramsSent sent = send_some(door, letters + at, n - at);
+        if (sent.n) {
+            went(door, letters + at, &sent);
+            at += sent.n;
             again = false;
         } else if (errno == ECONNREFUSED && !again) { /* the one before was; these were not tried */
             settle(door, true);
@@ -294,7 +300,7 @@ static void send_datagrams(Door *door, Letter *const *letters, size_t n) {
     door->burst += n;
     if (door->patient && door->burst >= BURST) {
         door->burst = 0;
-        nap(1);
+        nap(BURST_PAUSE_MS);
     }
 }
 
@@ -371,18 +377,6 @@ static void send_stream(Door *door, const Letter *letter) {
     }
 }
 
-/* what waits, at most so many; the first one is waited for */
-static size_t take_letters(Door *door, Letter *letters[BURST]) {
-    size_t n = 0;
-    while (n < BURST) {
-        letters[n] = queue_pop(door->queue, n ? 0 : IDLE_MS);
-        if (!letters[n])
-            break;
-        n++;
-    }
-    return n;
-}
-
 static void deliver_letters(Door *door, Letter *const *letters, size_t n) {
     if (!door->address.tcp && !is_over(door)) {
         send_datagrams(door, letters, n);
@@ -400,7 +394,7 @@ static void *door_run(void *userdata) {
     Door *door = userdata;
     for (;;) {
         Letter *letters[BURST];
-        const size_t n = take_letters(door, letters);
+        const size_t n = queue_pop_all(door->queue, (void **)letters, BURST, IDLE_MS);
         if (n)
             deliver_letters(door, letters, n);
         else if (!door->address.tcp)

@@ -2,6 +2,7 @@
 
 #include "probe/dpi.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <ndpi_main.h>
 #include <stdio.h>
@@ -16,31 +17,46 @@
 #include "probe/dpi_facts.h"
 #include "probe/flow_entry.h"
 #include "probe/ndpi_inside.h"
-#include "probe/pool.h"
+#include "probe/park.h"
 
 /* packets after which nDPI will not find out any more: those of its own reader; and bytes, so that
  * a bulk transfer that it does not know ends sooner */
 enum { TCP_PACKETS_MAX = 80, OTHER_PACKETS_MAX = 24, BYTES_MAX = 128 << 10 };
 
+enum { STATES_WHOLE = 2048 }; /* 1.5 MB */
+
 enum { HELLOS_MAX = 4096 }; /* that are being put together */
+
+typedef struct DpiState {
+    struct ndpi_flow_struct flow;
+    HelloState hello;
+    uint32_t bytes : 31;
+    uint32_t emptied : 1; /* what ndpi_pack() said */
+} DpiState;
+
+static_assert(sizeof(DpiState) % 8 == 0, "parked in words of eight bytes");
 
 struct Dpi {
     struct ndpi_detection_module_struct *module;
     HelloReader *hellos;
-    Pool states; /* DpiState */
+    Park states;   /* DpiState */
+    DpiState room; /* of one that was parked */
+    DpiState *state;
+    uint32_t number; /* of that; 0: none */
+    NdpiSpare spare;
     MetricValue *counters;
     bool some; /* only those in `wanted` are exported */
     NDPI_PROTOCOL_BITMASK wanted;
 };
 
-typedef struct DpiState {
-    struct ndpi_flow_struct flow;
-    HelloState hello;
-    uint32_t bytes;
-} DpiState;
+static_assert(NDPI_PROTOCOL_NUM_CATEGORIES <= 256, "a byte in each flow");
 
-static DpiState *state_at(const Dpi *dpi, uint32_t state) {
-    return pool_at(&dpi->states, state);
+/* between packets a state is mostly zeros, and may be parked */
+static DpiState *state_load(Dpi *dpi, uint32_t number) {
+    if (dpi->number != number)
+        dpi->state = park_load(&dpi->states, number, &dpi->room);
+    dpi->number = number;
+    return dpi->state;
 }
 
 /* one of --ndpi-protocols, which is cut off the list */
@@ -106,7 +122,7 @@ int dpi_new(Dpi **dpip, const DpiConfig *config, Reason *reason) {
                    ndpi_get_api_version(), NDPI_API_VERSION);
         return DPI_E_REFUSED;
     }
-    int r = pool_init(&dpi->states, config->max_flows, sizeof(DpiState));
+    int r = park_init(&dpi->states, config->max_flows, STATES_WHOLE, sizeof(DpiState));
     if (r < 0)
         return error_trace(r);
     r = start_module(dpi, config, reason);
@@ -126,18 +142,19 @@ Dpi *dpi_free(Dpi *dpi) {
     if (dpi->module)
         ndpi_exit_detection_module(dpi->module);
     hello_reader_free(dpi->hellos);
-    pool_deinit(&dpi->states);
+    park_deinit(&dpi->states);
+    ndpi_spare_deinit(&dpi->spare);
     free(dpi);
     return NULL;
 }
 
 uint32_t dpi_begin(Dpi *dpi) {
-    uint32_t state = pool_take(&dpi->states);
+    uint32_t state = park_take(&dpi->states);
     if (!state) {
         metric_add(&dpi->counters[COUNTER_DPI_FULL], 1);
         return 0;
     }
-    memset(state_at(dpi, state), 0, sizeof(DpiState));
+    dpi->number = 0; /* its memory may be that of the one that was looked at */
     metric_add(&dpi->counters[COUNTER_DPI_FLOWS], 1);
     metric_set(&dpi->counters[COUNTER_DPI_LIVE], dpi->states.used);
     return state;
@@ -152,27 +169,30 @@ static bool limit_reached(Dpi *dpi, const DpiState *state, const Packet *packet,
     return true;
 }
 
-bool dpi_packet(Dpi *dpi, uint32_t number, const Packet *packet, unsigned packets) {
-    DpiState *state = state_at(dpi, number);
+bool dpi_packet(Dpi *dpi, uint32_t *numberp, const Packet *packet, unsigned packets) {
+    DpiState *state = state_load(dpi, *numberp);
     struct ndpi_flow_struct *flow = &state->flow;
     uint32_t size = packet->ip_captured_bytes;
     metric_add(&dpi->counters[COUNTER_DPI_PACKETS], 1);
-    ndpi_unpack(flow);
+    ndpi_unpack(flow, &dpi->spare, state->emptied);
     ndpi_protocol found = ndpi_detection_process_packet(
         dpi->module, flow, packet->ip, (unsigned short)(size > UINT16_MAX ? UINT16_MAX : size),
         packet->time_ns / 1000000);
-    ndpi_pack(flow);
+    state->emptied = ndpi_pack(flow, &dpi->spare);
     if (!hello_packet(dpi->hellos, &state->hello, packet))
         metric_add(&dpi->counters[COUNTER_HELLOS_FULL], 1);
-    state->bytes += packet->payload_bytes;
-    if (limit_reached(dpi, state, packet, packets))
-        return true;
-    return found.app_protocol != NDPI_PROTOCOL_UNKNOWN &&
-           !ndpi_extra_dissection_possible(dpi->module, flow);
+    state->bytes = (state->bytes + packet->payload_bytes) & 0x7fffffffu;
+    if (limit_reached(dpi, state, packet, packets) ||
+        (found.app_protocol != NDPI_PROTOCOL_UNKNOWN &&
+         !ndpi_extra_dissection_possible(dpi->module, flow)))
+        return true; /* dpi_end() is next, and takes it from here */
+    *numberp = park_store(&dpi->states, *numberp, state);
+    dpi->number = 0;
+    return false;
 }
 
-DpiSender dpi_sender(const Dpi *dpi, uint32_t number) {
-    const DpiState *state = state_at(dpi, number);
+DpiSender dpi_sender(Dpi *dpi, uint32_t number) {
+    const DpiState *state = state_load(dpi, number);
     if (state->hello.has_ja4)
         return DPI_SENDER_CLIENT;
     return dpi_facts_sender(&state->flow);
@@ -181,16 +201,13 @@ DpiSender dpi_sender(const Dpi *dpi, uint32_t number) {
 static void take_result(const Dpi *dpi, const DpiState *state, ndpi_protocol found,
                         DpiResult *result) {
     const struct ndpi_flow_struct *flow = &state->flow;
-    uint16_t client = 0;
-    uint16_t server = 0;
     result->app = found.app_protocol;
     result->master = found.master_protocol;
-    result->category = (uint16_t)ndpi_get_proto_category(dpi->module, found);
+    result->category = (uint8_t)ndpi_get_proto_category(dpi->module, found);
     result->risk = flow->risk;
-    result->risk_score = flow->risk ? ndpi_risk2score(flow->risk, &client, &server) : 0;
     result->confidence = (uint8_t)flow->confidence;
     if (flow->category != NDPI_PROTOCOL_CATEGORY_UNSPECIFIED)
-        result->category = (uint16_t)flow->category;
+        result->category = (uint8_t)flow->category;
     if (result->app == NDPI_PROTOCOL_UNKNOWN && result->master == NDPI_PROTOCOL_UNKNOWN)
         result->category = 0;
     metadata_clear(&result->metadata);
@@ -199,8 +216,8 @@ static void take_result(const Dpi *dpi, const DpiState *state, ndpi_protocol fou
         metadata_put(&result->metadata, METADATA_JA4, state->hello.ja4, JA4_BYTES);
 }
 
-void dpi_peek(const Dpi *dpi, uint32_t number, DpiResult *result) {
-    const DpiState *state = state_at(dpi, number);
+void dpi_peek(Dpi *dpi, uint32_t number, DpiResult *result) {
+    const DpiState *state = state_load(dpi, number);
     /* nDPI keeps the application first and what carries it second */
     ndpi_protocol found = {.app_protocol = state->flow.detected_protocol_stack[0],
                            .master_protocol = state->flow.detected_protocol_stack[1],
@@ -209,14 +226,16 @@ void dpi_peek(const Dpi *dpi, uint32_t number, DpiResult *result) {
 }
 
 void dpi_end(Dpi *dpi, uint32_t number, DpiResult *result) {
-    DpiState *state = state_at(dpi, number);
+    DpiState *state = state_load(dpi, number);
     uint8_t guessed = 0;
-    ndpi_unpack(&state->flow);
+    ndpi_unpack(&state->flow, &dpi->spare, state->emptied);
     ndpi_protocol found = ndpi_detection_giveup(dpi->module, &state->flow, 1, &guessed);
     take_result(dpi, state, found, result);
     hello_end(dpi->hellos, &state->hello);
+    (void)ndpi_pack(&state->flow, &dpi->spare);
     ndpi_free_flow_data(&state->flow);
-    pool_return(&dpi->states, number);
+    park_return(&dpi->states, number);
+    dpi->number = 0;
     metric_set(&dpi->counters[COUNTER_DPI_LIVE], dpi->states.used);
 }
 
@@ -236,7 +255,7 @@ void dpi_by_port(Dpi *dpi, const FlowKey *key, unsigned initiator, DpiResult *re
     metadata_clear(&result->metadata);
     if (result->app == NDPI_PROTOCOL_UNKNOWN && result->master == NDPI_PROTOCOL_UNKNOWN)
         return;
-    result->category = (uint16_t)ndpi_get_proto_category(dpi->module, found);
+    result->category = (uint8_t)ndpi_get_proto_category(dpi->module, found);
     result->confidence = NDPI_CONFIDENCE_MATCH_BY_PORT;
 }
 
@@ -245,6 +264,12 @@ bool dpi_wanted(const Dpi *dpi, uint16_t master, uint16_t app) {
         return true;
     return NDPI_ISSET(&dpi->wanted, app) ||
            (master != NDPI_PROTOCOL_UNKNOWN && NDPI_ISSET(&dpi->wanted, master));
+}
+
+uint16_t dpi_risk_score(uint64_t risk) {
+    uint16_t client = 0;
+    uint16_t server = 0;
+    return risk ? ndpi_risk2score(risk, &client, &server) : 0;
 }
 
 size_t dpi_app_name(Dpi *dpi, uint16_t master, uint16_t app, char *text, size_t size) {

@@ -28,9 +28,8 @@ typedef struct FlowKey FlowKey;
 typedef struct DpiResult {
     uint16_t app;    /* as numbered by nDPI; 0: unknown */
     uint16_t master; /* the protocol that carries it, 0: none */
-    uint16_t category;
-    uint16_t risk_score;
     uint64_t risk;
+    uint8_t category;
     uint8_t confidence;
     Metadata metadata;
 } DpiResult;
@@ -50,14 +49,14 @@ enum {
 int dpi_new(Dpi **dpip, const DpiConfig *config, Reason *reason);
 Dpi *dpi_free(Dpi *dpi);
 
-/** dpi_begin() - a state for a flow, 0 when all are in use */
+/** dpi_begin() - number of a state for a flow, 0 when all are in use */
 uint32_t dpi_begin(Dpi *dpi);
 
 /**
  * dpi_packet() - show a packet; `packets` is how many of the flow were shown before. True: there is
- * nothing more to learn, call dpi_end().
+ * nothing more to learn, call dpi_end(). The state's number may be another one afterwards.
  */
-bool dpi_packet(Dpi *dpi, uint32_t state, const Packet *packet, unsigned packets);
+bool dpi_packet(Dpi *dpi, uint32_t *state, const Packet *packet, unsigned packets);
 
 typedef enum DpiSender {
     DPI_SENDER_UNKNOWN,
@@ -70,16 +69,19 @@ typedef enum DpiSender {
  * and its answer (HTTP, DNS and its kin), a ClientHello, a ServerHello. Holds as long as it was
  * asked after each packet before, and has not told yet.
  */
-DpiSender dpi_sender(const Dpi *dpi, uint32_t state);
+DpiSender dpi_sender(Dpi *dpi, uint32_t state);
 
 /** dpi_peek() - what is known so far */
-void dpi_peek(const Dpi *dpi, uint32_t state, DpiResult *result);
+void dpi_peek(Dpi *dpi, uint32_t state, DpiResult *result);
 
 /** dpi_end() - what is known, guessing by port and address if need be; the state is returned */
 void dpi_end(Dpi *dpi, uint32_t state, DpiResult *result);
 
 /** dpi_by_port() - for a flow that never had a state; `initiator` is the side that opened it */
 void dpi_by_port(Dpi *dpi, const FlowKey *key, unsigned initiator, DpiResult *result);
+
+/** dpi_risk_score() - nDPI's score of a set of risks */
+uint16_t dpi_risk_score(uint64_t risk);
 
 /** dpi_wanted() - whether flows of the application are to be exported */
 bool dpi_wanted(const Dpi *dpi, uint16_t master, uint16_t app);

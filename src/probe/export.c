@@ -24,7 +24,7 @@ enum {
     PATIENT_MS = 1000,
     BATCH_RECORDS = 350,
     BATCH_AGE_MS = 200,
-    BATCHES = 64,      /* in circulation, of the first inlet, */
+    BATCHES = 32,      /* in circulation, of the first inlet, */
     MORE_BATCHES = 24, /* and what each other one adds, beside one a lane */
     INLETS_MAX = 64,
     JSON_CHUNK = 64 * 1024,

@@ -99,10 +99,9 @@ typedef struct FlowApp {
     uint32_t dpi;      /* number of nDPI's state, 0: none */
     uint16_t app;
     uint16_t master;
-    uint16_t category;
-    uint16_t risk_score;
+    uint8_t category;
     uint8_t confidence;
-    uint8_t spare[7];
+    uint8_t spare[2];
 } FlowApp;
 
 /* what carried a flow; by side as of the first packet from there */
@@ -119,7 +118,7 @@ typedef struct FlowPath {
 static_assert(sizeof(FlowTag) == 20, "hashed and compared as bytes");
 static_assert(sizeof(FlowEntry) == 64, "one cache line");
 static_assert(sizeof(FlowMore) == 64, "one cache line");
-static_assert(sizeof(FlowApp) == 32, "half a cache line");
+static_assert(sizeof(FlowApp) == 24, "no holes");
 
 /* the frame's input by which packets of a side come, -1: there were none */
 static inline int entry_input(const FlowEntry *entry, unsigned side) {

@@ -14,11 +14,13 @@ static volatile uint8_t sink;
 
 static void read_all(CaptureReader *reader) {
     Reason reason = {""};
-    Frame frame;
+    Frame frames[3];
     for (;;) {
-        int r = capture_reader_next(reader, &frame, &reason);
-        for (uint32_t i = 0; r == 0 && i < frame.captured_bytes; i++)
-            sink ^= frame.bytes[i];
+        int r = 0;
+        const size_t n = capture_reader_next(reader, frames, 3, &r, &reason);
+        for (size_t k = 0; k < n; k++)
+            for (uint32_t i = 0; i < frames[k].captured_bytes; i++)
+                sink ^= frames[k].bytes[i];
         if (r == CAPTURE_READER_E_EMPTY)
             r = capture_reader_fill(reader, &reason);
         if (r)

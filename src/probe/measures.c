@@ -330,10 +330,9 @@ static void take_tcp(Measures *m, unsigned side, unsigned initiator, const Packe
     const uint8_t *tcp = tcp_header(packet);
     if (!tcp)
         return;
-    Cursor c = cursor_make(tcp, TCP_HEADER_BYTES);
-    cursor_skip(&c, 4);
-    Segment g = {.now_us = us_of(packet->time_ns), .flags = packet->tcp_flags};
-    g.seq = cursor_u32(&c);
+    Cursor c = cursor_make(tcp + 8, TCP_HEADER_BYTES - 8);
+    Segment g = {
+        .now_us = us_of(packet->time_ns), .flags = packet->tcp_flags, .seq = packet->tcp_seq};
     g.ack = cursor_u32(&c);
     cursor_skip(&c, 2);
     g.window = cursor_u16(&c);

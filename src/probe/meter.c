@@ -238,7 +238,7 @@ static void account(Meter *meter, const Item *item) {
 }
 
 /* sides by the order of addresses, then ports: both directions give the same tag */
-static bool is_swapped(const Packet *p) {
+static bool is_swapped_v6(const Packet *p) {
     uint64_t src[2];
     uint64_t dst[2];
     memcpy(src, p->src, 16);
@@ -250,31 +250,54 @@ static bool is_swapped(const Packet *p) {
     return p->src_port > p->dst_port;
 }
 
+/* two halves of a word, as they stand in memory */
+static inline uint64_t halves_u32(uint32_t first, uint32_t second) {
+    return __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__ ? first | (uint64_t)second << 32
+                                                     : (uint64_t)first << 32 | second;
+}
+
+static inline uint32_t halves_u16(uint16_t first, uint16_t second) {
+    return __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__ ? first | (uint32_t)second << 16
+                                                     : (uint32_t)first << 16 | second;
+}
+
+/* the tag's words are made in registers: bytes that were just written one by one are slow to read
+ * together */
+static void make_tag(const Meter *meter, Item *item, uint32_t first, uint32_t second) {
+    const Packet *p = &item->packet;
+    const uint16_t lower = item->side ? p->dst_port : p->src_port;
+    const uint16_t upper = item->side ? p->src_port : p->dst_port;
+    const uint16_t vlan = meter->config.vlan_key == METER_VLAN_NONE ? 0 : p->vlan;
+    const uint16_t inner = meter->config.vlan_key == METER_VLAN_ALL ? p->inner_vlan : 0;
+    const uint8_t bytes[4] = {p->protocol, p->ip_version};
+    const uint64_t words[2] = {halves_u32(first, second),
+                               halves_u32(halves_u16(lower, upper), halves_u16(vlan, inner))};
+    uint32_t last = 0;
+    memcpy(&last, bytes, sizeof(last));
+    memcpy(&item->tag, words, sizeof(words));
+    memcpy((uint8_t *)&item->tag + sizeof(words), &last, sizeof(last));
+    item->hash = meter_hash_words(meter, words, last);
+}
+
 static void item_key(const Meter *meter, Item *item) {
     if (meter->config.left_out)
         aggregation_packet(&item->packet, meter->config.left_out);
     const Packet *p = &item->packet;
-    const unsigned s = is_swapped(p);
-    FlowTag *tag = &item->tag;
-    item->side = s;
-    tag->port[s] = p->src_port;
-    tag->port[!s] = p->dst_port;
-    tag->vlan = meter->config.vlan_key == METER_VLAN_NONE ? 0 : p->vlan;
-    tag->inner_vlan = meter->config.vlan_key == METER_VLAN_ALL ? p->inner_vlan : 0;
-    tag->protocol = p->protocol;
-    tag->ip_version = p->ip_version;
-    tag->zero[0] = tag->zero[1] = 0;
     if (p->ip_version == 6) {
+        const bool swapped = is_swapped_v6(p);
         FlowPair pair;
-        memcpy(pair.address[s], p->src, 16);
-        memcpy(pair.address[!s], p->dst, 16);
-        tag->address[0] = 0;
-        tag->address[1] = meter_fold(meter, &pair);
-    } else {
-        memcpy(&tag->address[s], p->src, 4);
-        memcpy(&tag->address[!s], p->dst, 4);
+        memcpy(pair.address[swapped], p->src, 16);
+        memcpy(pair.address[!swapped], p->dst, 16);
+        item->side = swapped;
+        make_tag(meter, item, 0, meter_fold(meter, &pair));
+        return;
     }
-    item->hash = meter_hash(meter, tag);
+    uint32_t src = 0;
+    uint32_t dst = 0;
+    memcpy(&src, p->src, 4);
+    memcpy(&dst, p->dst, 4);
+    item->side = src != dst ? src > dst : p->src_port > p->dst_port;
+    make_tag(meter, item, item->side ? dst : src, item->side ? src : dst);
 }
 
 static void count_oddities(Meter *meter, uint8_t notes) {
@@ -386,6 +409,8 @@ void meter_frames(Meter *meter, const Frame *frames, size_t n) {
 void meter_timeouts(Meter *meter, uint32_t idle_s, uint32_t active_s) {
     meter->idle_ns = idle_s * second_ns;
     meter->active_ns = active_s * second_ns;
+    if (!meter->flows.used) /* the index is not walked, which would touch all of it */
+        return;
     for (uint32_t at = 0; at <= meter->index.mask; at++) {
         const uint32_t number = meter->index.slots[at].number;
         if (number)

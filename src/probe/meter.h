@@ -29,7 +29,7 @@ typedef struct Meter Meter;
 typedef struct Pulse Pulse;
 
 enum {
-    METER_FLOW_BYTES = 248 /* of memory, with index and measures; IPv6 addresses, server names and
+    METER_FLOW_BYTES = 240 /* of memory, with index and measures; IPv6 addresses, server names and
                             * what nDPI keeps apart */
 };
 

@@ -13,7 +13,6 @@ static void keep_result(Meter *meter, FlowApp *app, const DpiResult *result) {
     app->category = result->category;
     app->confidence = result->confidence;
     app->risk = result->risk;
-    app->risk_score = result->risk_score;
     bool full = false;
     app->metadata = metadata_keep(&meter->metadata, app->metadata, &result->metadata, &full);
     if (full)
@@ -69,7 +68,7 @@ void meter_show(Meter *meter, uint32_t number, const Item *item) {
         }
     }
     const bool done =
-        dpi_packet(meter->config.dpi, app->dpi, packet, more_at(meter, number)->dpi_packets++);
+        dpi_packet(meter->config.dpi, &app->dpi, packet, more_at(meter, number)->dpi_packets++);
     if (!(entry->state & (ENTRY_SYN | ENTRY_TOLD | ENTRY_SPLIT)))
         ask_direction(meter, entry, app, item);
     if (done)
@@ -147,7 +146,7 @@ static void record_app(Meter *meter, FlowRecord *record, const FlowApp *app, Met
     record->app_master_id = app->master;
     record->app_confidence = app->confidence;
     record->app_risk = app->risk;
-    record->app_risk_score = app->risk_score;
+    record->app_risk_score = dpi_risk_score(app->risk);
     if (app->metadata) {
         metadata_read(&meter->metadata, app->metadata, metadata);
         metadata_record(metadata, record);

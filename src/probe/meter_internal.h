@@ -108,6 +108,13 @@ static inline uint32_t meter_fold(const Meter *meter, const FlowPair *pair) {
                       hash_mix(words[2] ^ meter->seeds[1], words[3] ^ meter->seeds[2]));
 }
 
+/** meter_hash_words() - of a tag's bytes */
+static inline uint32_t meter_hash_words(const Meter *meter, const uint64_t words[2],
+                                        uint32_t last) {
+    const uint64_t hash = hash_mix(words[0] ^ meter->seeds[0], words[1] ^ meter->seeds[1]);
+    return (uint32_t)hash_mix(hash ^ last, meter->seeds[2]);
+}
+
 /** meter_hash() - of all of a tag but the number of an IPv6 pair */
 static inline uint32_t meter_hash(const Meter *meter, const FlowTag *tag) {
     uint64_t words[2];
@@ -116,8 +123,7 @@ static inline uint32_t meter_hash(const Meter *meter, const FlowTag *tag) {
     memcpy(&last, (const uint8_t *)tag + sizeof(words), sizeof(last));
     if (tag->ip_version == 6)
         memset(words, 0, sizeof(tag->address[0]));
-    const uint64_t hash = hash_mix(words[0] ^ meter->seeds[0], words[1] ^ meter->seeds[1]);
-    return (uint32_t)hash_mix(hash ^ last, meter->seeds[2]);
+    return meter_hash_words(meter, words, last);
 }
 
 /* --- meter_table.c ------------------------------------------------------------------------ */

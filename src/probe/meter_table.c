@@ -142,7 +142,7 @@ void meter_schedule(Meter *meter, uint32_t number) {
     wheel_add(&meter->wheel, number, meter_deadline(meter, number));
 }
 
-/* flows to be ended, out of the wheel already; their places in the index are asked for before the
+/* flows to be ended, out of the wheel already; what they have elsewhere is asked for before the
  * first is */
 typedef struct Due {
     uint32_t n;
@@ -159,8 +159,16 @@ static void end_due(Meter *meter, Due *due) {
 }
 
 static void add_due(Meter *meter, Due *due, uint32_t number, uint8_t reason) {
-    const uint32_t hash = meter_hash(meter, &entry_at(meter, number)->tag);
-    flow_index_prefetch(&meter->index, hash);
+    const FlowEntry *entry = entry_at(meter, number);
+    flow_index_prefetch(&meter->index, meter_hash(meter, &entry->tag));
+    if (entry->measures)
+        measures_prefetch(measures_at(meter, entry->measures));
+    else
+        __builtin_prefetch(firsts_at(meter, number));
+    if (entry->tag.ip_version == 6)
+        __builtin_prefetch(pair_at(meter, entry->tag.address[0]));
+    if (meter->config.dpi)
+        __builtin_prefetch(app_at(meter, number));
     due->flows[due->n].number = number;
     due->flows[due->n++].reason = reason;
     if (due->n == DUE_MAX)
@@ -171,6 +179,7 @@ void meter_expire(Meter *meter, uint64_t now_ns) {
     Due due = {0};
     uint32_t number = 0;
     while ((number = wheel_take(&meter->wheel, now_ns)) != 0) {
+        __builtin_prefetch(entry_at(meter, meter->wheel.ahead), 1);
         FlowEntry *entry = entry_at(meter, number);
         const uint64_t deadline_ns = meter_deadline(meter, number);
         if (deadline_ns > now_ns) {
@@ -272,6 +281,13 @@ static void more_note(Meter *meter, FlowMore *more, const Item *item) {
     }
 }
 
+/* where the next new flow will be; 0: nobody knows */
+static void prefetch_place(const Meter *meter, uint32_t number) {
+    __builtin_prefetch(entry_at(meter, number), 1);
+    __builtin_prefetch(more_at(meter, number), 1);
+    __builtin_prefetch(firsts_at(meter, number), 1);
+}
+
 uint32_t meter_create(Meter *meter, const Item *item) {
     uint32_t number = pool_take(&meter->flows);
     if (!number) {
@@ -280,6 +296,7 @@ uint32_t meter_create(Meter *meter, const Item *item) {
     }
     const Packet *packet = &item->packet;
     FlowEntry *entry = entry_at(meter, number);
+    prefetch_place(meter, meter->flows.free);
     *entry = (FlowEntry){.tag = item->tag, .last_ns = packet->time_ns, .sampled = meter->sampled};
     if (packet->ip_version == 6)
         entry->tag.address[0] = pair_note(meter, item);

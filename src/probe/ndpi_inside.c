@@ -2,6 +2,7 @@
 
 #include "probe/ndpi_inside.h"
 
+#include <assert.h>
 #include <ndpi_main.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -13,50 +14,85 @@
 
 /*
  * nDPI gives each TCP flow that may be TLS a buffer of 2 KB and keeps it until the end, mostly with
- * nothing or a few bytes in it. Between two packets it is as large as what is in it; in its calls
- * nDPI finds what it left. The condition is that of ndpi_free_flow_data(): l4 is a union.
+ * nothing or a few bytes in it. Between two packets it is as large as what is in it, and one that
+ * is empty goes to the next flow; in its calls nDPI finds what it left. The condition is that of
+ * ndpi_free_flow_data(): l4 is a union.
  */
 enum { IP_TCP = 6, TLS_BUFFER_BYTES = 2048, TLS_PACKED_MAX = 512 };
 
-static message_t *tls_message(struct ndpi_flow_struct *flow) {
-    message_t *message = &flow->l4.tcp.tls.message;
-    return flow->l4_proto == IP_TCP && message->buffer ? message : NULL;
+static void spare_put(NdpiSpare *spare, void *buffer) {
+    if (spare->buffer)
+        ndpi_free(buffer);
+    else
+        spare->buffer = buffer;
 }
 
-static void tls_resize(message_t *message, unsigned bytes) {
-    uint8_t *buffer = ndpi_malloc(bytes ? bytes : 1);
+static void *spare_take(NdpiSpare *spare) {
+    void *buffer = spare->buffer;
+    spare->buffer = NULL;
+    return buffer ? buffer : ndpi_malloc(TLS_BUFFER_BYTES);
+}
+
+bool ndpi_pack(struct ndpi_flow_struct *flow, NdpiSpare *spare) {
+    message_t *message = &flow->l4.tcp.tls.message;
+    if (flow->l4_proto != IP_TCP || !message->buffer || message->buffer_len != TLS_BUFFER_BYTES ||
+        message->buffer_used > TLS_PACKED_MAX)
+        return false;
+    const unsigned used = message->buffer_used;
+    uint8_t *packed = used ? ndpi_malloc(used) : NULL;
+    if (used && !packed)
+        return false;
+    if (used)
+        memcpy(packed, message->buffer, used);
+    spare_put(spare, message->buffer);
+    message->buffer = packed;
+    message->buffer_len = used;
+    return !used;
+}
+
+void ndpi_unpack(struct ndpi_flow_struct *flow, NdpiSpare *spare, bool empty) {
+    message_t *message = &flow->l4.tcp.tls.message;
+    if (flow->l4_proto != IP_TCP ||
+        !(empty || (message->buffer && message->buffer_len < TLS_BUFFER_BYTES)))
+        return;
+    uint8_t *buffer = spare_take(spare);
     if (!buffer)
         return;
-    memcpy(buffer, message->buffer, message->buffer_used);
-    ndpi_free(message->buffer);
+    if (message->buffer) {
+        memcpy(buffer, message->buffer, message->buffer_used);
+        ndpi_free(message->buffer);
+    }
     message->buffer = buffer;
-    message->buffer_len = bytes;
+    message->buffer_len = TLS_BUFFER_BYTES;
 }
 
-void ndpi_pack(struct ndpi_flow_struct *flow) {
-    message_t *message = tls_message(flow);
-    if (message && message->buffer_len == TLS_BUFFER_BYTES &&
-        message->buffer_used <= TLS_PACKED_MAX)
-        tls_resize(message, message->buffer_used);
-}
-
-void ndpi_unpack(struct ndpi_flow_struct *flow) {
-    message_t *message = tls_message(flow);
-    if (message && message->buffer_len < TLS_BUFFER_BYTES)
-        tls_resize(message, TLS_BUFFER_BYTES);
+void ndpi_spare_deinit(NdpiSpare *spare) {
+    ndpi_free(spare->buffer);
+    spare->buffer = NULL;
 }
 
 #if NDPI_MAJOR == 4 && NDPI_MINOR == 2
 
 /* --- masks of protocols ------------------------------------------------------------------- */
 
-/* called some 50 times a packet; whole, so that it is a few wide instructions */
+/*
+ * Called some 50 times a packet, each time just after both were pushed word by word: what is read
+ * wider than it was written waits until it has arrived, so the compiler must not join the words.
+ */
 int NDPI_BITMASK_COMPARE(NDPI_PROTOCOL_BITMASK a, NDPI_PROTOCOL_BITMASK b) {
-    uint32_t both = 0;
-    for (unsigned i = 0; i < NDPI_NUM_FDS_BITS; i++)
-        both |= a.fds_bits[i] & b.fds_bits[i];
+    uint64_t both = 0;
+    for (size_t i = 0; i < sizeof(a); i += sizeof(both)) {
+        uint64_t of_a = 0;
+        uint64_t of_b = 0;
+        memcpy(&of_a, (const uint8_t *)&a + i, sizeof(of_a));
+        memcpy(&of_b, (const uint8_t *)&b + i, sizeof(of_b));
+        __asm__("" : "+r"(of_a)); /* stays a word of its own */
+        both |= of_a & of_b;
+    }
     return both != 0;
 }
+
+static_assert(sizeof(NDPI_PROTOCOL_BITMASK) % sizeof(uint64_t) == 0, "whole words");
 
 /* --- certificates ------------------------------------------------------------------------- */
 

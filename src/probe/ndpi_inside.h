@@ -10,10 +10,21 @@
  * certificates is not computed: docs/decisions/ndpi-inside.md.
  */
 
+#include <stdbool.h>
+
 struct ndpi_flow_struct;
 
-/** ndpi_pack() - after a packet: what may be TLS holds no more memory than bytes */
-void ndpi_pack(struct ndpi_flow_struct *flow);
+/* a buffer that is between two flows; NULL at first */
+typedef struct NdpiSpare {
+    void *buffer;
+} NdpiSpare;
 
-/** ndpi_unpack() - before the next one, and before the end */
-void ndpi_unpack(struct ndpi_flow_struct *flow);
+/** ndpi_pack() - after a packet: what may be TLS holds no more memory than bytes. True: it had a
+ * buffer with nothing in it, which it is to have again */
+bool ndpi_pack(struct ndpi_flow_struct *flow, NdpiSpare *spare);
+
+/** ndpi_unpack() - before the next one, and before the end; with what was said after the last one
+ */
+void ndpi_unpack(struct ndpi_flow_struct *flow, NdpiSpare *spare, bool empty);
+
+void ndpi_spare_deinit(NdpiSpare *spare);

@@ -244,7 +244,7 @@ static const Option probe_options[] = {
      .max = 64 << 20,
      .unit = "flows",
      .group = "Flows",
-     .help = "Flows held at a time, 248 bytes each; 0 is 16777216, or what fits an eighth of the "
+     .help = "Flows held at a time, 240 bytes each; 0 is 16777216, or what fits an eighth of the "
              "memory. When the table is full, idle flows are reported early."},
     {.name = "no-tunnel",
      .type = OPTION_FLAG,
@@ -283,8 +283,9 @@ static const Option probe_options[] = {
      .max = 16 << 20,
      .unit = "flows",
      .group = "Flows",
-     .help = "Flows whose application is being detected at a time, 750 bytes each; those beyond "
-             "are told by port."},
+     .help =
+         "Flows whose application is being detected at a time, 100 to 760 bytes each; those beyond "
+         "are told by port."},
     {.name = "ndpi-custom-protos",
      .type = OPTION_TEXT,
      AT(custom_protos),

@@ -73,12 +73,51 @@ static void test_masks(void **state) {
     }
 }
 
+/* a flow has what nDPI left in its buffer, and where there was nothing an empty one, which passes
+ * from flow to flow */
+static void test_buffers(void **state) {
+    struct ndpi_flow_struct a = {.l4_proto = 6}, b = {.l4_proto = 6}, udp = {.l4_proto = 17};
+    NdpiSpare spare = {0};
+    message_t *of_a = &a.l4.tcp.tls.message, *of_b = &b.l4.tcp.tls.message;
+    (void)state;
+    udp.l4.tcp.tls.message.buffer = (void *)&udp; /* means something else there */
+    udp.l4.tcp.tls.message.buffer_len = 2048;
+    assert_false(ndpi_pack(&udp, &spare));
+    assert_ptr_equal(udp.l4.tcp.tls.message.buffer, &udp);
+    assert_false(ndpi_pack(&a, &spare)); /* never had one */
+    ndpi_unpack(&a, &spare, false);
+    assert_null(of_a->buffer);
+
+    of_a->buffer = ndpi_malloc(2048);
+    of_a->buffer_len = 2048;
+    uint8_t *first = of_a->buffer;
+    assert_true(ndpi_pack(&a, &spare));
+    assert_null(of_a->buffer);
+    ndpi_unpack(&b, &spare, true);
+    assert_ptr_equal(of_b->buffer, first);
+    assert_int_equal(of_b->buffer_len, 2048);
+    memcpy(of_b->buffer, "part of a hello", 15);
+    of_b->buffer_used = 15;
+    assert_false(ndpi_pack(&b, &spare));
+    assert_int_equal(of_b->buffer_len, 15);
+    ndpi_unpack(&a, &spare, true);
+    assert_ptr_equal(of_a->buffer, first);
+    ndpi_unpack(&b, &spare, false);
+    assert_int_equal(of_b->buffer_len, 2048);
+    assert_memory_equal(of_b->buffer, "part of a hello", 15);
+    of_b->buffer_used = 600; /* stays as it is */
+    assert_false(ndpi_pack(&b, &spare));
+    assert_int_equal(of_b->buffer_len, 2048);
+    ndpi_free(of_b->buffer);
+    assert_true(ndpi_pack(&a, &spare));
+    ndpi_spare_deinit(&spare);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_texts),
-        cmocka_unit_test(test_texts_left),
-        cmocka_unit_test(test_places),
-        cmocka_unit_test(test_masks),
+        cmocka_unit_test(test_texts),   cmocka_unit_test(test_texts_left),
+        cmocka_unit_test(test_places),  cmocka_unit_test(test_masks),
+        cmocka_unit_test(test_buffers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

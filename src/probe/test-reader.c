@@ -100,7 +100,7 @@ static int open_written(Writer *w, CaptureReader **readerp, int *fdp) {
 static int next(CaptureReader *reader, Frame *frame) {
     Reason reason = {""};
     int r = 0;
-    while ((r = capture_reader_next(reader, frame, &reason)) == CAPTURE_READER_E_EMPTY) {
+    while (capture_reader_next(reader, frame, 1, &r, &reason) == 0 && r == CAPTURE_READER_E_EMPTY) {
         r = capture_reader_fill(reader, &reason);
         if (r)
             break;

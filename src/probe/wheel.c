@@ -69,6 +69,9 @@ uint32_t wheel_take(Wheel *wheel, uint64_t now_ns) {
     /* stand right before the slot, so that an entry added now lands behind it */
     wheel->tick += distance - 1;
     uint32_t number = wheel->head[(wheel->tick + 1) % WHEEL_SLOTS];
+    const uint32_t next = wheel->flows[number].wheel_next;
     wheel_remove(wheel, number);
+    wheel->ahead = next ? wheel->flows[next].wheel_next : 0;
+    __builtin_prefetch(&wheel->flows[wheel->ahead], 1);
     return number;
 }

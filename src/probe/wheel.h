@@ -23,6 +23,8 @@ typedef struct Wheel {
     uint32_t head[WHEEL_SLOTS];
     uint32_t tail[WHEEL_SLOTS];
     uint64_t busy[WHEEL_SLOTS / 64]; /* a bit a slot */
+    uint32_t ahead; /* the entry after the next one of what was taken last, on its way from memory;
+                     * 0: none */
 } Wheel;
 
 static inline uint64_t wheel_tick(uint64_t time_ns) {
