@@ -11,19 +11,6 @@
 #include "net/dissect_internal.h"
 #include "net/fragment.h"
 
-/* the straight way says what the long one does */
-static void check_straight(const Frame *frame, DissectMode mode) {
-    Packet straight;
-    Packet walked;
-    memset(&straight, 0, sizeof(straight));
-    memset(&walked, 0, sizeof(walked));
-    const int r = dissect_frame(frame, mode, &straight);
-    if (r != dissect_walk(frame, mode, &walked))
-        abort();
-    if (r == 0 && memcmp(&straight, &walked, sizeof(walked)) != 0)
-        abort();
-}
-
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static volatile uint8_t sink;

@@ -93,12 +93,8 @@ static void meter_all(Path *path, CaptureReader *reader) {
     Reason reason = {""};
     Frame frames[METER_BATCH];
     for (;;) {
-        size_t n = 0;
         int r = 0;
-        while (n < METER_BATCH && r == 0) {
-            r = capture_reader_next(reader, &frames[n], &reason);
-            n += r == 0;
-        }
+        const size_t n = capture_reader_next(reader, frames, METER_BATCH, &r, &reason);
         meter_some(path, frames, n);
         if (r == CAPTURE_READER_E_EMPTY)
             r = capture_reader_fill(reader, &reason);
