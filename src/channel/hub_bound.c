@@ -31,6 +31,14 @@ static bool on_admits(void *userdata, const uint8_t bytes[CURVE_KEY_BYTES]) {
            hub_keys_get(link->keys, &key, NULL) != HUB_REVOKED;
 }
 
+/** on_knows() - else it is one of those that anyone can make as many of as he likes */
+static bool on_knows(void *userdata, const uint8_t bytes[CURVE_KEY_BYTES]) {
+    const HubLink *link = userdata;
+    PeerKey key;
+    return zmq_z85_encode(key.z85, bytes, CURVE_KEY_BYTES) &&
+           hub_keys_get(link->keys, &key, NULL) == HUB_ADMITTED;
+}
+
 static void on_message(void *userdata, const ZmtpPeer *peer, const ZmtpMessage *message) {
     HubLink *link = userdata;
     Arrival *arrival = link->arrival;
@@ -96,6 +104,7 @@ static void on_down(void *userdata, const ZmtpPeer *peer, ZmtpFault fault, bool 
 int hub_bound_init(HubLink *link) {
     const ZmtpCallbacks callbacks = {.userdata = link,
                                      .admits = on_admits,
+                                     .knows = on_knows,
                                      .on_message = on_message,
                                      .on_topic = on_topic,
                                      .on_twins = on_twins,

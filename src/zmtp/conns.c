@@ -2,6 +2,7 @@
 
 /* Where each connection stands, and who has to go */
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <sodium.h>
 #include <stdlib.h>
@@ -41,11 +42,16 @@ void conns_move(ZmtpServer *server, Conn *conn, Place place) {
 /* ---------------------------------------------------------------------------------- strangers */
 
 uint16_t conns_slot(const ZmtpServer *server, const char *address) {
-    return (uint16_t)(hash_bytes(address, strlen(address), server->seed) % ADDRESS_SLOTS);
+    struct in6_addr v6; /* whoever has one has 2^64 */
+    const uint64_t hash = inet_pton(AF_INET6, address, &v6) == 1
+                              ? hash_bytes(&v6, sizeof(v6) / 2, server->seed)
+                              : hash_bytes(address, strlen(address), server->seed);
+    return (uint16_t)(hash % ADDRESS_SLOTS);
 }
 
+/** n_begun() - strangers that have greeted */
 static size_t n_begun(const ZmtpServer *server) {
-    return server->lists[PLACE_SHAKING].n + server->lists[PLACE_QUIET].n;
+    return server->n_strangers - server->lists[PLACE_FRESH].n;
 }
 
 /** is_trusted() - of an address from which somebody spoke, and that does not make too much of it */
@@ -64,12 +70,24 @@ static void no_stranger(ZmtpServer *server, const Conn *conn) {
     server->n_strangers--;
 }
 
-void conns_spoke(ZmtpServer *server, Conn *conn) {
-    if (conn->spoke)
+bool conns_strange(const ZmtpServer *server, const Conn *conn) {
+    return !conn->known && server->callbacks.knows;
+}
+
+/** n_partial_of() - which of the two this one is counted in */
+static size_t *n_partial_of(ZmtpServer *server, const Conn *conn) {
+    return conns_strange(server, conn) ? &server->n_partial_strangers : &server->n_partial;
+}
+
+void conns_known(ZmtpServer *server, Conn *conn) {
+    if (conn->known)
         return;
     no_stranger(server, conn);
+    *n_partial_of(server, conn) -= conn->partial;
+    conn->known = true;
+    *n_partial_of(server, conn) += conn->partial;
     server->known[conn->slot] = true;
-    conn->spoke = true;
+    conn->line.frame_max = ZMTP_FRAME_MAX_BYTES;
 }
 
 void conns_add(ZmtpServer *server, Conn *conn) {
@@ -88,15 +106,18 @@ void conns_place(ZmtpServer *server, Conn *conn) {
                                    [ZMTP_UP] = PLACE_QUIET};
     if (conn->place == PLACE_DOOMED)
         return;
-    const bool partial = conn->line.state == ZMTP_UP && conn->line.have;
+    const bool partial = conn->line.state == ZMTP_UP && (conn->line.have || conn->line.n_parts);
+    size_t *n_partial = n_partial_of(server, conn);
     if (partial && !conn->partial)
         conn->part_ms = server->now_ms;
-    server->n_partial = server->n_partial - conn->partial + partial;
+    *n_partial = *n_partial - conn->partial + partial;
     conn->partial = partial;
-    const Place place = conn->spoke ? PLACE_LIVE : places[conn->line.state];
-    if (place == PLACE_LIVE || place != conn->place)
+    const Place place = conn->known ? PLACE_LIVE : places[conn->line.state];
+    if (place == PLACE_LIVE || place == PLACE_QUIET || place != conn->place)
         conns_move(server, conn, place);
-    if (place == PLACE_SHAKING && n_begun(server) > ZMTP_STRANGERS_MAX && !is_trusted(server, conn))
+    const bool full =
+        place == PLACE_SHAKING && n_begun(server) > ZMTP_STRANGERS_MAX && !is_trusted(server, conn);
+    if (full || (partial && conns_strange(server, conn) && *n_partial > ZMTP_STRANGERS_PARTIAL_MAX))
         conns_doom(server, conn, ZMTP_TOO_MANY);
 }
 
@@ -193,9 +214,9 @@ static void end(ZmtpServer *server, Conn *conn) {
     leave(server, conn);
     if (up)
         out_of_table(server, conn);
-    if (!conn->spoke)
+    if (!conn->known)
         no_stranger(server, conn);
-    server->n_partial -= conn->partial;
+    *n_partial_of(server, conn) -= conn->partial;
     server->callbacks.on_down(server->callbacks.userdata, &conn->peer, fault, up);
     (void)close(conn->peer.fd); /* epoll forgets it */
     zmtp_line_end(&conn->line);
@@ -223,9 +244,8 @@ static void make_room(ZmtpServer *server, Place place) {
     Conn *conn = server->lists[place].first;
     for (size_t i = 0; i < LOOK && conn && n_begun(server) > ZMTP_STRANGERS_MAX / 2; i++) {
         Conn *after = conn->after;
-        if (server->now_ms - conn->since_ms < ZMTP_STRANGERS_PATIENCE_MS)
-            return;
-        if (!is_trusted(server, conn))
+        if (server->now_ms - conn->since_ms >= ZMTP_STRANGERS_PATIENCE_MS &&
+            !is_trusted(server, conn))
             conns_doom(server, conn, ZMTP_TOO_MANY);
         conn = after;
     }
@@ -245,8 +265,21 @@ static void end_partial(ZmtpServer *server) {
         }
 }
 
+/** ask_silent() - who was not heard for a while is asked, and has to answer */
+static void ask_silent(ZmtpServer *server, Place place,
+                       void (*ask)(ZmtpServer *server, Conn *conn)) {
+    for (size_t i = 0; i < LOOK && server->lists[place].first; i++) {
+        Conn *conn = server->lists[place].first;
+        if (server->now_ms - conn->peer.heard_ms < ZMTP_PING_MS)
+            return;
+        conn->since_ms = server->now_ms;
+        conns_move(server, conn, PLACE_ASKED);
+        ask(server, conn);
+    }
+}
+
 void conns_tend(ZmtpServer *server, void (*ask)(ZmtpServer *server, Conn *conn)) {
-    const List *live = &server->lists[PLACE_LIVE], *asked = &server->lists[PLACE_ASKED];
+    const List *asked = &server->lists[PLACE_ASKED];
     end_slow(server, PLACE_FRESH);
     end_slow(server, PLACE_SHAKING);
     make_room(server, PLACE_SHAKING);
@@ -255,12 +288,6 @@ void conns_tend(ZmtpServer *server, void (*ask)(ZmtpServer *server, Conn *conn))
     /* since it was asked: who was not listened to, in a machine that slept, may have much to say */
     while (asked->first && server->now_ms - asked->first->since_ms > ZMTP_SILENT_MS - ZMTP_PING_MS)
         conns_doom(server, asked->first, ZMTP_SILENT);
-    for (size_t i = 0; i < LOOK && live->first; i++) {
-        Conn *conn = live->first;
-        if (server->now_ms - conn->peer.heard_ms < ZMTP_PING_MS)
-            return;
-        conn->since_ms = server->now_ms;
-        conns_move(server, conn, PLACE_ASKED);
-        ask(server, conn);
-    }
+    ask_silent(server, PLACE_QUIET, ask);
+    ask_silent(server, PLACE_LIVE, ask);
 }

@@ -88,7 +88,7 @@ static void greet(ZmtpLine *line, const ZmtpHost *host) {
 }
 
 void zmtp_line_begin(ZmtpLine *line, const ZmtpHost *host, uint64_t serial) {
-    *line = (ZmtpLine){.curve.serial = serial};
+    *line = (ZmtpLine){.frame_max = ZMTP_FRAME_MAX_BYTES, .curve.serial = serial};
     put_greeting(host, 0, AT_MECHANISM);
 }
 
@@ -344,7 +344,7 @@ static ZmtpFault look(const ZmtpLine *line, const ZmtpHost *host, const uint8_t 
     const uint64_t size = flags & FLAG_LONG ? cursor_u64(&c) : cursor_u8(&c);
     *headp = flags & FLAG_LONG ? ZMTP_FRAME_HEAD_MAX_BYTES : 2;
     *wholep = c.failed ? 0 : *headp + (size_t)size;
-    if (!c.failed && size > (up ? ZMTP_FRAME_MAX_BYTES : CURVE_INITIATE_MAX_BYTES))
+    if (!c.failed && size > (up ? line->frame_max : CURVE_INITIATE_MAX_BYTES))
         return up ? ZMTP_TOO_LARGE : ZMTP_MALFORMED;
     return ZMTP_FINE;
 }

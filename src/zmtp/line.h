@@ -74,6 +74,7 @@ typedef struct ZmtpLine {
     bool greeted;  /* our greeting has gone out whole */
     uint8_t n_parts, n_topics;
     uint16_t topics_size;
+    uint32_t frame_max;  /* bytes, behind the handshake; may be changed any time */
     uint32_t have, room; /* of `part`: a frame that is not whole */
     uint8_t *part;
     uint8_t *topics; /* a length and its bytes, each */

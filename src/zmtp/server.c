@@ -24,7 +24,7 @@ enum {
     DEAF_MS = 100,
     FDS_MAX = 1 << 20,
     RECEIVE_BYTES = 256 * 1024, /* the system's buffer; a smaller one costs more processor time */
-    SEND_BYTES = 64 * 1024,     /* likewise: who does not read is not to tie up more */
+    SEND_BYTES = 16 * 1024,     /* likewise: who does not read is not to tie up more */
 };
 
 /* ------------------------------------------------------------------------------------ sending */
@@ -52,7 +52,9 @@ static size_t push(ZmtpServer *server, Conn *conn, const uint8_t *bytes, size_t 
 static bool flush(ZmtpServer *server, Conn *conn, const Buffer *out) {
     size_t gone = 0;
     if (conn->place == PLACE_DOOMED || out->failed ||
-        conn->out.size + out->size > ZMTP_OUT_MAX_BYTES)
+        conn->out.size + out->size > (conns_strange(server, conn)
+                                          ? (size_t)ZMTP_STRANGERS_OUT_MAX_BYTES
+                                          : (size_t)ZMTP_OUT_MAX_BYTES))
         return false;
     if (!conn->out.size && out->size)
         gone = push(server, conn, out->bytes, out->size);
@@ -118,9 +120,19 @@ static bool on_admits(void *userdata, const uint8_t key[CURVE_KEY_BYTES]) {
     return server->callbacks.admits(server->callbacks.userdata, key);
 }
 
+/** get_to_know() - it said something, or has shown its key; `said` is enough if nobody knows keys
+ */
+static void get_to_know(ZmtpServer *server, Conn *conn, bool said) {
+    const ZmtpCallbacks *callbacks = &server->callbacks;
+    if (!conn->known &&
+        (callbacks->knows ? callbacks->knows(callbacks->userdata, conn->peer.key) : said))
+        conns_known(server, conn);
+}
+
 static void on_up(void *userdata, ZmtpLine *line) {
     ZmtpServer *server = userdata;
     Conn *conn = conn_of(line);
+    get_to_know(server, conn, false);
     if (conns_up(server, conn))
         conns_doom(server, conn, ZMTP_NO_MEMORY);
     else if (server->callbacks.on_up)
@@ -132,8 +144,8 @@ static void on_message(void *userdata, ZmtpLine *line, const ZmtpMessage *messag
     Conn *conn = conn_of(line);
     if (conn->place == PLACE_DOOMED)
         return;
-    conns_spoke(server, conn);
     server->callbacks.on_message(server->callbacks.userdata, &conn->peer, message);
+    get_to_know(server, conn, true);
 }
 
 static bool on_topic(void *userdata, ZmtpLine *line, const uint8_t *topic, size_t size, bool on) {
@@ -141,12 +153,15 @@ static bool on_topic(void *userdata, ZmtpLine *line, const uint8_t *topic, size_
     Conn *conn = conn_of(line);
     if (conn->place == PLACE_DOOMED)
         return false;
-    conns_spoke(server, conn);
-    return server->callbacks.on_topic(server->callbacks.userdata, &conn->peer, topic, size, on);
+    const bool has =
+        server->callbacks.on_topic(server->callbacks.userdata, &conn->peer, topic, size, on);
+    get_to_know(server, conn, true);
+    return has;
 }
 
 static void receive(ZmtpServer *server, Conn *conn) {
-    if (server->n_partial >= ZMTP_PARTIAL_MAX && !conn->partial && conn->line.state == ZMTP_UP) {
+    if (server->n_partial >= ZMTP_PARTIAL_MAX && !conn->partial && conn->line.state == ZMTP_UP &&
+        !conns_strange(server, conn)) {
         conns_move(server, conn, PLACE_WAITING);
         watch(server, conn);
         return;
@@ -177,7 +192,7 @@ static void wake_waiting(ZmtpServer *server) {
         if (!conn)
             return;
         conn->peer.heard_ms = server->now_ms; /* it was not listened to */
-        conns_move(server, conn, conn->spoke ? PLACE_LIVE : PLACE_QUIET);
+        conns_move(server, conn, conn->known ? PLACE_LIVE : PLACE_QUIET);
         watch(server, conn);
     }
 }
@@ -214,6 +229,8 @@ int zmtp_listener_adopt(ZmtpListener *listener, int fd, const char *address, uin
     conns_add(server, conn);
     buffer_clear(&server->out);
     zmtp_line_begin(&conn->line, &listener->host, ++server->serial);
+    if (conns_strange(server, conn))
+        conn->line.frame_max = ZMTP_STRANGERS_FRAME_MAX_BYTES;
     if (conns_crowded(server, conn))
         conns_doom(server, conn, ZMTP_TOO_MANY);
     else if (epoll_ctl(server->epoll_fd, EPOLL_CTL_ADD, fd, &event) < 0)
@@ -407,7 +424,7 @@ int zmtp_server_fd(const ZmtpServer *server) {
 
 ZmtpCounts zmtp_server_counts(const ZmtpServer *server) {
     ZmtpCounts counts = {.n_strangers = server->n_strangers,
-                         .n_partial = server->n_partial,
+                         .n_partial = server->n_partial + server->n_partial_strangers,
                          .n_waiting = server->lists[PLACE_WAITING].n};
     for (size_t i = 0; i < PLACES; i++)
         counts.n += server->lists[i].n;

@@ -10,9 +10,9 @@
  *
  * A connection costs some 600 bytes here; more only while a frame is not whole, or while it does
  * not take what is sent to it (ZMTP_OUT_MAX_BYTES, beyond that messages to it are dropped whole).
- * Strangers, that is who has not yet said anything behind the handshake, are limited in number, in
- * time, and by address when descriptors become few. Who is silent is asked (PING), and cut when it
- * does not answer.
+ * Strangers, that is whose key nobody knows, for anyone can make one, are limited in number, in
+ * time, in what they may have under way, and by address when descriptors become few. Who is silent
+ * is asked (PING), and cut when it does not answer.
  */
 
 #include <stdbool.h>
@@ -31,11 +31,14 @@ enum {
     ZMTP_KEY_MAX = 4,                  /* connections of one key to one side */
     ZMTP_STRANGERS_MAX = 16384,        /* that greeted: beyond it they are cut */
     ZMTP_STRANGERS_PATIENCE_MS = 5000, /* and what they have when there are half as many */
-    ZMTP_STRANGERS_KNOWN_MAX = 64,     /* more of an address from which somebody has spoken */
-    ZMTP_STRANGERS_SILENT_MAX = 64,    /* of an address, when half of the descriptors are taken */
-    ZMTP_FDS_RESERVE = 64,             /* for all else that the process opens */
-    ZMTP_PARTIAL_MAX = 2048,           /* connections with a frame under way; others wait, unread */
-    ZMTP_PARTIAL_MS = 60000,           /* and what it may take when others wait */
+    ZMTP_STRANGERS_KNOWN_MAX = 64,     /* more of an address from which somebody is known */
+    ZMTP_STRANGERS_FRAME_MAX_BYTES = 72 * 1024,
+    ZMTP_STRANGERS_OUT_MAX_BYTES = 16 * 1024,
+    ZMTP_STRANGERS_PARTIAL_MAX = 512, /* with a frame under way, further ones are cut */
+    ZMTP_STRANGERS_SILENT_MAX = 64,   /* of an address, when half of the descriptors are taken */
+    ZMTP_FDS_RESERVE = 64,            /* for all else that the process opens */
+    ZMTP_PARTIAL_MAX = 2048,          /* connections with a frame under way; others wait, unread */
+    ZMTP_PARTIAL_MS = 60000,          /* and what it may take when others wait */
 };
 
 typedef struct ZmtpServer ZmtpServer;
@@ -55,6 +58,9 @@ typedef struct ZmtpPeer {
 typedef struct ZmtpCallbacks {
     void *userdata;
     bool (*admits)(void *userdata, const uint8_t key[CURVE_KEY_BYTES]);
+    /* is it no stranger's? Asked after the handshake and with what is said, until it is so. NULL:
+     * whoever says something is none */
+    bool (*knows)(void *userdata, const uint8_t key[CURVE_KEY_BYTES]);
     void (*on_up)(void *userdata, const ZmtpPeer *peer); /* may be NULL */
     void (*on_message)(void *userdata, const ZmtpPeer *peer, const ZmtpMessage *message);
     bool (*on_topic)(void *userdata, const ZmtpPeer *peer, const uint8_t *topic, size_t size,
@@ -109,7 +115,7 @@ bool zmtp_server_listens(const ZmtpServer *server, unsigned side,
 
 typedef struct ZmtpCounts {
     size_t n;           /* connections */
-    size_t n_strangers; /* of them, who said nothing yet */
+    size_t n_strangers; /* of them */
     size_t n_partial;
     size_t n_waiting; /* not read, for too many are partial */
 } ZmtpCounts;

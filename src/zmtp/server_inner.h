@@ -13,9 +13,9 @@
 typedef enum Place {
     PLACE_FRESH,   /* no greeting yet; by arrival */
     PLACE_SHAKING, /* in the handshake, or refused */
-    PLACE_QUIET,   /* the handshake is over, nothing was said */
-    PLACE_LIVE,    /* has spoken; by when it was heard last */
-    PLACE_ASKED,   /* likewise, was silent and is asked */
+    PLACE_QUIET,   /* the handshake is over, it is not known; by when it was heard last */
+    PLACE_LIVE,    /* is known; likewise */
+    PLACE_ASKED,   /* was silent and is asked; by that */
     PLACE_WAITING, /* is not read */
     PLACE_DOOMED,  /* over, to be freed */
     PLACES,
@@ -42,7 +42,7 @@ struct Conn {
     uint16_t slot;   /* of its address */
     bool heard;      /* a byte, ever */
     bool in_table;
-    bool spoke;      /* no stranger any more */
+    bool known;      /* no stranger any more */
     bool partial;    /* counted as such */
     uint32_t events; /* what epoll was asked for */
 };
@@ -64,7 +64,10 @@ struct ZmtpListener {
     bool closed;
 };
 
-enum { ADDRESS_SLOTS = 16384 }; /* addresses by hash; those that share one count together */
+enum {
+    ADDRESS_SLOTS = 16384
+}; /* addresses by hash, of IPv6 the first half; those that share one
+      count together */
 
 struct ZmtpServer {
     ZmtpCallbacks callbacks;
@@ -76,12 +79,13 @@ struct ZmtpServer {
     uint64_t deaf_ms; /* since no descriptor was left; 0: listening */
     List lists[PLACES];
     size_t n_strangers, n_partial;
+    size_t n_partial_strangers; /* besides: of those who are held to it */
     uint64_t scan_ms;
     Conn **buckets; /* by key, whose handshake is over */
     size_t n_buckets, n_in_table;
     Buffer out;     /* what the connection that is served now is to be sent */
     Buffer message; /* what is sent beside that */
-    uint16_t strangers[ADDRESS_SLOTS];
+    uint32_t strangers[ADDRESS_SLOTS];
     bool known[ADDRESS_SLOTS];
     uint8_t received[256 * 1024];
     uint8_t scratch[ZMTP_FRAME_MAX_BYTES];
@@ -98,7 +102,11 @@ void conns_move(ZmtpServer *server, Conn *conn, Place place);
 void conns_doom(ZmtpServer *server, Conn *conn, ZmtpFault fault);
 void conns_reap(ZmtpServer *server);
 
-void conns_spoke(ZmtpServer *server, Conn *conn);
+/** conns_known() - it is no stranger any more */
+void conns_known(ZmtpServer *server, Conn *conn);
+
+/** conns_strange() - is it held to what strangers may? */
+bool conns_strange(const ZmtpServer *server, const Conn *conn);
 
 /** conns_up() - its key is known; one too many of it is doomed */
 int conns_up(ZmtpServer *server, Conn *conn);
