@@ -146,8 +146,8 @@ static void adopt(Scene *scene, Peer *peer, unsigned side, const char *address) 
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds), 0);
     peer->fd = fds[0];
     peer->side = side;
-    assert_int_equal(
-        zmtp_listener_adopt(scene->listeners[side], fds[1], address, 7, scene->now_ms), 0);
+    assert_int_equal(zmtp_listener_adopt(scene->listeners[side], fds[1], address, 7, scene->now_ms),
+                     0);
 }
 
 static void peer_open(Scene *scene, Peer *peer, unsigned side, const char *address) {
@@ -179,8 +179,7 @@ static void put(Scene *scene, const Peer *peer, const void *bytes, size_t size, 
 static bool hear(Peer *peer, size_t most) {
     uint8_t bytes[4096];
     for (;;) {
-        const ssize_t n =
-            recv(peer->fd, bytes, most < sizeof(bytes) ? most : sizeof(bytes), 0);
+        const ssize_t n = recv(peer->fd, bytes, most < sizeof(bytes) ? most : sizeof(bytes), 0);
         if (n <= 0)
             return n < 0 && errno == EAGAIN;
         buffer_put(&peer->in, bytes, (size_t)n);
@@ -310,9 +309,9 @@ static void expect_ready(Scene *scene, Peer *peer, uint8_t minor) {
     assert_int_equal(peer->in.bytes[1], 30 + n);
     assert_memory_equal(peer->in.bytes + 2, "\5READY", 6);
     open_box(peer, "CurveZMQREADY---", peer->in.bytes + 8, 24 + n, plain);
-    assert_memory_equal(plain, peer->side == DATA ? "\x0bSocket-Type\0\0\0\3SUB"
-                                                  : "\x0bSocket-Type\0\0\0\4XPUB",
-                        n);
+    assert_memory_equal(
+        plain, peer->side == DATA ? "\x0bSocket-Type\0\0\0\3SUB" : "\x0bSocket-Type\0\0\0\4XPUB",
+        n);
     took(peer, 2 + 30 + n);
     if (peer->side == DATA && minor)
         expect(scene, peer, 2, "\x09SUBSCRIBEweir", 14);

@@ -280,12 +280,9 @@ static void test_many(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_byte_by_byte),
-        cmocka_unit_test(test_partial),
-        cmocka_unit_test(test_does_not_read),
-        cmocka_unit_test(test_closed_while_waiting),
-        cmocka_unit_test(test_topics),
-        cmocka_unit_test(test_many),
+        cmocka_unit_test(test_byte_by_byte),  cmocka_unit_test(test_partial),
+        cmocka_unit_test(test_does_not_read), cmocka_unit_test(test_closed_while_waiting),
+        cmocka_unit_test(test_topics),        cmocka_unit_test(test_many),
     };
     return sodium_init() < 0 ? 1 : cmocka_run_group_tests(tests, NULL, NULL);
 }
