@@ -24,6 +24,7 @@ enum { DATA, CONTROL, SIDES };
 
 typedef struct Scene {
     ZmtpServer *server;
+    uint16_t ports[SIDES];
     ZmtpListener *listeners[SIDES];
     CurveKeys keys;
     uint64_t now_ms;
@@ -91,8 +92,8 @@ static void on_down(void *userdata, const ZmtpPeer *peer, ZmtpFault fault, bool 
 
 /* --------------------------------------------------------------------------------- the scene */
 
-static void scene_open(Scene *scene) {
-    *scene = (Scene){.now_ms = 1000000};
+/** scene_start() - with the keys it has, and the ports it had */
+static void scene_start(Scene *scene) {
     const ZmtpCallbacks callbacks = {.userdata = scene,
                                      .admits = on_admits,
                                      .on_up = on_up,
@@ -100,19 +101,26 @@ static void scene_open(Scene *scene) {
                                      .on_topic = on_topic,
                                      .on_twins = on_twins,
                                      .on_down = on_down};
-    const struct sockaddr_in any = {.sin_family = AF_INET,
-                                    .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    assert_int_equal(crypto_box_keypair(scene->keys.public, scene->keys.secret), 0);
     assert_int_equal(zmtp_server_new(&scene->server, &callbacks), 0);
     for (unsigned side = 0; side < SIDES; side++) {
+        const struct sockaddr_in at = {.sin_family = AF_INET,
+                                       .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
+                                       .sin_port = htons(scene->ports[side])};
         const ZmtpListen what = {.side = side,
                                  .kind = side == DATA ? ZMTP_SUB : ZMTP_XPUB,
                                  .topic = "weir",
                                  .keys = scene->keys};
-        assert_int_equal(zmtp_listen(scene->server, &what, (const struct sockaddr *)&any,
-                                     sizeof(any), &scene->listeners[side]),
+        assert_int_equal(zmtp_listen(scene->server, &what, (const struct sockaddr *)&at, sizeof(at),
+                                     &scene->listeners[side]),
                          0);
+        scene->ports[side] = zmtp_listener_port(scene->listeners[side]);
     }
+}
+
+static void scene_open(Scene *scene) {
+    *scene = (Scene){.now_ms = 1000000};
+    assert_int_equal(crypto_box_keypair(scene->keys.public, scene->keys.secret), 0);
+    scene_start(scene);
 }
 
 /** turn() - until there is nothing to be done */
@@ -150,19 +158,19 @@ static void adopt(Scene *scene, Peer *peer, unsigned side, const char *address) 
                      0);
 }
 
-static void peer_open(Scene *scene, Peer *peer, unsigned side, const char *address) {
+SCENE_MAY void peer_open(Scene *scene, Peer *peer, unsigned side, const char *address) {
     *peer = (Peer){0};
     client_init(&peer->client, scene->keys.public);
     adopt(scene, peer, side, address);
 }
 
-static void peer_close(Peer *peer) {
+SCENE_MAY void peer_close(Peer *peer) {
     (void)close(peer->fd);
     buffer_deinit(&peer->in);
 }
 
 /** put() - `step` bytes at a time, with a turn of the server after each */
-static void put(Scene *scene, const Peer *peer, const void *bytes, size_t size, size_t step) {
+SCENE_MAY void put(Scene *scene, const Peer *peer, const void *bytes, size_t size, size_t step) {
     const uint8_t *at = bytes, *end = at + size;
     while (at < end) {
         const size_t n = (size_t)(end - at) < step ? (size_t)(end - at) : step;
@@ -320,7 +328,7 @@ static void expect_ready(Scene *scene, Peer *peer, uint8_t minor) {
     assert_int_equal(peer->in.size, 0);
 }
 
-static void shake(Scene *scene, Peer *peer, uint8_t minor, size_t step) {
+SCENE_MAY void shake(Scene *scene, Peer *peer, uint8_t minor, size_t step) {
     uint8_t bytes[512];
     const unsigned before = scene->n_up;
     greet(scene, peer, minor, step);
@@ -337,8 +345,8 @@ SCENE_MAY void peer_up(Scene *scene, Peer *peer, unsigned side, const char *addr
 }
 
 /** say() - a message, or part of one, or a command; `step` as put() */
-static void say(Scene *scene, Peer *peer, uint8_t flags, const void *bytes, size_t size,
-                size_t step) {
+SCENE_MAY void say(Scene *scene, Peer *peer, uint8_t flags, const void *bytes, size_t size,
+                   size_t step) {
     static uint8_t frame[2 * ZMTP_FRAME_MAX_BYTES];
     const size_t n = client_message(&peer->client, flags, bytes, size, frame);
     put(scene, peer, frame, n, step);
