@@ -32,6 +32,7 @@ typedef struct Scene {
     unsigned n_up, n_messages, n_on, n_off, n_down[ZMTP_FAULTS];
     bool last_was_up; /* of who went down last: was its handshake over? */
     uint8_t last_key[32];
+    char last_address[64];
     char twins[128];        /* addresses: the newest, and who goes for it */
     const uint8_t *refused; /* a key */
 } Scene;
@@ -88,6 +89,8 @@ static void on_down(void *userdata, const ZmtpPeer *peer, ZmtpFault fault, bool 
     scene->n_down[fault]++;
     scene->last_was_up = up;
     memcpy(scene->last_key, peer->key, 32);
+    (void)snprintf(scene->last_address, sizeof(scene->last_address), "%s:%u", peer->address,
+                   peer->port);
 }
 
 /* --------------------------------------------------------------------------------- the scene */

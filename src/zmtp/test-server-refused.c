@@ -112,6 +112,36 @@ static void test_wrong_type(void **state) {
     }
 }
 
+/* another server key at the same port: those of the old are cut, and strangers from then on */
+static void test_rekey(void **state) {
+    (void)state;
+    Scene scene;
+    Peer old, other_side, fresh;
+    uint8_t hello[202];
+    CurveKeys keys;
+    scene_open(&scene);
+    peer_up(&scene, &old, DATA, "192.0.2.1");
+    peer_up(&scene, &other_side, CONTROL, "192.0.2.1");
+    assert_int_equal(crypto_box_keypair(keys.public, keys.secret), 0);
+    zmtp_listener_rekey(scene.listeners[DATA], &keys);
+    expect_end(&scene, &old, ZMTP_STOPPED, true);
+    peer_close(&old);
+    expect_nothing(&scene, &other_side);
+    peer_open(&scene, &old, DATA, "192.0.2.1");
+    greet(&scene, &old, 1, 999);
+    client_hello(&old.client, hello);
+    put(&scene, &old, hello, 202, 999);
+    expect_end(&scene, &old, ZMTP_WRONG_KEY, false);
+    fresh = (Peer){0};
+    client_init(&fresh.client, keys.public);
+    adopt(&scene, &fresh, DATA, "192.0.2.1");
+    shake(&scene, &fresh, 1, 999);
+    peer_close(&old);
+    peer_close(&fresh);
+    peer_close(&other_side);
+    scene_close(&scene);
+}
+
 /* --------------------------------------------------------------------------- what is not new */
 
 /* a whole recorded connection, and its INITIATE after a fresh HELLO of the same short-term key */
@@ -427,6 +457,7 @@ int main(void) {
         cmocka_unit_test(test_refused_key),
         cmocka_unit_test(test_not_its_key),
         cmocka_unit_test(test_wrong_type),
+        cmocka_unit_test(test_rekey),
         cmocka_unit_test(test_replayed_cookie),
         cmocka_unit_test(test_old_cookie),
         cmocka_unit_test(test_replayed_message),
