@@ -51,6 +51,9 @@ static void test_refused_key(void **state) {
         assert_int_equal(peer.in.size, 12);
         assert_memory_equal(peer.in.bytes, "\4\x0a\5ERROR\003400", 12);
         subscribe(&scene, &peer, "topic");
+        put(&scene, &peer, "\4\5\4PING", 7, 7);
+        assert_int_equal(zmtp_server_counts(scene.server).n,
+                         1); /* it shall read what it was told */
         assert_int_equal(scene.n_up + scene.n_on, 0);
         assert_false(zmtp_server_listens(scene.server, CONTROL, peer.client.keys[0]));
         if (stays)
@@ -64,25 +67,34 @@ static void test_refused_key(void **state) {
     scene_close(&scene);
 }
 
-/* the right public key, but not the secret to it */
-static void test_not_its_key(void **state) {
+/* the right public key but not the secret to it; what another short-term key was vouched for with;
+ * what was said to another server, which hands it on */
+static void test_not_vouched(void **state) {
     (void)state;
-    Scene scene;
-    Peer honest, thief;
-    scene_open(&scene);
-    peer_up(&scene, &honest, DATA, "192.0.2.1");
-    peer_open(&scene, &thief, DATA, "192.0.2.2");
-    memcpy(thief.client.keys[0], honest.client.keys[0], 32);
-    greet(&scene, &thief, 1, 999);
-    const size_t n = initiate(&scene, &thief, "PUB", 999, bytes);
-    put(&scene, &thief, bytes, n, n);
-    expect_end(&scene, &thief, ZMTP_MALFORMED, false);
-    assert_int_equal(scene.n_up, 1);
-    say(&scene, &honest, 0, "still there", 11, 99);
-    expect_said(&scene, "still there.");
-    peer_close(&thief);
-    peer_close(&honest);
-    scene_close(&scene);
+    for (int how = 0; how < 3; how++) {
+        Scene scene;
+        Peer honest, thief;
+        uint8_t hello[202];
+        scene_open(&scene);
+        peer_up(&scene, &honest, DATA, "192.0.2.1");
+        peer_open(&scene, &thief, DATA, "192.0.2.2");
+        greet(&scene, &thief, 1, 999);
+        client_hello(&thief.client, hello);
+        put(&scene, &thief, hello, 202, 999);
+        assert_true(hear(&thief, SIZE_MAX));
+        uint8_t *place[] = {thief.client.keys[0], thief.client.shorts[0], thief.client.server};
+        memcpy(place[how], honest.client.keys[0], 32);
+        const size_t n = client_initiate(&thief.client, thief.in.bytes, "PUB", bytes);
+        thief.in.size = 0;
+        put(&scene, &thief, bytes, n, n);
+        expect_end(&scene, &thief, ZMTP_MALFORMED, false);
+        assert_int_equal(scene.n_up, 1);
+        say(&scene, &honest, 0, "still there", 11, 99);
+        expect_said(&scene, "still there.");
+        peer_close(&thief);
+        peer_close(&honest);
+        scene_close(&scene);
+    }
 }
 
 static void test_wrong_type(void **state) {
@@ -271,7 +283,8 @@ static void test_stranger_says(void **state) {
         {"\4\x0a\5ERROR\003400", 12, ZMTP_MALFORMED},
         {"\4\6\5READY", 8, ZMTP_MALFORMED},
         {"\0\1a", 3, ZMTP_MALFORMED}, /* no command */
-        {"\x0c\1a", 3, ZMTP_MALFORMED},
+        {"\0", 1, ZMTP_MALFORMED},    /* not waited for either */
+        {"\x0c", 1, ZMTP_MALFORMED},
         {"\4\0", 2, ZMTP_MALFORMED},
         {"\6\0\0\0\0\0\0\4\1", 9, ZMTP_MALFORMED}, /* more than any INITIATE */
         {"\6\xff\xff\xff\xff\xff\xff\xff\xff", 9, ZMTP_MALFORMED},
@@ -290,7 +303,7 @@ static void test_peer_says(void **state) {
     static const Row clear[] = {
         {"\4\5\4PING", 7, ZMTP_MALFORMED},
         {"\0\4text", 6, ZMTP_MALFORMED},
-        {"\x10\4text", 6, ZMTP_MALFORMED},
+        {"\x10", 1, ZMTP_MALFORMED}, /* no such flag */
         {"\0\0", 2, ZMTP_MALFORMED},
         {"\0\x20\7MESSAGE0123456789abcdefghijklmn", 34, ZMTP_MALFORMED}, /* too short for a box */
         {"\2\0\0\0\0\0\2\0\1", 9, ZMTP_TOO_LARGE}, /* of the largest frame, and one more */
@@ -329,6 +342,26 @@ static void test_peer_says(void **state) {
     }
     say(&scene, &peer, 2, "\4PING\0\0sixteen bytes...", 23, 99);
     expect(&scene, &peer, 2, "\4PONGsixteen bytes...", 21);
+    say(&scene, &peer, 3, "\4PING\0\0more", 11, 99); /* of a command that means nothing */
+    expect(&scene, &peer, 2, "\4PONGmore", 9);
+    peer_close(&peer);
+    scene_close(&scene);
+}
+
+/* sealed as it has to be, but without a byte for the flags */
+static void test_empty_box(void **state) {
+    (void)state;
+    Scene scene;
+    Peer peer;
+    uint8_t frame[34] = "\0\x20\7MESSAGE", nonce[24];
+    scene_open(&scene);
+    peer_up(&scene, &peer, DATA, "192.0.2.1");
+    client_nonce(nonce, "CurveZMQMESSAGEC", ++peer.client.nonce);
+    memcpy(frame + 10, nonce + 16, 8);
+    assert_int_equal(crypto_box_easy_afternm(frame + 18, frame, 0, nonce, peer.client.shared), 0);
+    put(&scene, &peer, frame, sizeof(frame), 99);
+    expect_end(&scene, &peer, ZMTP_MALFORMED, true);
+    assert_int_equal(scene.n_messages, 0);
     peer_close(&peer);
     scene_close(&scene);
 }
@@ -455,7 +488,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_wrong_server_key),
         cmocka_unit_test(test_refused_key),
-        cmocka_unit_test(test_not_its_key),
+        cmocka_unit_test(test_not_vouched),
         cmocka_unit_test(test_wrong_type),
         cmocka_unit_test(test_rekey),
         cmocka_unit_test(test_replayed_cookie),
@@ -463,6 +496,7 @@ int main(void) {
         cmocka_unit_test(test_replayed_message),
         cmocka_unit_test(test_stranger_says),
         cmocka_unit_test(test_peer_says),
+        cmocka_unit_test(test_empty_box),
         cmocka_unit_test(test_sizes),
         cmocka_unit_test(test_parts),
         cmocka_unit_test(test_zmtp_3_0),
