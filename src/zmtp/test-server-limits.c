@@ -47,6 +47,29 @@ static void test_handshake_time(void **state) {
     }
 }
 
+/* a byte now and then does not put it behind those who came later */
+static void test_slow_and_slower(void **state) {
+    (void)state;
+    for (int greeted = 0; greeted < 2; greeted++) {
+        Scene scene;
+        Peer peer, later_one;
+        scene_open(&scene);
+        peer_open(&scene, &peer, DATA, "192.0.2.1");
+        if (greeted)
+            greet(&scene, &peer, 1, 99);
+        later(&scene, ZMTP_HANDSHAKE_MS / 2);
+        peer_open(&scene, &later_one, DATA, "192.0.2.1");
+        if (greeted)
+            greet(&scene, &later_one, 1, 99);
+        put(&scene, &peer, greeted ? "\4" : "\xff", 1, 1);
+        later(&scene, ZMTP_HANDSHAKE_MS / 2);
+        expect_end(&scene, &peer, ZMTP_SLOW, false);
+        peer_close(&peer);
+        peer_close(&later_one);
+        scene_close(&scene);
+    }
+}
+
 /* one that is slow holds up nobody who came later */
 static void test_others_are_slow(void **state) {
     (void)state;
@@ -139,6 +162,45 @@ static void test_silent_since(void **state) {
     later(&scene, 1);
     expect_end(&scene, &peer, ZMTP_SILENT, true);
     peer_close(&peer);
+    scene_close(&scene);
+}
+
+/* a hub that was stopped, or whose machine slept: nobody was silent, it was deaf */
+static void test_was_stopped(void **state) {
+    (void)state;
+    Scene scene;
+    Peer peer;
+    scene_open(&scene);
+    peer_up(&scene, &peer, CONTROL, "192.0.2.1");
+    subscribe(&scene, &peer, "t");
+    later(&scene, ZMTP_SILENT_MS + 1);
+    expect(&scene, &peer, 2, "\4PING\0\0", 7);
+    later(&scene, 1); /* an answer takes its way */
+    assert_int_equal(scene.n_down[ZMTP_SILENT], 0);
+    say(&scene, &peer, 2, "\4PONG", 5, 99);
+    later(&scene, 1);
+    assert_int_equal(send_to(&scene, &peer, "t", "text", 4), 1);
+    peer_close(&peer);
+    scene_close(&scene);
+}
+
+/* who spoke last is asked last, though it was first once */
+static void test_order_of_asking(void **state) {
+    (void)state;
+    Scene scene;
+    Peer first, second;
+    scene_open(&scene);
+    peer_up(&scene, &first, DATA, "192.0.2.1");
+    peer_up(&scene, &second, DATA, "192.0.2.1");
+    say(&scene, &first, 0, "1", 1, 99);
+    say(&scene, &second, 0, "2", 1, 99);
+    later(&scene, ZMTP_PING_MS - 5);
+    say(&scene, &first, 0, "3", 1, 99);
+    later(&scene, 5);
+    expect_nothing(&scene, &first);
+    expect(&scene, &second, 2, "\4PING\0\0", 7);
+    peer_close(&first);
+    peer_close(&second);
     scene_close(&scene);
 }
 
@@ -407,7 +469,8 @@ static void test_waiting(void **state) {
     scene_close(&scene);
 }
 
-/* whose frame takes too long is not waited for; but it may when nobody waits */
+/* whose frame takes too long is not waited for; but it may when nobody waits. Who waited has not
+ * been silent */
 static void test_long_under_way(void **state) {
     (void)state;
     Scene scene;
@@ -416,19 +479,52 @@ static void test_long_under_way(void **state) {
     scene_open(&scene);
     peer_up(&scene, &partial, DATA, "192.0.2.1");
     peer_up(&scene, &peer, DATA, "192.0.2.1");
-    pretend(&scene, 0, ZMTP_PARTIAL_MAX - 1);
+    say(&scene, &peer, 0, "before", 6, 99);
     (void)client_message(&partial.client, 0, "text", 4, frame);
     for (int i = 0; i < 8; i++) {
         put(&scene, &partial, frame + i, 1, 1);
         later(&scene, ZMTP_PARTIAL_MS / 6);
+        (void)hear(&peer, SIZE_MAX); /* PING */
+        say(&scene, &peer, 2, "\4PONG", 5, 99);
     }
     assert_int_equal(zmtp_server_counts(scene.server).n, 2);
-    say(&scene, &peer, 0, "text", 4, 99);
+    peer_close(&partial);
+    turn(&scene);
+    memset(scene.n_down, 0, sizeof(scene.n_down));
+    peer_up(&scene, &partial, DATA, "192.0.2.1");
+    (void)client_message(&partial.client, 0, "text", 4, frame);
+    peer.in.size = 0;
+    pretend(&scene, 0, ZMTP_PARTIAL_MAX - 1);
+    put(&scene, &partial, frame, 1, 1);
+    say(&scene, &peer, 0, "after", 5, 99);
+    later(&scene, ZMTP_PARTIAL_MS / 2);
+    put(&scene, &partial, frame + 1, 1, 1);
+    later(&scene, ZMTP_PARTIAL_MS / 2);
+    expect_said(&scene, "before.");
+    later(&scene, 1000); /* it is not looked for all the time */
     expect_end(&scene, &partial, ZMTP_TOO_MANY, true);
-    expect_said(&scene, "text.");
+    (void)zmtp_server_turn(scene.server, scene.now_ms);
+    expect_said(&scene, "after.");
+    expect_nothing(&scene, &peer);
     peer_close(&partial);
     peer_close(&peer);
     pretend(&scene, 0, 1 - ZMTP_PARTIAL_MAX);
+    scene_close(&scene);
+}
+
+/* who closed before it said a byte is told from who was at it; a message begun is not one */
+static void test_left(void **state) {
+    (void)state;
+    Scene scene;
+    Peer peer;
+    scene_open(&scene);
+    for (int said = 0; said < 2; said++) {
+        peer_open(&scene, &peer, DATA, "192.0.2.1");
+        put(&scene, &peer, "\xff", (size_t)said, 1);
+        assert_int_equal(shutdown(peer.fd, SHUT_WR), 0);
+        expect_end(&scene, &peer, said ? ZMTP_CLOSED : ZMTP_LEFT, false);
+        peer_close(&peer);
+    }
     scene_close(&scene);
 }
 
@@ -439,6 +535,10 @@ int main(void) {
         cmocka_unit_test(test_silence),
         cmocka_unit_test(test_silent_since),
         cmocka_unit_test(test_twins),
+        cmocka_unit_test(test_was_stopped),
+        cmocka_unit_test(test_order_of_asking),
+        cmocka_unit_test(test_slow_and_slower),
+        cmocka_unit_test(test_left),
         cmocka_unit_test(test_many_strangers),
         cmocka_unit_test(test_too_many_strangers),
         cmocka_unit_test(test_descriptors),

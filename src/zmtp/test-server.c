@@ -154,6 +154,22 @@ static void test_does_not_read(void **state) {
     scene_close(&scene);
 }
 
+/* what comes when some of it has gone already stays behind what waits */
+static void test_order(void **state) {
+    (void)state;
+    Scene scene;
+    Peer slow;
+    scene_open(&scene);
+    open_reluctant(&scene, &slow);
+    assert_int_equal(send_numbered(&scene, &slow, 0, 10), 10);
+    assert_true(hear(&slow, SIZE_MAX)); /* the system has room, and the server no turn */
+    assert_int_equal(send_numbered(&scene, &slow, 10, 5), 5);
+    expect_numbered(&scene, &slow, 0, 15, 4096);
+    expect_nothing(&scene, &slow);
+    peer_close(&slow);
+    scene_close(&scene);
+}
+
 /* closed by either end while there is more for it, and while there is more from it */
 static void test_closed_while_waiting(void **state) {
     (void)state;
@@ -280,9 +296,13 @@ static void test_many(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_byte_by_byte),  cmocka_unit_test(test_partial),
-        cmocka_unit_test(test_does_not_read), cmocka_unit_test(test_closed_while_waiting),
-        cmocka_unit_test(test_topics),        cmocka_unit_test(test_many),
+        cmocka_unit_test(test_byte_by_byte),
+        cmocka_unit_test(test_partial),
+        cmocka_unit_test(test_does_not_read),
+        cmocka_unit_test(test_order),
+        cmocka_unit_test(test_closed_while_waiting),
+        cmocka_unit_test(test_topics),
+        cmocka_unit_test(test_many),
     };
     return sodium_init() < 0 ? 1 : cmocka_run_group_tests(tests, NULL, NULL);
 }
