@@ -256,6 +256,39 @@ static void test_topics(void **state) {
     scene_close(&scene);
 }
 
+/* one key at two sides: each is told what is said there */
+static void test_two_sides(void **state) {
+    (void)state;
+    Scene scene;
+    Peer one, other;
+    ZmtpListener *third = NULL;
+    scene_open(&scene);
+    const ZmtpListen what = {.side = SIDES, .kind = ZMTP_XPUB, .keys = scene.keys};
+    const struct sockaddr_in at = {.sin_family = AF_INET,
+                                   .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    assert_int_equal(
+        zmtp_listen(scene.server, &what, (const struct sockaddr *)&at, sizeof(at), &third), 0);
+    peer_up(&scene, &one, CONTROL, "192.0.2.1");
+    subscribe(&scene, &one, "t");
+    other = (Peer){.client = one.client};
+    other.client.nonce = 0;
+    scene.listeners[DATA] = third;
+    adopt(&scene, &other, DATA, "192.0.2.1");
+    other.side = CONTROL; /* as it is one */
+    shake(&scene, &other, 1, 99);
+    subscribe(&scene, &other, "t");
+    assert_int_equal(send_to(&scene, &one, "t", "text", 4), 1);
+    expect(&scene, &one, 1, "t", 1);
+    expect(&scene, &one, 0, "text", 4);
+    expect_nothing(&scene, &other);
+    say(&scene, &one, 2, "\6CANCELt", 8, 99);
+    assert_false(zmtp_server_listens(scene.server, CONTROL, one.client.keys[0]));
+    assert_true(zmtp_server_listens(scene.server, SIDES, one.client.keys[0]));
+    peer_close(&one);
+    peer_close(&other);
+    scene_close(&scene);
+}
+
 /* each gets its own, whoever else goes meanwhile */
 static void test_many(void **state) {
     (void)state;
@@ -289,6 +322,7 @@ static void test_many(void **state) {
         turn(&scene);
         assert_int_equal(scene.n_down[ZMTP_CLOSED], MANY - left);
         assert_int_equal(zmtp_server_counts(scene.server).n, left);
+        assert_int_equal(zmtp_server_counts(scene.server).n_strangers, 0);
     }
     scene_close(&scene);
     free(peers);
@@ -302,6 +336,7 @@ int main(void) {
         cmocka_unit_test(test_order),
         cmocka_unit_test(test_closed_while_waiting),
         cmocka_unit_test(test_topics),
+        cmocka_unit_test(test_two_sides),
         cmocka_unit_test(test_many),
     };
     return sodium_init() < 0 ? 1 : cmocka_run_group_tests(tests, NULL, NULL);
