@@ -185,6 +185,8 @@ static void test_closed_while_waiting(void **state) {
             zmtp_listener_close(scene.listeners[CONTROL]);
         else if (how == 2)
             zmtp_listener_rekey(scene.listeners[CONTROL], &scene.keys);
+        assert_int_equal(zmtp_server_listens(scene.server, CONTROL, slow.client.keys[0]),
+                         how == 0 || how == 3);
         if (how < 3) {
             assert_int_equal(send_numbered(&scene, &slow, 10, 1), how == 0);
             turn(&scene);
@@ -208,6 +210,23 @@ static void test_closed_while_waiting(void **state) {
             (void)close(slow.fd);
         buffer_deinit(&slow.in);
     }
+}
+
+/* found to be gone when something is sent to it: not taken, and an end like others */
+static void test_sent_to_the_dead(void **state) {
+    (void)state;
+    Scene scene;
+    Peer peer;
+    scene_open(&scene);
+    peer_up(&scene, &peer, CONTROL, "192.0.2.1");
+    subscribe(&scene, &peer, "t");
+    peer_close(&peer);
+    assert_int_equal(send_to(&scene, &peer, "t", "text", 4), 0);
+    turn(&scene);
+    assert_int_equal(scene.n_down[ZMTP_CLOSED], 1);
+    assert_true(scene.last_was_up);
+    assert_int_equal(zmtp_server_counts(scene.server).n, 0);
+    scene_close(&scene);
 }
 
 /* ------------------------------------------------------------------------------- subscriptions */
@@ -335,6 +354,7 @@ int main(void) {
         cmocka_unit_test(test_does_not_read),
         cmocka_unit_test(test_order),
         cmocka_unit_test(test_closed_while_waiting),
+        cmocka_unit_test(test_sent_to_the_dead),
         cmocka_unit_test(test_topics),
         cmocka_unit_test(test_two_sides),
         cmocka_unit_test(test_many),
