@@ -141,7 +141,9 @@ def one_run(namespaces, receiver, flows, seconds, pace):
 
 
 def bench_live(args):
-    receivers = [Nobody(), Softflowd(), Weir("weir-probe, no DPI", "--no-dpi"),
+    # of a million packets one is metered: what the wire and the ring can do
+    receivers = [Nobody(), Weir("a ring that is only read", "--no-dpi", "-S", "1000000"), Softflowd(),
+                 Weir("weir-probe, no DPI", "--no-dpi"),
                  Weir("weir-probe, no DPI, 2 workers", "--no-dpi", "--workers", "2"),
                  Weir("weir-probe, nDPI")]
     results = {receiver.name: [] for receiver in receivers}

@@ -50,12 +50,6 @@ static int dissect_controlled(Walk *w) {
     return dissect_ethernet(w);
 }
 
-/* an IP packet that is not longer than what is there */
-static int dissect_fitting_ip(Walk *w) {
-    int r = dissect_ip(w);
-    return r == 0 && (w->p->notes & PACKET_LENGTH_BEYOND) ? DISSECT_E_BAD_LENGTH : r;
-}
-
 /*
  * Nothing in the labels says what follows (RFC 4928). Its first four bits do where it is IP; a
  * control word begins with 0, as do many MAC addresses; and a MAC address may look like IP. So each

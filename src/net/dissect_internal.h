@@ -32,7 +32,8 @@ DissectStep dissect_ppp;
 DissectStep dissect_mpls;
 DissectStep dissect_ipv4;
 DissectStep dissect_ipv6;
-DissectStep dissect_ip; /* either, by its first bits */
+DissectStep dissect_ip;         /* either, by its first bits */
+DissectStep dissect_fitting_ip; /* one that is not longer than what is there */
 
 /* what a tunnel's protocol number or port stands for; false: not entered, the cursor is where it
  * was and the packet is that of the tunnel */

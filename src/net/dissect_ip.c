@@ -314,3 +314,15 @@ int dissect_ip(Walk *w) {
         return DISSECT_E_TRUNCATED;
     return *first >> 4 == 6 ? dissect_ipv6(w) : dissect_ipv4(w);
 }
+
+/* what this packet claims, not one in it, which a tunnel may have cut */
+int dissect_fitting_ip(Walk *w) {
+    const uint8_t *head = cursor_peek(&w->c, 6);
+    if (head) {
+        const bool v4 = head[0] >> 4 == 4;
+        const size_t claimed = v4 ? load_u16(head + 2) : 40 + (size_t)load_u16(head + 4);
+        if (claimed > wire_left(w, head) && w->p->n_datagrams == 0)
+            return DISSECT_E_BAD_LENGTH;
+    }
+    return dissect_ip(w);
+}

@@ -86,24 +86,48 @@ int capture_open(Capture **capturep, const CaptureConfig *config, Reason *reason
     return error_trace(r ? r : open_with(capturep, backend, config, reason));
 }
 
-/* all of them interfaces, or all files; CAPTURE_E_USAGE else */
+/* an interface that is named twice, as it may have several names; its packets would count twice */
+static int check_twice(const char *const *interfaces, size_t n, Reason *reason) {
+    for (size_t i = 1; i < n; i++)
+        for (size_t k = 0; k < i; k++)
+            if (if_nametoindex(interfaces[i]) == if_nametoindex(interfaces[k])) {
+                reason_set(reason, "-i %s and -i %s are one interface; give it once", interfaces[k],
+                           interfaces[i]);
+                return CAPTURE_E_USAGE;
+            }
+    return 0;
+}
+
+/* there is an interface among them: so this one should be one as well */
+static int refuse_mixed(const char *input, Reason *reason) {
+    const CaptureConfig one = {.input = input};
+    const CaptureBackend *backend = NULL;
+    int r = choose(&one, &backend, reason);
+    if (r)
+        return error_trace(r);
+    reason_set(reason,
+               "-i %s is no interface, and others of -i are; interfaces or files, one kind a "
+               "process: start a second probe for the other",
+               input);
+    return CAPTURE_E_USAGE;
+}
+
+/* all of them interfaces, or all files */
 static int choose_all(const char *const *inputs, size_t n_inputs, const CaptureBackend **backendp,
                       Reason *reason) {
     size_t live = 0;
     for (size_t i = 0; i < n_inputs; i++)
         live += capture_is_interface(inputs[i]) ? 1 : 0;
-    if (live && live < n_inputs) {
-        reason_set(reason, "-i names interfaces and files; one kind a process: start a second "
-                           "probe for the other");
-        return CAPTURE_E_USAGE;
-    }
+    for (size_t i = 0; live && live < n_inputs && i < n_inputs; i++)
+        if (!capture_is_interface(inputs[i]))
+            return refuse_mixed(inputs[i], reason);
     if (live > CAPTURE_INPUTS_MAX) {
         reason_set(reason, "-i names %zu interfaces; %d a process are the most", live,
                    CAPTURE_INPUTS_MAX);
         return CAPTURE_E_USAGE;
     }
     *backendp = live ? &capture_several : &capture_files;
-    return 0;
+    return live ? check_twice(inputs, n_inputs, reason) : 0;
 }
 
 int capture_open_all(Capture **capturep, const CaptureConfig *config, const char *const *inputs,

@@ -71,7 +71,7 @@ static int want_one(Dpi *dpi, const char *name, size_t size, Reason *reason) {
     if (size >= sizeof(text) || (number == NDPI_PROTOCOL_UNKNOWN && !unknown) ||
         number >= ndpi_get_num_supported_protocols(dpi->module)) {
         reason_set(reason,
-                   "--ndpi-protocols: nDPI knows no protocol %s; names are as app_name has them, "
+                   "--ndpi-protocols: nDPI knows no protocol '%s'; names are as app_name has them, "
                    "for example DNS,HTTP,BitTorrent",
                    text);
         return DPI_E_REFUSED;

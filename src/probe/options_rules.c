@@ -158,10 +158,24 @@ static int check_aggregation(const ProbeConfig *config, Reason *reason) {
         return OPTIONS_E_USAGE;
     if (!(left_out & AGGREGATION_JOINS) || !config->protocols || probe_collects(config))
         return 0;
+    reason_set(
+        reason,
+        "--aggregation %s and --ndpi-protocols are both given; applications are those of single "
+        "connections, and without protocol, address or port there are none",
+        config->aggregation);
+    return OPTIONS_E_USAGE;
+}
+
+/* what would be left undone in silence */
+static int check_dpi(const ProbeConfig *config, Reason *reason) {
+    const char *needs = config->protocols       ? "--ndpi-protocols"
+                        : config->custom_protos ? "--ndpi-custom-protos"
+                                                : NULL;
+    if (!config->no_dpi || !needs)
+        return 0;
     reason_set(reason,
-               "--aggregation %s and --protocols are both given; applications are those of single "
-               "connections, and without protocol, address or port there are none",
-               config->aggregation);
+               "--no-dpi and %s are both given; without detection flows have no application",
+               needs);
     return OPTIONS_E_USAGE;
 }
 
@@ -183,7 +197,8 @@ int options_check(const ProbeConfig *config, Reason *reason) {
         return OPTIONS_E_USAGE;
     }
     if (check_input(config, reason) || check_workers(config, reason) ||
-        check_aggregation(config, reason) || check_merging(config, reason))
+        check_aggregation(config, reason) || check_dpi(config, reason) ||
+        check_merging(config, reason))
         return OPTIONS_E_USAGE;
     uint32_t domain = 0;
     if (!options_domain(config, &domain)) {

@@ -304,7 +304,7 @@ def test_refused(lab):
     path = lab.path("one.pcap")
     write_pcap(path, traffic(9, 1))
     check("a file is read by one" in refused("-i", path, "--workers", "2"), "file and workers")
-    check("names interfaces and files" in refused("-i", "lo", "-i", path), "interface and file")
+    check("is no interface, and others" in refused("-i", "lo", "-i", path), "interface and file")
     check("is no sampling" in refused("-i", path, "-S", "1:0"), "sampling")
 
 

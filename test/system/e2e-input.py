@@ -51,6 +51,10 @@ def test_probe_usage(lab):
         (["-i", CAPTURE, *hub, KEY, "--zmq-publish-events", "zmq://127.0.0.1:5556"], "twice"),
         (["-i", CAPTURE, *hub, KEY, "--ntopng", "tcp://127.0.0.1:5557"], "5557 is given twice"),
         (["-i", CAPTURE, *hub, KEY, "--probe-id", "a", "--probe-id", "a"], "--probe-id", "once"),
+        (["-i", CAPTURE, "--json", "-", "--no-dpi", "-O", "DNS"], "--no-dpi", "--ndpi-protocols"),
+        (["-i", CAPTURE, "--json", "-", "--no-dpi", "--ndpi-custom-protos", CAPTURE], "--no-dpi", "--ndpi-custom-protos"),
+        (["-i", f"lo,{CAPTURE}", "--json", "-"], re.escape(CAPTURE), "is no interface"),
+        (["-i", "lo,lo", "--json", "-"], "lo", "give it once"),
     ]
     for endpoint in ("127.0.0.1", "tcp://127.0.0.1", "tcp://127.0.0.1:x", "tcp://127.0.0.1:70000",
                      "udp://127.0.0.1:1", "tcp://:5556", "tcp://[::1:5556"):
@@ -98,8 +102,9 @@ def test_probe_custom_protocols(lab):
 
 
 def test_probe_interface(lab):
-    refused([PROBE, "-i", "nosuch0", "--json", os.devnull, "--data-dir", lab.path("state")], 1,
-            "nosuch0")
+    for inputs in ("nosuch0", "lo,nosuch0"):
+        refused([PROBE, "-i", inputs, "--json", os.devnull, "--data-dir", lab.path("state")], 1, "-i nosuch0: there is no such")
+    refused([PROBE, "-i", CAPTURE, "--json", os.devnull, "--data-dir", lab.path("state"), "-O", "DNS,,TLS"], 1, "protocol ''")
     blocked = lab.path("file")
     with open(blocked, "w") as file:
         file.write("a file, not a folder")

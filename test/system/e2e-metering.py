@@ -4,14 +4,17 @@
 """Options of metering as their effect is seen at the other end: at a hub by its API, at a collector
 in what it is sent. -S P:C:E with and without @, --ndpi-custom-protos, -O, interfaces of flows; and
 -U, -o, -l of each version."""
+import json
 import os
+import random
 import socket
 import struct
+import subprocess
 import time
 
 import _exporter
 from _collector import Collector, many_flows, packet, write_capture
-from _e2e import captures, check, free_ports, main, offline, same, wait_for
+from _e2e import PROBE, SLOW, captures, check, free_ports, main, offline, same, wait_for
 
 FLOWS = 4000
 
@@ -196,6 +199,46 @@ def test_protocols(lab):
         hub.stop()
 
 
+# ---------------------------------------------------------------------------- a flood
+
+def syns(path, n):
+    """Raw IPv4, from addresses and ports at random, 200,000 a second."""
+    dice = random.Random(4)
+    tail = struct.pack(">II HHHH", 0, 0, 0x5002, 8192, 0, 0)
+    with open(path, "wb") as file:
+        file.write(struct.pack("<IHHiIII", 0xa1b2c3d4, 2, 4, 0, 0, 65535, 101))
+        for first in range(0, n, 50000):
+            noise = dice.randbytes(6 * 50000)
+            file.write(b"".join(
+                struct.pack("<IIII", 1700000000 + i // 200000, i % 200000 * 5, 40, 40) +
+                b"\x45\0\0\x28\0\0\0\0\x40\6\0\0" + noise[k:k + 4] + b"\xc0\xa8\0\1" + noise[k + 4:k + 6] +
+                b"\0\x50" + tail for i, k in zip(range(first, first + 50000), range(0, 6 * 50000, 6))))
+
+
+def test_memory_in_a_flood(lab):
+    """4 M SYNs at a table of 200,000 flows take what 1 M take; each is told once, most of them together."""
+    peaks = []
+    for n in (1000000, 4000000):
+        path, out, counters = lab.path("flood.pcap"), lab.path("flood.json"), lab.path("flood.counters")
+        syns(path, n)
+        child = subprocess.Popen([PROBE, "-i", path, "--max-flows", "200000", "--json", out, "--counters", counters,
+                                  "-n", "127.0.0.1:9", "--license", lab.path("none"), "--data-dir", lab.path("data")],
+                                 stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        _, status, usage = os.wait4(child.pid, 0)
+        child.returncode = status
+        same(status, 0, "exit code")
+        peaks.append(usage.ru_maxrss)
+        with open(out) as file:  # line by line: what this process has at most, its children have had
+            told = [json.loads(line)["packets"] for line in file]
+        same(sum(told), n, "packets in records")
+        check(len(told) < 200100, f"{len(told)} records")
+        with open(counters) as file:
+            check(f"weir_probe_flows_swept_total {n - 200000}\n" in file.read(), "flows told together")
+    if SLOW == 1:
+        check(peaks[1] < peaks[0] * 1.05 + 2000, f"peaks {peaks} KB")
+        print(f"peaks of 1 M and 4 M: {peaks} KB")
+
+
 # ---------------------------------------------------------------------------- interfaces
 
 def test_interfaces_at_the_hub(lab):
@@ -309,5 +352,6 @@ def arrived_at(path, version):
 
 if __name__ == "__main__":
     main([test_packets_with_and_without_at, test_collected_with_and_without_at, test_exported_flows,
-          test_splits_go_together, test_custom_protocols, test_protocols, test_interfaces_at_the_hub,
-          test_two_arms_at_the_hub, test_templates_of_each_version, test_messages_wait_in_each_version])
+          test_splits_go_together, test_custom_protocols, test_protocols, test_memory_in_a_flood,
+          test_interfaces_at_the_hub, test_two_arms_at_the_hub, test_templates_of_each_version,
+          test_messages_wait_in_each_version])
