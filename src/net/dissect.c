@@ -296,12 +296,19 @@ int dissect_walk(const Frame *frame, DissectMode mode, Packet *packet) {
 /* --- the straight way --------------------------------------------------------------------- */
 
 /*
- * Most packets are TCP or UDP in a whole IPv4 packet without options in an untagged Ethernet frame,
- * of which nothing is odd. These are read here at once, and say the same as by dissect_walk(),
- * which takes all others.
+ * Most packets are TCP or UDP in a whole IP packet without options or extension headers in an
+ * Ethernet frame with two tags at most, of which nothing is odd. These are read here at once, and
+ * say the same as by dissect_walk(), which takes all others.
  */
 
-enum { ETHERNET_BYTES = 14, IPV4_BYTES = 20, TCP_BYTES = 20, UDP_BYTES = 8 };
+enum {
+    LINK_BYTES = 14,
+    TAG_BYTES = 4,
+    IPV4_BYTES = 20,
+    IPV6_BYTES = 40,
+    TCP_BYTES = 20,
+    UDP_BYTES = 8
+};
 
 /* transport header and what is captured behind it; false: not straight */
 static bool straight_tcp(Packet *p, const uint8_t *tcp, size_t left) {
@@ -332,38 +339,78 @@ static bool straight_udp(Packet *p, const uint8_t *udp, size_t left, DissectMode
     return true;
 }
 
-static bool go_straight(const Frame *frame, DissectMode mode, Packet *p) {
-    if (frame->captured_bytes < ETHERNET_BYTES + IPV4_BYTES)
-        return false;
-    const uint8_t *ip = frame->bytes + ETHERNET_BYTES;
-    if (load_u16(frame->bytes + ETHERNET_BYTES - 2) != TYPE_IPV4 || ip[0] != 0x45 ||
-        (load_u16(ip + 6) & 0x3fff) != 0)
-        return false;
-    const size_t total = load_u16(ip + 2);
-    const size_t there = frame->captured_bytes - ETHERNET_BYTES;
-    if (total < IPV4_BYTES || (total > there && total + ETHERNET_BYTES > frame->wire_bytes))
+/* behind the IP header, which says that the packet is so long */
+static inline bool straight_rest(const Frame *frame, DissectMode mode, Packet *p, const uint8_t *ip,
+                                 size_t header, size_t total) {
+    const size_t at = (size_t)(ip - frame->bytes);
+    const size_t there = frame->captured_bytes - at;
+    if (total < header || (total > there && at + total > frame->wire_bytes))
         return false;
     const size_t captured = total < there ? total : there;
-    const uint8_t *transport = ip + IPV4_BYTES;
-    const size_t left = captured - IPV4_BYTES;
-    packet_begin(p, frame);
-    if (!(ip[9] == IP_TCP   ? straight_tcp(p, transport, left)
-          : ip[9] == IP_UDP ? straight_udp(p, transport, left, mode)
-                            : false))
+    const uint8_t *transport = ip + header;
+    if (!(p->protocol == IP_TCP ? straight_tcp(p, transport, captured - header)
+                                : straight_udp(p, transport, captured - header, mode)))
         return false;
-    memcpy(p->src, ip + 12, 4);
-    memcpy(p->dst, ip + 16, 4);
     p->src_port = load_u16(transport);
     p->dst_port = load_u16(transport + 2);
-    p->protocol = ip[9];
-    p->ip_version = 4;
     p->macs = frame->bytes;
     p->ip = ip;
     p->ip_bytes = (uint32_t)total;
     p->ip_captured_bytes = (uint32_t)captured;
+    return true;
+}
+
+static inline bool straight_v4(const Frame *frame, DissectMode mode, Packet *p, const uint8_t *ip) {
+    if (ip[0] != 0x45 || (load_u16(ip + 6) & 0x3fff) != 0 || (ip[9] != IP_TCP && ip[9] != IP_UDP))
+        return false;
+    packet_begin(p, frame);
+    p->ip_version = 4;
     p->tos = ip[1];
     p->ttl = ip[8];
+    p->protocol = ip[9];
+    memcpy(p->src, ip + 12, 4);
+    memcpy(p->dst, ip + 16, 4);
+    return straight_rest(frame, mode, p, ip, IPV4_BYTES, load_u16(ip + 2));
+}
+
+static inline bool straight_v6(const Frame *frame, DissectMode mode, Packet *p, const uint8_t *ip) {
+    const size_t payload = load_u16(ip + 4);
+    if (ip[0] >> 4 != 6 || payload == 0 || (ip[6] != IP_TCP && ip[6] != IP_UDP))
+        return false;
+    packet_begin(p, frame);
+    p->ip_version = 6;
+    p->tos = (uint8_t)(load_u16(ip) >> 4);
+    p->protocol = ip[6];
+    p->ttl = ip[7];
+    memcpy(p->src, ip + 8, 16);
+    memcpy(p->dst, ip + 24, 16);
+    return straight_rest(frame, mode, p, ip, IPV6_BYTES, payload + IPV6_BYTES);
+}
+
+/* behind two tags at most */
+static bool straight_behind_tags(const Frame *frame, DissectMode mode, Packet *p) {
+    enum { STRAIGHT_TAGS = 2 };
+    const uint8_t *ip = frame->bytes + LINK_BYTES;
+    unsigned tags = 0;
+    for (; is_tag(load_u16(ip - 2)) && tags < STRAIGHT_TAGS; tags++)
+        ip += TAG_BYTES;
+    const uint16_t type = load_u16(ip - 2);
+    const size_t there = frame->captured_bytes - (size_t)(ip - frame->bytes);
+    if (!(type == TYPE_IPV4   ? there >= IPV4_BYTES && straight_v4(frame, mode, p, ip)
+          : type == TYPE_IPV6 ? there >= IPV6_BYTES && straight_v6(frame, mode, p, ip)
+                              : false))
+        return false;
+    for (const uint8_t *tag = frame->bytes + LINK_BYTES; tag < ip; tag += TAG_BYTES)
+        take_tag(p, load_u16(tag));
     return true;
+}
+
+static bool go_straight(const Frame *frame, DissectMode mode, Packet *p) {
+    if (frame->captured_bytes < LINK_BYTES + IPV4_BYTES) /* two tags fit as well */
+        return false;
+    if (load_u16(frame->bytes + LINK_BYTES - 2) == TYPE_IPV4)
+        return straight_v4(frame, mode, p, frame->bytes + LINK_BYTES);
+    return straight_behind_tags(frame, mode, p);
 }
 
 int dissect_frame(const Frame *frame, DissectMode mode, Packet *packet) {

@@ -255,6 +255,10 @@ static void test_straight(void **state) {
         hex(MACS "0800 " UDP4 "9c41 12b5 000c 0000 08000000"), /* to VXLAN's port */
         hex(MACS "0800 4500 0030 0001 4000 4006 0000 0a000001 0a000002 "
                  "9c41 01bb 00000001 00000002 6018 ffff 0000 0000 020405b4 61626364"),
+        hex(MACS "8100 0064 0800 " UDP4 UDP),
+        hex(MACS "88a8 20c8 8100 012c 86dd 6ab00000 000c 11 40 " ADDR6 UDP "0000"),
+        hex(MACS "86dd 60000000 0014 06 40 " ADDR6
+                 "9c41 01bb 00000001 00000002 5010 ffff 0000 0000"),
     };
     (void)state;
     for (size_t f = 0; f < sizeof(frames) / sizeof(frames[0]); f++) {

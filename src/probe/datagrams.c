@@ -46,7 +46,7 @@ static DatagramsSent send_once(int fd, const struct iovec *parts, size_t n, bool
     struct mmsghdr messages[DATAGRAMS_MAX] = {0};
     struct iovec copies[DATAGRAMS_MAX];
     Control controls[DATAGRAMS_MAX];
-    size_t of[DATAGRAMS_MAX]; /* datagrams in each */
+    size_t of[DATAGRAMS_MAX] = {0}; /* datagrams in each */
     size_t n_messages = 0;
     for (size_t at = 0; at < n; at += of[n_messages++]) {
         struct msghdr *message = &messages[n_messages].msg_hdr;

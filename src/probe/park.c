@@ -11,6 +11,7 @@
 enum {
     SIZE_SHIFT = 30, /* of a number: which pool; the rest is the number there */
     WHOLE = PARK_SIZES - 1,
+    ROW_PAIRS = 4,
     WORDS_MAX = PARK_STATE_MAX / sizeof(uint32_t),
     GROUPS_MAX = WORDS_MAX / 64,
 };
@@ -96,6 +97,15 @@ void *park_load(const Park *park, uint32_t number, void *room) {
     return room;
 }
 
+/* most stand in long rows */
+static bool are_zeros(const uint8_t *from, size_t pairs) {
+    uint64_t four[ROW_PAIRS] = {0};
+    if (pairs < ROW_PAIRS)
+        return false;
+    memcpy(four, from, sizeof(four));
+    return (four[0] | four[1] | four[2] | four[3]) == 0;
+}
+
 /* the bytes behind the bits that it takes */
 static size_t pack(const Park *park, const uint8_t *from, Packed *to) {
     uint32_t *words = to->words;
@@ -103,11 +113,11 @@ static size_t pack(const Park *park, const uint8_t *from, Packed *to) {
     memset(to->bits, 0, sizeof(to->bits));
     for (size_t i = 0; i < pairs; i++) {
         uint32_t pair[2];
-        uint64_t both = 0;
-        memcpy(&both, from + i * 8, 8);
-        if (!both)
+        if (i % ROW_PAIRS == 0 && are_zeros(from + i * 8, pairs - i)) {
+            i += ROW_PAIRS - 1;
             continue;
-        memcpy(pair, &both, 8);
+        }
+        memcpy(pair, from + i * 8, 8);
         const uint64_t bits = (uint64_t)(pair[0] != 0) | (uint64_t)(pair[1] != 0) << 1;
         to->bits[i / 32] |= bits << i % 32 * 2;
         *words = pair[0];
