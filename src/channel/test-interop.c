@@ -208,7 +208,7 @@ static void test_publishers(void **state) {
         assert_true(scene.last_was_up);
         assert_memory_equal(scene.last_key, remote.key, 32);
         assert_int_equal(strncmp(scene.last_address, "127.0.0.1:", 10), 0);
-        assert_true(atoi(scene.last_address + 10) > 0);
+        assert_true(strtoul(scene.last_address + 10, NULL, 10) > 0);
         scene_close(&scene);
     }
 }

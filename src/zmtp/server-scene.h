@@ -35,6 +35,8 @@ typedef struct Scene {
     char last_address[64];
     char twins[128];        /* addresses: the newest, and who goes for it */
     const uint8_t *refused; /* a key */
+    bool knows;             /* it is asked whose key is known: `friend` */
+    const uint8_t *friend;
 } Scene;
 
 typedef struct Peer {
@@ -50,6 +52,11 @@ typedef struct Peer {
 static bool on_admits(void *userdata, const uint8_t key[32]) {
     const Scene *scene = userdata;
     return !scene->refused || memcmp(key, scene->refused, 32) != 0;
+}
+
+static bool on_knows(void *userdata, const uint8_t key[32]) {
+    const Scene *scene = userdata;
+    return scene->friend && memcmp(key, scene->friend, 32) == 0;
 }
 
 static void on_up(void *userdata, const ZmtpPeer *peer) {
@@ -99,6 +106,7 @@ static void on_down(void *userdata, const ZmtpPeer *peer, ZmtpFault fault, bool 
 static void scene_start(Scene *scene) {
     const ZmtpCallbacks callbacks = {.userdata = scene,
                                      .admits = on_admits,
+                                     .knows = scene->knows ? on_knows : NULL,
                                      .on_up = on_up,
                                      .on_message = on_message,
                                      .on_topic = on_topic,
@@ -120,8 +128,10 @@ static void scene_start(Scene *scene) {
     }
 }
 
+static bool scene_knows; /* of the scenes that are opened */
+
 static void scene_open(Scene *scene) {
-    *scene = (Scene){.now_ms = 1000000};
+    *scene = (Scene){.now_ms = 1000000, .knows = scene_knows};
     assert_int_equal(crypto_box_keypair(scene->keys.public, scene->keys.secret), 0);
     scene_start(scene);
 }

@@ -108,7 +108,7 @@ static void test_silence(void **state) {
     scene_open(&scene);
     peer_up(&scene, &mute, DATA, "192.0.2.1");
     peer_up(&scene, &answers, CONTROL, "192.0.2.1");
-    peer_up(&scene, &quiet, CONTROL, "192.0.2.1"); /* has said nothing: TCP watches it */
+    peer_up(&scene, &quiet, CONTROL, "192.0.2.1"); /* has said nothing, and answers */
     say(&scene, &mute, 0, "last", 4, 99);
     subscribe(&scene, &answers, "t");
     later(&scene, ZMTP_PING_MS - 1);
@@ -116,9 +116,11 @@ static void test_silence(void **state) {
     for (unsigned i = 0; i < 3; i++) {
         later(&scene, 1);
         expect(&scene, &answers, 2, "\4PING\0\0", 7);
+        expect(&scene, &quiet, 2, "\4PING\0\0", 7);
         later(&scene, ZMTP_PING_MS / 2);
         expect_nothing(&scene, &answers); /* asked once */
         say(&scene, &answers, 2, "\4PONG", 5, 99);
+        say(&scene, &quiet, 2, "\4PONG", 5, 99);
         later(&scene, ZMTP_PING_MS - 1);
         if (i == 0)
             expect(&scene, &mute, 2, "\4PING\0\0", 7);
@@ -127,7 +129,12 @@ static void test_silence(void **state) {
     expect_end(&scene, &mute, ZMTP_SILENT, true);
     later(&scene, 1);
     expect(&scene, &answers, 2, "\4PING\0\0", 7);
-    expect_nothing(&scene, &quiet);
+    expect(&scene, &quiet, 2, "\4PING\0\0", 7);
+    later(&scene, ZMTP_SILENT_MS - ZMTP_PING_MS - 1);
+    assert_true(hear(&quiet, SIZE_MAX));
+    say(&scene, &answers, 2, "\4PONG", 5, 99);
+    later(&scene, 2);
+    expect_end(&scene, &quiet, ZMTP_SILENT, true);
     assert_int_equal(send_to(&scene, &answers, "t", "text", 4), 1);
     peer_close(&mute);
     peer_close(&answers);
@@ -247,7 +254,7 @@ static void test_twins(void **state) {
  * these numbers.
  */
 static void pretend(Scene *scene, int strangers, int partial) {
-    scene->server->lists[PLACE_QUIET].n += (size_t)strangers;
+    scene->server->n_strangers += (size_t)strangers;
     scene->server->n_partial += (size_t)partial;
 }
 

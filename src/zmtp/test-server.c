@@ -26,8 +26,9 @@ static void test_byte_by_byte(void **state) {
     shake(&scene, &control, 1, 1);
     say(&scene, &data, 1, "weir", 4, 1);
     assert_int_equal(scene.n_messages, 0); /* waits for the rest */
-    assert_int_equal(zmtp_server_counts(scene.server).n_partial, 0);
+    assert_int_equal(zmtp_server_counts(scene.server).n_partial, 1);
     say(&scene, &data, 0, "rest", 4, 1);
+    assert_int_equal(zmtp_server_counts(scene.server).n_partial, 0);
     expect_said(&scene, "weir|rest.");
     memset(large, 'l', sizeof(large));
     say(&scene, &data, 0, large, sizeof(large), 1);
