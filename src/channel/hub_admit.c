@@ -385,7 +385,9 @@ static bool look_at(HubLink *link, WaitingPeer *peer, uint64_t now_ms, ControlSt
 
 void hub_admit_look_after(HubLink *link) {
     const uint64_t now_ms = clock_monotonic_ms();
+    (void)pthread_mutex_lock(&link->lock);
     size_t left = link->waiting.n; /* may change meanwhile: then a turn later */
+    (void)pthread_mutex_unlock(&link->lock);
     for (uint32_t i = 0; left && i < HUB_WAITING_MAX; i++) {
         ControlState state;
         HubEvent event = {.json = "{}"};
