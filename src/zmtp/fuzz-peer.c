@@ -111,7 +111,9 @@ static void put_step(Stream *stream, Client *client, Cursor *c) {
         put_raw(stream, bytes, n);
     else if (n) {
         put_box(stream, client, more, bytes, n);
-        stream->bytes[stream->before + argument % (stream->size - stream->before)] ^= bytes[0];
+        const size_t last = stream->size - stream->before;
+        if (last)
+            stream->bytes[stream->before + argument % last] ^= bytes[0];
     }
 }
 
