@@ -5,8 +5,8 @@
  * Endpoint
  *
  * `tcp://HOST:PORT` or `zmq://HOST:PORT`, as users of ntopng and nProbe write it. HOST is a name,
- * an IPv4 address, an IPv6 address in brackets, or `*` (all addresses); to listen, an interface too. A `c` behind the port means
- * "collector": the hub binds and the probes connect.
+ * an IPv4 address, an IPv6 address in brackets, or `*` (all addresses); to listen, an interface
+ * too. A `c` behind the port means "collector": the hub binds and the probes connect.
  */
 
 #include <stdbool.h>
