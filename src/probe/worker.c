@@ -37,14 +37,16 @@ static uint32_t flows_that_fit(void) {
 }
 
 static uint32_t share(uint32_t all, const WorkerConfig *config) {
-    const uint32_t part = (all + config->n - 1) / config->n;
-    return part < MIN_FLOWS && !config->config->max_flows ? MIN_FLOWS : part;
+    return (all + config->n - 1) / config->n;
 }
 
 static uint32_t max_flows(const WorkerConfig *config) {
     if (probe_collects(config->config))
         return COLLECTING_FLOWS;
-    return share(config->config->max_flows ? config->config->max_flows : flows_that_fit(), config);
+    if (config->config->max_flows)
+        return share(config->config->max_flows, config);
+    const uint32_t part = share(flows_that_fit(), config);
+    return part < MIN_FLOWS ? MIN_FLOWS : part;
 }
 
 /* below 2^53, for JavaScript reads them; a file gives the same ids every time. Workers count in

@@ -199,6 +199,26 @@ def test_protocols(lab):
         hub.stop()
 
 
+def test_undecided_at_a_time(lab):
+    """--max-dpi-flows: flows beyond are told by port and counted, as are those that nDPI gave up."""
+    path, n, places = lab.path("undecided.pcap"), 60, 8
+    write_capture(path, [random_udp(k, 52000 if k < places else 161, "10.3.3.3") for k in range(n)])
+    numbers = finished(lab, "-i", path, "--json", lab.path("undecided.json"), "--max-dpi-flows", str(places))
+    same(numbers["weir_probe_dpi_flows_total"], places, "flows that nDPI was shown")
+    same(numbers["weir_probe_dpi_full_total"], n - places, "flows without a place")
+    with open(lab.path("undecided.json")) as file:
+        flows = [json.loads(line) for line in file]
+    same((len(flows), {f.get("app_name") for f in flows[places:]}), (n, {"SNMP"}), "flows beyond, by their port")
+    same({f["app_confidence"] for f in flows[places:]}, {1}, "confidence: by port")
+    write_capture(path, [random_udp(k, 52000, "10.3.3.3") for _ in range(30) for k in range(n)])
+    numbers = finished(lab, "-i", path, "--json", lab.path("undecided.json"))
+    with open(lab.path("undecided.json")) as file:
+        unknown = sum("app_name" not in json.loads(line) for line in file)
+    check(unknown > n / 2, f"{unknown} unknown of {n} of noise")
+    same(numbers["weir_probe_dpi_given_up_total"], unknown, "flows that stayed unknown at the limit")
+    check(unknown * 24 <= numbers["weir_probe_dpi_packets_total"] <= n * 24, "packets shown to nDPI")
+
+
 # ---------------------------------------------------------------------------- a flood
 
 def syns(path, n):
@@ -352,6 +372,6 @@ def arrived_at(path, version):
 
 if __name__ == "__main__":
     main([test_packets_with_and_without_at, test_collected_with_and_without_at, test_exported_flows,
-          test_splits_go_together, test_custom_protocols, test_protocols, test_memory_in_a_flood,
-          test_interfaces_at_the_hub, test_two_arms_at_the_hub, test_templates_of_each_version,
-          test_messages_wait_in_each_version])
+          test_splits_go_together, test_custom_protocols, test_protocols, test_undecided_at_a_time,
+          test_memory_in_a_flood, test_interfaces_at_the_hub, test_two_arms_at_the_hub,
+          test_templates_of_each_version, test_messages_wait_in_each_version])
