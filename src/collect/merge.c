@@ -124,7 +124,7 @@ static Key key_of(const CollectRecord *record) {
     key.direction = record->direction;
     key.biflow = flow->biflow_direction;
     key.firewall_event = flow->firewall_event;
-    key.forwarding = (uint8_t)record->forwarding_status;
+    key.forwarding = flow->forwarding_status;
     key.exporter = flow->exporter_ip;
     key.src = flow->src_ip;
     key.dst = flow->dst_ip;

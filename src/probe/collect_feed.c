@@ -96,6 +96,8 @@ static bool is_wanted(CollectFeed *feed, const CollectRecord *record) {
 }
 
 static void put_rate(CollectFeed *feed, CollectRecord *record) {
+    if (collect_is_discard(record))
+        return;
     const CollectPolicyExporter *said = said_of(feed, &record->flow.exporter_ip);
     uint32_t rate = said ? said->rate : 0;
     if (!rate && !record->flow.sampling)
