@@ -26,6 +26,8 @@ int collector_new(Collector **collectorp, const CollectConfig *config) {
         collector->config.held_bytes = COLLECT_HELD_BYTES;
     if (!config->held_exporter_bytes)
         collector->config.held_exporter_bytes = COLLECT_HELD_EXPORTER_BYTES;
+    if (!config->learnt_bytes)
+        collector->config.learnt_bytes = COLLECT_LEARNT_BYTES;
     if (!config->held_ms)
         collector->config.held_ms = COLLECT_HELD_MS;
     *collectorp = collector;

@@ -27,12 +27,16 @@
 
 typedef struct CollectMerge CollectMerge;
 
-enum { COLLECT_MERGE_FLOWS = 65536 }; /* held, where nobody said how many */
+enum {
+    COLLECT_MERGE_FLOWS = 65536,    /* held, where nobody said how many, and */
+    COLLECT_MERGE_BYTES = 40 << 20, /* no more than these, the texts of records among them */
+};
 
 typedef struct CollectMergeConfig {
     uint64_t seed;
     uint64_t span_ms;      /* from the first record of a flow until it goes on */
-    size_t flows;          /* 0: COLLECT_MERGE_FLOWS */
+    size_t flows;          /* 0: as many as go into the bytes, COLLECT_MERGE_FLOWS at most */
+    size_t bytes;          /* 0: COLLECT_MERGE_BYTES. With `flows`, only of their texts */
     MetricValue *counters; /* borrowed; _COLLECT_COUNT_N of them, the rows MERGE_... are used */
     /* takes each record, good until it returns */
     void (*record)(void *userdata, const CollectRecord *record);

@@ -214,6 +214,7 @@ int collect_feed_new(CollectFeed **feedp, const CollectFeedConfig *config, Reaso
         .seed = config->seed,
         .span_ms = UINT64_C(1000) * config->options->collector_merge_s,
         .flows = config->options->max_flows,
+        .bytes = COLLECT_MERGE_BYTES / probe_workers(config->options),
         .counters = feed->counters,
         .record = take_merged,
         .userdata = feed,
