@@ -295,7 +295,8 @@ static void add(CollectRecord *to, const CollectRecord *more) {
 
 static bool is_event(const CollectRecord *record) {
     const uint8_t firewall = record->flow.firewall_event;
-    return record->flow.nat_event || (firewall && firewall != FIREWALL_UPDATE);
+    return record->flow.nat_event || (firewall && firewall != FIREWALL_UPDATE) ||
+           collect_is_discard(record);
 }
 
 static bool has_ended(const CollectRecord *record) {

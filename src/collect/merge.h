@@ -13,9 +13,10 @@
  * one, or is held, and each of these is counted.
  *
  * A record goes on at once, with what was held of its flow, when it says that the flow has ended;
- * and when a sum would not fit 64 bits. Events (NAT, firewalls but their updates) and records
- * whose texts are long are handed on as they came. The table has a bound; when it is full the
- * oldest goes early. Times of records should be mended before. Time is passed in. One thread.
+ * and when a sum would not fit 64 bits. Events (NAT, firewalls but their updates, packets that
+ * sFlow says were dropped) and records whose texts are long are handed on as they came. The table
+ * has a bound; when it is full the oldest goes early. Times of records should be mended before.
+ * Time is passed in. One thread.
  */
 
 #include <stddef.h>

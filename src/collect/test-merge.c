@@ -165,6 +165,13 @@ static void test_what_goes_at_once(void **state) {
     assert_int_equal(scene->n, 4);
     assert_int_equal(count(scene, COLLECT_COUNT_MERGE_HELD), 0);
 
+    record = record_of(5, 1);
+    record.proto_version = COLLECT_VERSION_SFLOW;
+    record.flow.drop_reason = (FlowText){.text = "acl", .size = 3};
+    take(scene, &record, NOW_MS);
+    assert_int_equal(scene->n, 5);
+    scene->n = 4;
+
     record = record_of(3, 1);
     record.flow.octets = UINT64_MAX - 5;
     take(scene, &record, NOW_MS);

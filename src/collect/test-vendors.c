@@ -28,7 +28,7 @@ static bool has_bytes(const CollectRecord *record, uint32_t pen, uint16_t elemen
     for (uint32_t i = 0; i < record->n_unknown; i++) {
         const CollectUnknown *u = &record->unknown[i];
         if (u->pen == pen && u->element == element)
-            return u->size == size && memcmp(u->bytes, value, size) == 0;
+            return u->size == size && (!size || memcmp(u->bytes, value, size) == 0);
     }
     return false;
 }
