@@ -26,6 +26,8 @@ int collector_new(Collector **collectorp, const CollectConfig *config) {
         collector->config.held_bytes = COLLECT_HELD_BYTES;
     if (!config->held_exporter_bytes)
         collector->config.held_exporter_bytes = COLLECT_HELD_EXPORTER_BYTES;
+    if (!config->learnt_bytes)
+        collector->config.learnt_bytes = COLLECT_LEARNT_BYTES;
     if (!config->held_ms)
         collector->config.held_ms = COLLECT_HELD_MS;
     *collectorp = collector;
@@ -76,6 +78,13 @@ CollectRecord *message_records(Message *message, const Plan *plan, size_t *np) {
     return collector->records;
 }
 
+/* its text is always set, for a record may be used again as it is */
+static void put_drop_reason(CollectRecord *record) {
+    record->flow.drop_reason = drop_text_status(record->flow.forwarding_status);
+    if (record->flow.drop_reason.size)
+        collect_see(record, COLLECT_DROP_REASON);
+}
+
 void message_emit(Message *message, CollectRecord *record, const MessageClock *when) {
     record->proto_version = message->domain->version;
     record->flow.exporter_ip = message->exporter->address;
@@ -89,8 +98,13 @@ void message_emit(Message *message, CollectRecord *record, const MessageClock *w
     record->received_ms = when->received_ms;
     collect_count(message->collector, COLLECT_COUNT_FLOWS, 1);
     message->domain->flows++;
-    message->domain->rate = record->flow.sampling;
-    message->domain->rate_from = record->sampling_from;
+    if (collect_seen(record, COLLECT_FORWARDING_STATUS) &&
+        !collect_seen(record, COLLECT_DROP_REASON))
+        put_drop_reason(record);
+    if (!collect_is_discard(record)) {
+        message->domain->rate = record->flow.sampling;
+        message->domain->rate_from = record->sampling_from;
+    }
     message->collector->config.record(message->collector->config.userdata, record);
 }
 

@@ -70,6 +70,7 @@ typedef struct CollectConfig {
     size_t held_bytes;          /* 0: COLLECT_HELD_BYTES */
     size_t held_exporter_bytes; /* of these of one exporter, 0: COLLECT_HELD_EXPORTER_BYTES */
     uint64_t held_ms;           /* 0: COLLECT_HELD_MS */
+    size_t learnt_bytes;        /* 0: COLLECT_LEARNT_BYTES */
     bool keep_unknown;          /* elements that are no field: CollectRecord.unknown */
     MetricValue *counters;      /* borrowed; _COLLECT_COUNT_N of them */
     /* takes each record; it is good until it returns; its rate and where that is
@@ -105,10 +106,13 @@ typedef struct CollectExporter {
 
 enum {
     COLLECT_EXPORTERS_MAX = 4096,
-    COLLECT_DOMAINS_MAX = 16384,   /* of all exporters */
-    COLLECT_TEMPLATES_MAX = 65536, /* of all domains */
-    COLLECT_NAMES_MAX = 65536,     /* of all domains */
-    COLLECT_SAMPLERS_MAX = 64,     /* of a domain; then the oldest goes */
+    COLLECT_DOMAINS_MAX = 16384,     /* of all exporters */
+    COLLECT_TEMPLATES_MAX = 65536,   /* of all domains */
+    COLLECT_NAMES_MAX = 65536,       /* of all domains */
+    COLLECT_SAMPLERS_MAX = 64,       /* of a domain; then the oldest goes */
+    COLLECT_LEARNT_BYTES = 32 << 20, /* of templates and names, of all domains */
+    COLLECT_HELD_SETS = 131072,      /* that wait for a template */
+    COLLECT_HELD_EXPORTER_SETS = 32768,
     COLLECT_HELD_BYTES = 32 << 20,
     COLLECT_HELD_EXPORTER_BYTES = 8 << 20,
     COLLECT_HELD_MS =

@@ -48,10 +48,10 @@
         "sFlow samples that are no flows.")                                                        \
     ROW(INTERFACES, "interface_samples", NULL, COUNTER, "samples",                                 \
         "Counters of interfaces read out of these.")                                               \
-    ROW(DISCARD_SAMPLES, "samples_skipped", "kind=\"discard\"", COUNTER, "samples",                \
-        "sFlow samples that are no flows.")                                                        \
     ROW(OTHER_SAMPLES, "samples_skipped", "kind=\"other\"", COUNTER, "samples",                    \
         "sFlow samples that are no flows.")                                                        \
+    ROW(DISCARD_SAMPLES, "discard_samples", NULL, COUNTER, "samples",                              \
+        "sFlow samples of discarded packets, read as flows of one packet.")                        \
     ROW(NO_TEMPLATE, "sets_dropped", "reason=\"no_template\"", COUNTER, "sets",                    \
         "Data sets whose template did not come in time.")                                          \
     ROW(HELD_FULL, "sets_dropped", "reason=\"held_full\"", COUNTER, "sets",                        \

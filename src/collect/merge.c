@@ -13,6 +13,7 @@
 enum {
     NONE = -1,
     TEXTS_MAX_BYTES = 1024, /* of a record; with more it is not held */
+    TEXTS_PART = 4,         /* of the bytes, that texts may take */
     FIREWALL_UPDATE = 5,
 };
 
@@ -39,6 +40,7 @@ typedef struct Held {
     uint32_t bucket;
     uint64_t began_ms;
     char *texts; /* NULL: it has none */
+    uint32_t texts_bytes;
     Key key;
     _Alignas(CollectRecord) uint8_t record[KEPT_BYTES];
 } Held;
@@ -50,6 +52,7 @@ struct CollectMerge {
     uint32_t mask;
     int32_t free, oldest, newest;
     size_t used; /* of `held`, ever */
+    size_t texts_bytes;
     CollectRecord out;
 };
 
@@ -124,7 +127,7 @@ static Key key_of(const CollectRecord *record) {
     key.direction = record->direction;
     key.biflow = flow->biflow_direction;
     key.firewall_event = flow->firewall_event;
-    key.forwarding = (uint8_t)record->forwarding_status;
+    key.forwarding = flow->forwarding_status;
     key.exporter = flow->exporter_ip;
     key.src = flow->src_ip;
     key.dst = flow->dst_ip;
@@ -164,20 +167,36 @@ static void let_go(CollectMerge *merge, Held *held) {
     memcpy(&merge->out, held->record, sizeof(held->record));
     merge->out.n_unknown = 0;
     merge->config.record(merge->config.userdata, &merge->out);
+    merge->texts_bytes -= held->texts_bytes;
     free(held->texts);
     held->texts = NULL;
+    held->texts_bytes = 0;
+}
+
+/* the oldest makes room */
+static void let_go_early(CollectMerge *merge) {
+    count(merge, COLLECT_COUNT_MERGE_FULL, 1);
+    let_go(merge, &merge->held[merge->oldest]);
 }
 
 /* the texts of a record that is kept point elsewhere; false: no memory, or they are too long */
-static bool keep_texts(Held *held, CollectRecord *record) {
+static bool keep_texts(CollectMerge *merge, Held *held, CollectRecord *record) {
     size_t size = 0;
     for (size_t i = 0; i < TEXTS_N; i++)
         size += text_at(record, i)->size;
     held->texts = NULL;
+    held->texts_bytes = 0;
     if (size == 0)
         return true;
-    if (size > TEXTS_MAX_BYTES || !(held->texts = malloc(size)))
+    const size_t most = merge->config.bytes / TEXTS_PART;
+    if (size > TEXTS_MAX_BYTES || size > most)
         return false;
+    while (merge->texts_bytes + size > most)
+        let_go_early(merge);
+    if (!(held->texts = malloc(size)))
+        return false;
+    held->texts_bytes = (uint32_t)size;
+    merge->texts_bytes += size;
     char *to = held->texts;
     for (size_t i = 0; i < TEXTS_N; i++) {
         FlowText *text = text_at(record, i);
@@ -191,10 +210,8 @@ static bool keep_texts(Held *held, CollectRecord *record) {
 
 /* a new place; the oldest makes room where there is none */
 static Held *take_place(CollectMerge *merge) {
-    if (merge->free == NONE && merge->used == merge->config.flows) {
-        count(merge, COLLECT_COUNT_MERGE_FULL, 1);
-        let_go(merge, &merge->held[merge->oldest]);
-    }
+    if (merge->free == NONE && merge->used == merge->config.flows)
+        let_go_early(merge);
     if (merge->free == NONE)
         return &merge->held[merge->used++];
     Held *held = &merge->held[merge->free];
@@ -211,7 +228,7 @@ static bool hold(CollectMerge *merge, const CollectRecord *record, const Key *ke
     memcpy(held->record, record, KEPT_BYTES);
     copy->frame = copy->if_name = copy->if_description = copy->vrf_name = copy->app_text =
         (FlowText){0};
-    if (!keep_texts(held, copy)) {
+    if (!keep_texts(merge, held, copy)) {
         held->next = merge->free;
         merge->free = i;
         return false;
@@ -278,7 +295,8 @@ static void add(CollectRecord *to, const CollectRecord *more) {
 
 static bool is_event(const CollectRecord *record) {
     const uint8_t firewall = record->flow.firewall_event;
-    return record->flow.nat_event || (firewall && firewall != FIREWALL_UPDATE);
+    return record->flow.nat_event || (firewall && firewall != FIREWALL_UPDATE) ||
+           collect_is_discard(record);
 }
 
 static bool has_ended(const CollectRecord *record) {
@@ -332,8 +350,11 @@ int collect_merge_new(CollectMerge **mergep, const CollectMergeConfig *config) {
     if (!merge)
         return error_origin(-ENOMEM);
     merge->config = *config;
+    if (!merge->config.bytes)
+        merge->config.bytes = COLLECT_MERGE_BYTES;
+    const size_t fit = merge->config.bytes / TEXTS_PART * (TEXTS_PART - 1) / sizeof(*merge->held);
     if (!merge->config.flows)
-        merge->config.flows = COLLECT_MERGE_FLOWS;
+        merge->config.flows = fit < COLLECT_MERGE_FLOWS ? fit + 1 : COLLECT_MERGE_FLOWS;
     merge->free = merge->oldest = merge->newest = NONE;
     uint32_t buckets = 1024;
     while (buckets < merge->config.flows)

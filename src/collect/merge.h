@@ -13,9 +13,10 @@
  * one, or is held, and each of these is counted.
  *
  * A record goes on at once, with what was held of its flow, when it says that the flow has ended;
- * and when a sum would not fit 64 bits. Events (NAT, firewalls but their updates) and records
- * whose texts are long are handed on as they came. The table has a bound; when it is full the
- * oldest goes early. Times of records should be mended before. Time is passed in. One thread.
+ * and when a sum would not fit 64 bits. Events (NAT, firewalls but their updates, packets that
+ * sFlow says were dropped) and records whose texts are long are handed on as they came. The table
+ * has a bound; when it is full the oldest goes early. Times of records should be mended before.
+ * Time is passed in. One thread.
  */
 
 #include <stddef.h>
@@ -27,12 +28,16 @@
 
 typedef struct CollectMerge CollectMerge;
 
-enum { COLLECT_MERGE_FLOWS = 65536 }; /* held, where nobody said how many */
+enum {
+    COLLECT_MERGE_FLOWS = 65536,    /* held, where nobody said how many, and */
+    COLLECT_MERGE_BYTES = 40 << 20, /* no more than these, the texts of records among them */
+};
 
 typedef struct CollectMergeConfig {
     uint64_t seed;
     uint64_t span_ms;      /* from the first record of a flow until it goes on */
-    size_t flows;          /* 0: COLLECT_MERGE_FLOWS */
+    size_t flows;          /* 0: as many as go into the bytes, COLLECT_MERGE_FLOWS at most */
+    size_t bytes;          /* 0: COLLECT_MERGE_BYTES. With `flows`, only of their texts */
     MetricValue *counters; /* borrowed; _COLLECT_COUNT_N of them, the rows MERGE_... are used */
     /* takes each record, good until it returns */
     void (*record)(void *userdata, const CollectRecord *record);

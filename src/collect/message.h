@@ -64,3 +64,7 @@ void message_emit(Message *message, CollectRecord *record, const MessageClock *w
  * it holds no IP packet. `wire_bytes` of it may be more than are here */
 bool section_read(CollectRecord *record, const uint8_t *bytes, size_t size, uint32_t wire_bytes,
                   uint16_t link_type);
+
+/* why packets were dropped, in words that last; empty: there are none for it */
+FlowText drop_text_sflow(uint32_t reason); /* sFlow's drop_reason */
+FlowText drop_text_status(uint8_t status); /* forwardingStatus, RFC 7270 section 4.12 */

@@ -307,6 +307,7 @@ int plan_make(Plan *plan, const PlanField *said, size_t n, bool keep) {
     PlanOp *ops = reallocarray(made.ops, made.n_ops + 1, sizeof(*ops));
     if (ops)
         made.ops = ops;
+    made.bytes = (made.n_ops + 1) * sizeof(*ops) + (keep ? n * sizeof(*made.unknown) : 0);
     *plan = made;
     return 0;
 }

@@ -40,6 +40,7 @@ typedef struct Plan {
     bool two_layers; /* outer IP header and inner one: the last ones named count */
     bool fixed;      /* every record has record_bytes */
     bool whole;      /* every record writes every member that any record of the plan does */
+    size_t bytes;    /* of memory, behind this */
     size_t n_ops;
     struct PlanOp *ops;
     PlanField *unknown; /* of those that are kept as they are */

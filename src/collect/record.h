@@ -22,6 +22,8 @@ enum {
     COLLECT_LIST_MAX = 16, /* MPLS labels, VLAN tags, AS path: those beyond are left off */
     COLLECT_UNKNOWN_MAX = 32,
     COLLECT_VERSION_SFLOW = 0xf5,
+    COLLECT_STATUS_DROPPED =
+        128, /* the first forwardingStatus of those that were, for no known reason */
 };
 
 /* what said the sampling rate */
@@ -62,7 +64,6 @@ typedef struct CollectRecord {
     uint16_t ether_type;
     uint32_t ipv6_flow_label;
     uint32_t ip_id;
-    uint32_t forwarding_status;
     uint32_t sub_agent_id, source_id, header_protocol; /* of sFlow */
     uint32_t src_peer_as, router_as;
     uint16_t post_vlan;
@@ -136,6 +137,11 @@ static inline void collect_unsee(CollectRecord *record, CollectFieldId id) {
 
 static inline bool collect_seen(const CollectRecord *record, CollectFieldId id) {
     return record->seen[id / 64] >> (id % 64) & 1;
+}
+
+/* a packet that an sFlow agent dropped and tells of by itself: it stands for no others */
+static inline bool collect_is_discard(const CollectRecord *record) {
+    return record->proto_version == COLLECT_VERSION_SFLOW && record->flow.drop_reason.size > 0;
 }
 
 /** collect_record_write_json() - one object with the fields that were said */

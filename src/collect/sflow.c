@@ -9,7 +9,8 @@
  *       record:   the same, ...
  *
  * A flow sample becomes a flow of one packet, its rate beside it; a sample of counters tells of an
- * interface. Samples of discarded packets are counted and stepped over.
+ * interface. A discarded packet (sflow.org, "sFlow Dropped Packet Notification Structures", October
+ * 2020) becomes a flow of one packet, with why it was dropped. It is not sampled, so has no rate.
  */
 
 #include "collect/message.h"
@@ -331,6 +332,18 @@ static void put_ends(CollectRecord *record, const Ends *ends) {
     collect_see(record, COLLECT_PACKETS);
 }
 
+/* n records, and the flow that they tell of goes on its way */
+static void read_records(Message *message, CollectRecord *record, Cursor *c, uint32_t n) {
+    record->sub_agent_id = message->domain->sub_id;
+    collect_see(record, COLLECT_SUB_AGENT_ID);
+    for (uint32_t i = 0; i < n; i++)
+        if (!read_record(record, c)) { /* the sample was taken all the same */
+            message_malformed(message, COLLECT_MALFORMED_SAMPLE);
+            break;
+        }
+    message_emit(message, record, &message->when);
+}
+
 static void read_flow(Message *message, Cursor c, bool expanded) {
     CollectRecord *record = message_record(message);
     const Ends ends = expanded ? read_expanded(&c) : read_compact(&c);
@@ -340,14 +353,39 @@ static void read_flow(Message *message, Cursor c, bool expanded) {
         return;
     }
     put_ends(record, &ends);
-    record->sub_agent_id = message->domain->sub_id;
-    collect_see(record, COLLECT_SUB_AGENT_ID);
-    for (uint32_t i = 0; i < n; i++)
-        if (!read_record(record, &c)) { /* the sample was taken all the same */
-            message_malformed(message, COLLECT_MALFORMED_SAMPLE);
-            break;
-        }
-    message_emit(message, record, &message->when);
+    read_records(message, record, &c, n);
+}
+
+static void put_end(CollectRecord *record, CollectFieldId id, uint32_t *to, uint32_t index) {
+    if (index) /* 0: not known */
+        put_number(record, id, to, index);
+}
+
+static void read_discard(Message *message, Cursor c) {
+    CollectRecord *record = message_record(message);
+    cursor_skip(&c, 8); /* sequence, class of the source */
+    const uint32_t source = cursor_u32(&c);
+    cursor_skip(&c, 4); /* how many were not told of */
+    const uint32_t input = cursor_u32(&c);
+    const uint32_t output = cursor_u32(&c);
+    const uint32_t reason = cursor_u32(&c);
+    const uint32_t n = cursor_u32(&c);
+    if (c.failed) {
+        message_malformed(message, COLLECT_MALFORMED_SAMPLE);
+        return;
+    }
+    put_number(record, COLLECT_SOURCE_ID, &record->source_id, source);
+    put_end(record, COLLECT_INPUT_IF, &record->flow.input_if, input);
+    put_end(record, COLLECT_OUTPUT_IF, &record->flow.output_if, output);
+    record->flow.forwarding_status = COLLECT_STATUS_DROPPED;
+    collect_see(record, COLLECT_FORWARDING_STATUS);
+    record->flow.drop_reason = drop_text_sflow(reason);
+    if (!record->flow.drop_reason.size)
+        record->flow.drop_reason = drop_text_status(COLLECT_STATUS_DROPPED);
+    collect_see(record, COLLECT_DROP_REASON);
+    record->flow.packets = 1;
+    collect_see(record, COLLECT_PACKETS);
+    read_records(message, record, &c, n);
 }
 
 /* section 5.3, if_counters; others (Ethernet, VLAN, processor) are stepped over */
@@ -414,11 +452,12 @@ static void read_sample(Message *message, Cursor *c) {
         collect_count(message->collector, COLLECT_COUNT_COUNTER_SAMPLES, 1);
         read_counters(message, inside, format == SAMPLE_COUNTERS_EXPANDED);
         break;
+    case SAMPLE_DISCARD:
+        collect_count(message->collector, COLLECT_COUNT_DISCARD_SAMPLES, 1);
+        read_discard(message, inside);
+        break;
     default:
-        collect_count(message->collector,
-                      format == SAMPLE_DISCARD ? COLLECT_COUNT_DISCARD_SAMPLES
-                                               : COLLECT_COUNT_OTHER_SAMPLES,
-                      1);
+        collect_count(message->collector, COLLECT_COUNT_OTHER_SAMPLES, 1);
     }
 }
 

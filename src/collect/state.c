@@ -11,11 +11,26 @@
 
 enum {
     EVICT_LOOK = 64, /* exporters looked at for the one that was silent longest */
+    NAME_TABLE_BYTES = NAME_BUCKETS * sizeof(Name *),
 };
 
 /* --- letting go --- */
 
+static size_t template_bytes(const Template *template) {
+    return sizeof(*template) + template->definition_bytes + template->plan.bytes;
+}
+
+static size_t name_bytes(size_t text_bytes) {
+    return sizeof(Name) + text_bytes;
+}
+
+/* is there room for so much more of what exporters say? */
+static bool may_learn(const Collector *collector, size_t bytes) {
+    return collector->learnt_bytes + bytes <= collector->config.learnt_bytes;
+}
+
 static void template_free(Collector *collector, Template *template) {
+    collector->learnt_bytes -= template_bytes(template);
     if (collector->records_plan == &template->plan)
         collector->records_plan = NULL;
     plan_deinit(&template->plan);
@@ -26,6 +41,7 @@ static void template_free(Collector *collector, Template *template) {
 
 static void held_gone(Collector *collector, const Domain *domain, const Held *held) {
     domain->exporter->held_bytes -= held->size;
+    domain->exporter->held_sets--;
     collector->held_bytes -= held->size;
     collector->held_sets--;
 }
@@ -34,9 +50,12 @@ static void names_free(Collector *collector, Domain *domain) {
     for (size_t i = 0; domain->names && i < NAME_BUCKETS; i++)
         for (Name *name = domain->names[i], *next = NULL; name; name = next) {
             next = name->next;
+            collector->learnt_bytes -= name_bytes(name->size);
             free(name);
             collector->n_names--;
         }
+    if (domain->names)
+        collector->learnt_bytes -= NAME_TABLE_BYTES;
     free(domain->names);
 }
 
@@ -172,6 +191,7 @@ static Template *template_add(Collector *collector, Domain *domain, uint16_t id)
     if (!t)
         return NULL;
     t->id = id;
+    collector->learnt_bytes += template_bytes(t);
     domain->n_templates++;
     t->next = domain->templates[id % DOMAIN_BUCKETS];
     domain->templates[id % DOMAIN_BUCKETS] = t;
@@ -198,6 +218,12 @@ int state_define(Collector *collector, Domain *domain, const Definition *definit
     int r = plan_make(&plan, collector->fields, definition->n, collector->config.keep_unknown);
     if (r)
         return error_trace(r);
+    const size_t old_bytes = t ? template_bytes(t) : 0;
+    if (!may_learn(collector, sizeof(*t) + definition->size + plan.bytes - old_bytes)) {
+        plan_deinit(&plan);
+        collect_count(collector, COLLECT_MALFORMED_LIMIT, 1);
+        return 0;
+    }
     uint8_t *kept = malloc(definition->size);
     t = t ? t : template_add(collector, domain, definition->id);
     if (!kept || !t) {
@@ -206,6 +232,7 @@ int state_define(Collector *collector, Domain *domain, const Definition *definit
         return error_origin(-ENOMEM);
     }
     memcpy(kept, definition->bytes, definition->size);
+    collector->learnt_bytes -= template_bytes(t);
     free(t->definition);
     plan_deinit(&t->plan);
     t->definition = kept;
@@ -213,6 +240,7 @@ int state_define(Collector *collector, Domain *domain, const Definition *definit
     t->options = definition->options;
     t->told_ms = definition->told_ms;
     t->plan = plan;
+    collector->learnt_bytes += template_bytes(t);
     collector->records_plan = NULL;
     collector->changes++;
     return 0;
@@ -253,7 +281,9 @@ bool state_hold(Collector *collector, Domain *domain, uint16_t id, const Message
     Exporter *exporter = domain->exporter;
     Held *held = NULL;
     if (collector->held_bytes + size <= config->held_bytes &&
-        exporter->held_bytes + size <= config->held_exporter_bytes)
+        exporter->held_bytes + size <= config->held_exporter_bytes &&
+        collector->held_sets < COLLECT_HELD_SETS &&
+        exporter->held_sets < COLLECT_HELD_EXPORTER_SETS)
         held = malloc(sizeof(*held) + size);
     if (!held) {
         collect_count(collector, COLLECT_COUNT_HELD_FULL, 1);
@@ -265,6 +295,7 @@ bool state_hold(Collector *collector, Domain *domain, uint16_t id, const Message
     domain->held_end = &held->next;
     collector->held_bytes += size;
     exporter->held_bytes += size;
+    exporter->held_sets++;
     collector->held_sets++;
     held_show(collector);
     return true;
@@ -362,10 +393,15 @@ void state_learn_name(Collector *collector, Domain *domain, CollectNameKind kind
     size_t size = text->size;
     while (size > 0 && text->text[size - 1] == 0)
         size--;
-    if (!domain->names)
-        domain->names = calloc(NAME_BUCKETS, sizeof(Name *));
-    if (!domain->names || size == 0 || size > NAME_TEXT_MAX)
+    if (size == 0 || size > NAME_TEXT_MAX ||
+        !may_learn(collector, name_bytes(size) + (domain->names ? 0 : NAME_TABLE_BYTES)))
         return;
+    if (!domain->names) {
+        domain->names = calloc(NAME_BUCKETS, sizeof(Name *));
+        if (!domain->names)
+            return;
+        collector->learnt_bytes += NAME_TABLE_BYTES;
+    }
     Name **at = name_place(domain, kind, key);
     Name *old = *at;
     if (old && old->size == size && memcmp(old->text, text->text, size) == 0)
@@ -379,6 +415,7 @@ void state_learn_name(Collector *collector, Domain *domain, CollectNameKind kind
         .next = old ? old->next : NULL, .key = key, .kind = (uint8_t)kind, .size = (uint8_t)size};
     memcpy(name->text, text->text, size);
     *at = name;
+    collector->learnt_bytes += name_bytes(size) - (old ? name_bytes(old->size) : 0);
     collector->n_names += old == NULL;
     collector->changes++;
     collector->names_changed++;

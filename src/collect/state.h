@@ -95,8 +95,8 @@ struct Exporter {
     uint64_t last_ms;
     Domain *domains;
     Domain *latest;
-    Domain *whole[2];  /* domain 0 of v9 and of IPFIX, which speaks for all others; NULL: none */
-    size_t held_bytes; /* of all its domains */
+    Domain *whole[2]; /* domain 0 of v9 and of IPFIX, which speaks for all others; NULL: none */
+    size_t held_bytes, held_sets; /* of all its domains */
 };
 
 struct Collector {
@@ -106,6 +106,7 @@ struct Collector {
     size_t n_exporters, n_domains, n_templates, n_names;
     uint64_t names_changed;
     size_t held_bytes, held_sets;
+    size_t learnt_bytes;   /* of templates and names */
     uint64_t changes;      /* of what collector_keep() writes */
     uint32_t message;      /* number of the one being read */
     uint64_t serial;       /* of the domain made last */

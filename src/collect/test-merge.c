@@ -16,7 +16,7 @@
 #include <cmocka.h>
 /* clang-format on */
 
-enum { SPAN_MS = 60000, OUT_MAX = 16, NOW_MS = 1000000 };
+enum { SPAN_MS = 60000, OUT_MAX = 16, NOW_MS = 1000000, KEPT_LEAST_BYTES = sizeof(FlowRecord) };
 
 typedef struct Scene {
     CollectMerge *merge;
@@ -165,6 +165,13 @@ static void test_what_goes_at_once(void **state) {
     assert_int_equal(scene->n, 4);
     assert_int_equal(count(scene, COLLECT_COUNT_MERGE_HELD), 0);
 
+    record = record_of(5, 1);
+    record.proto_version = COLLECT_VERSION_SFLOW;
+    record.flow.drop_reason = (FlowText){.text = "acl", .size = 3};
+    take(scene, &record, NOW_MS);
+    assert_int_equal(scene->n, 5);
+    scene->n = 4;
+
     record = record_of(3, 1);
     record.flow.octets = UINT64_MAX - 5;
     take(scene, &record, NOW_MS);
@@ -211,6 +218,38 @@ static void test_nothing_is_lost(void **state) {
     collect_merge_free(scene->merge);
 }
 
+/* neither records nor their texts take more than they may, and all come out once */
+static void test_bytes_have_a_bound(void **state) {
+    Scene *scene = *state;
+    enum { RECORDS = 60000, TEXT = 900 };
+    static const char text[TEXT] = "x";
+    begin(scene, 0);
+    collect_merge_free(scene->merge);
+    const CollectMergeConfig config = {.span_ms = SPAN_MS,
+                                       .bytes = 4 << 20,
+                                       .counters = scene->counters,
+                                       .record = keep,
+                                       .userdata = scene};
+    assert_int_equal(collect_merge_new(&scene->merge, &config), 0);
+    for (uint32_t i = 0; i < RECORDS; i++) {
+        CollectRecord record = record_of(i, 1);
+        if (i >= RECORDS / 2)
+            record.user_name = (FlowText){.text = text, .size = TEXT};
+        take(scene, &record, NOW_MS);
+        const uint64_t held = count(scene, COLLECT_COUNT_MERGE_HELD);
+        assert_int_equal(scene->n + held, i + 1);
+        assert_true(held * KEPT_LEAST_BYTES <= config.bytes);
+        if (i + 1 == RECORDS / 2)
+            assert_true(held > 1000);
+    }
+    /* a quarter of the bytes is for texts, and no more of them are held */
+    assert_true(count(scene, COLLECT_COUNT_MERGE_HELD) <= config.bytes / 4 / TEXT);
+    assert_true(count(scene, COLLECT_COUNT_MERGE_HELD) > config.bytes / 4 / TEXT / 2);
+    collect_merge_flush(scene->merge);
+    assert_int_equal(scene->n, RECORDS);
+    collect_merge_free(scene->merge);
+}
+
 int main(void) {
     static Scene scene;
     const struct CMUnitTest tests[] = {
@@ -218,6 +257,7 @@ int main(void) {
         cmocka_unit_test_prestate(test_what_tells_flows_apart, &scene),
         cmocka_unit_test_prestate(test_what_goes_at_once, &scene),
         cmocka_unit_test_prestate(test_nothing_is_lost, &scene),
+        cmocka_unit_test_prestate(test_bytes_have_a_bound, &scene),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -96,6 +96,8 @@ static bool is_wanted(CollectFeed *feed, const CollectRecord *record) {
 }
 
 static void put_rate(CollectFeed *feed, CollectRecord *record) {
+    if (collect_is_discard(record))
+        return;
     const CollectPolicyExporter *said = said_of(feed, &record->flow.exporter_ip);
     uint32_t rate = said ? said->rate : 0;
     if (!rate && !record->flow.sampling)
@@ -212,6 +214,7 @@ int collect_feed_new(CollectFeed **feedp, const CollectFeedConfig *config, Reaso
         .seed = config->seed,
         .span_ms = UINT64_C(1000) * config->options->collector_merge_s,
         .flows = config->options->max_flows,
+        .bytes = COLLECT_MERGE_BYTES / probe_workers(config->options),
         .counters = feed->counters,
         .record = take_merged,
         .userdata = feed,

@@ -27,7 +27,9 @@
     ROW(BYTES_RECEIVED, "bytes_received", NULL, COUNTER, "bytes",                                  \
         "Bytes of those frames on the wire.")                                                      \
     ROW(PACKETS_DROPPED, "packets_dropped", "reason=\"kernel\"", COUNTER, "packets",               \
-        "Packets that the kernel dropped because the ring was full.")                              \
+        "Packets that the kernel dropped because the ring was full. Of --collector-port: what "    \
+        "its sockets had no room for; datagrams that the kernel had joined count as one here, "    \
+        "but not in the exporter's account.")                                                      \
     ROW(PACKETS_OVERRUN, "packets_dropped", "reason=\"queue\"", COUNTER, "packets",                \
         "Datagrams of exporters dropped because decoding was behind.")                             \
     ROW(PACKETS_SKIPPED, "packets_skipped", "reason=\"sampling\"", COUNTER, "packets",             \

@@ -149,6 +149,17 @@ def sflow(flows, agent="203.0.113.9", sequence=1, rate=512, expanded=False, fram
     return head + b"".join(samples)
 
 
+def sflow_discards(flows, reasons, agent="203.0.113.9", sequence=1, frame_bytes=1000):
+    """One datagram: a packet of each flow, dropped for the reason of the same place."""
+    samples = []
+    for f, reason in zip(flows, reasons):
+        raw = struct.pack(">III", 1, frame_bytes, 4) + opaque(header(f))
+        body = struct.pack(">IIIIIIII", 7, 0, 3, 0, f["input_if"], f["output_if"], reason, 1)
+        body += struct.pack(">II", 1, len(raw)) + raw
+        samples.append(struct.pack(">II", 5, len(body)) + body)
+    return sflow_counters(samples, agent, sequence)
+
+
 def cases():
     """(name, datagrams, records that must come out) of each version."""
     some = [flow(i) for i in range(3)]
@@ -165,6 +176,10 @@ def cases():
                           domain=77)], [f | {"observation_domain": 77} for f in both]
     yield "sflow", [sflow(some)], [f | {"output_if_format": 2} for f in sampled]
     yield "sflow expanded", [sflow(some, expanded=True)], sampled
+    dropped = [{k: v for k, v in f.items() if k != "sampling_rate" and k != "post_vlan"} |
+               {"forwarding_status": 128, "drop_reason": name}
+               for f, name in zip(sampled, ("acl", "ttl_exceeded", "no_buffer_space"))]
+    yield "sflow discards", [sflow_discards(some, (258, 257, 259))], dropped
 
 
 def late():
@@ -201,6 +216,7 @@ def write_seeds(folder):
                          struct.pack(">QII", NOW * 1000 - UPTIME, 1, 99))])
     files = {name: {"plain": d[0]} for name, d, _ in cases() if " " not in name}
     files = {"netflow" + name[1:] if name[0] == "v" else name: d for name, d in files.items()}
+    files["sflow"]["discards"] = sflow_discards(some, (258, 3))
     files["sflow"]["expanded"] = sflow(some, expanded=True)
     files["netflow9"]["options"] = b"".join(late()[0][3:4])
     files["ipfix"]["odd"] = ipfix([template(301, labels), a_set(301, odd)])

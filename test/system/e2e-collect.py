@@ -207,10 +207,12 @@ def test_to_the_hub(lab):
     port = Collecting(lab, *hub.options_for_probe())
     name, datagrams, expected = list(_exporter.cases())[1]  # v5
     port.send(datagrams)
-    port.send(list(_exporter.cases())[5][1])  # sFlow
-    flows = wait_for("the flows in the hub", lambda: (lambda f: f if len(f) >= 6 else None)(
+    cases = {name: datagrams for name, datagrams, _ in _exporter.cases()}
+    port.send(cases["sflow"])
+    port.send(cases["sflow discards"])
+    flows = wait_for("the flows in the hub", lambda: (lambda f: f if len(f) >= 9 else None)(
         hub.flows()), 30)
-    same(len(flows), 6, "flows")
+    same(len(flows), 9, "flows")
     v5 = [f for f in flows if f["exporter_ip"] == "127.0.0.1"]
     # the exporter's clock is years away: its flows are put where they belong, and marked
     names = ("src_ip", "dst_ip", "src_port", "dst_port", "packets", "octets", "input_if")
@@ -218,7 +220,12 @@ def test_to_the_hub(lab):
                    for f in expected], name)
     check(all(f["last_ms"] - f["first_ms"] == 4000 for f in v5), v5[0])
     same({f["exporter_ip"] for f in flows}, {"127.0.0.1", "203.0.113.9"}, "exporters")
-    same([f["dst_port"] for f in hub.flows("exporter_ip = 203.0.113.9")], [443] * 3, "by filter")
+    same([f["dst_port"] for f in hub.flows("exporter_ip = 203.0.113.9")], [443] * 6, "by filter")
+    # what was dropped, by the name of the reason; it is not scaled as samples are
+    same([(f["src_ip"], f["forwarding_status"], f.get("sampling", 0)) for f in hub.flows('drop_reason = "acl"')],
+         [("192.0.2.1", 128, 0)], "by reason")
+    same(sorted(f["drop_reason"] for f in hub.flows("forwarding_status >= 128 and forwarding_status < 192")),
+         ["acl", "no_buffer_space", "ttl_exceeded"], "dropped packets")
     same(port.probe.stop(), 0, "exit")
 
 
