@@ -20,6 +20,11 @@ static void touch(const uint8_t *bytes, size_t n) {
         sink ^= bytes[i];
 }
 
+/* both are zeroed as a whole before they are filled, so their padding is the same as well */
+static bool same_packet(const Packet *a, const Packet *b) {
+    return memcmp((const void *)a, (const void *)b, sizeof(*a)) == 0;
+}
+
 /* the straight way says what the long one does */
 static void check_straight(const Frame *frame, DissectMode mode) {
     Packet straight;
@@ -29,7 +34,7 @@ static void check_straight(const Frame *frame, DissectMode mode) {
     const int r = dissect_frame(frame, mode, &straight);
     if (r != dissect_walk(frame, mode, &walked))
         abort();
-    if (r == 0 && memcmp(&straight, &walked, sizeof(walked)) != 0)
+    if (r == 0 && !same_packet(&straight, &walked))
         abort();
 }
 
